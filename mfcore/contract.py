@@ -1,0 +1,147 @@
+"""The contract between the core and an engine: all that the author of an engine reads.
+
+An engine is an object with the attributes of `Backend`, registered in the entry-point group
+`mfcore.backends`. The core validates everything, draws the initial values, runs the loop over epochs and
+makes the model; the engine runs one epoch of one job.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mfcore.data.interactions import Interactions
+from mfcore.objectives import Objective
+from mfcore.optimizers import GradientOptimizer, Optimizer
+from mfcore.sampling import SamplingPlan
+from mfcore.specs.base import Floats, ModelSpec
+
+API_VERSION = 1
+STEP = "step"
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingJob:
+    """All that an engine needs, already validated by the core.
+
+    Attributes
+    ----------
+    spec : ModelSpec
+    data : Interactions
+        The training data; rows of its vocabularies number the rows of the parameters.
+    objective : Objective
+    optimizer : Optimizer
+        A `GradientOptimizer`, or `WALS`.
+    sampling : SamplingPlan
+        What an epoch shows; `mfcore.sampling.epoch` is the definition. WALS takes no samples.
+    batch_size : int
+    seed : int in [0, 2^63)
+    dtype : float32 or float64
+        Of parameters, optimizer state and arithmetic.
+    device : str
+        "cpu", "cuda", "cuda:1"; "auto" leaves the choice to the engine.
+    threads : int
+        At most this many; the result does not depend on it.
+    parameters : mapping of name to array
+        Initial values, made by the core; not to be written to.
+    optimizer_state : mapping of name to array
+        "PARAMETER/SLOT" for each slot of the optimizer's rule, in the parameter's shape, and "step",
+        int64 [1], the number of steps taken so far; initial, or what an earlier trainer exported.
+    """
+
+    spec: ModelSpec
+    data: Interactions
+    objective: Objective
+    optimizer: Optimizer
+    sampling: SamplingPlan
+    batch_size: int
+    seed: int
+    dtype: np.dtype[np.floating]
+    device: str
+    threads: int
+    parameters: Mapping[str, Floats]
+    optimizer_state: Mapping[str, NDArray[Any]]
+
+    @cached_property
+    def targets(self) -> Floats:
+        """The target of each interaction, [n] in the job's dtype; a sampled negative's is 0."""
+        return self.objective.targets(self.data.values, self.sampling.n_negatives).astype(self.dtype)
+
+    @cached_property
+    def weights(self) -> Floats | None:
+        """The weight of each interaction, [n] in the job's dtype, or None for 1; a negative's is 1."""
+        weights = self.objective.weights(self.data.values)
+        return None if weights is None else weights.astype(self.dtype)
+
+    @property
+    def n_instances(self) -> int:
+        """The number of instances of an epoch."""
+        return self.sampling.n_instances(len(self.data))
+
+    @property
+    def trained(self) -> list[str]:
+        """The names of the parameters that training moves."""
+        layout = self.spec.parameters(self.data.n_users, self.data.n_items)
+        return [name for name, parameter in layout.items() if parameter.trained]
+
+
+def initial_optimizer_state(
+    optimizer: Optimizer, parameters: Mapping[str, Floats], trained: list[str]
+) -> dict[str, NDArray[Any]]:
+    """Return the state before the first step: filled slots of every trained parameter, and step 0."""
+    state: dict[str, NDArray[Any]] = {STEP: np.zeros(1, dtype=np.int64)}
+    if isinstance(optimizer, GradientOptimizer):
+        for slot in optimizer.slot_names:
+            for name in trained:
+                state[f"{name}/{slot}"] = np.full_like(parameters[name], optimizer.initial_slot(slot))
+    return state
+
+
+class Trainer(Protocol):
+    """A job under way on an engine."""
+
+    def run_epoch(self, epoch: int) -> float:
+        """Train one epoch, counted from 0, and return its mean objective.
+
+        For a gradient optimizer that is the mean over the epoch's instances, each seen before the step
+        that it belongs to; for WALS the whole objective at the end of the epoch, divided by the number of
+        interactions.
+        """
+
+    def parameters(self) -> dict[str, Floats]:
+        """Return host copies of all parameters; valid after any epoch."""
+
+    def optimizer_state(self) -> dict[str, NDArray[Any]]:
+        """Return host copies of the optimizer's state, under the names of `TrainingJob.optimizer_state`."""
+
+
+class Scorer(Protocol):
+    """An engine's own top-k over the catalogue."""
+
+    def top_k(
+        self, users: NDArray[np.int64], k: int, exclude_seen: bool
+    ) -> tuple[NDArray[np.int64], Floats]:
+        """Return items [n, k] and scores [n, k], best first; -1 and -inf where a list is shorter.
+
+        Ties are broken by ascending item row.
+        """
+
+
+@runtime_checkable
+class Backend(Protocol):
+    """An engine."""
+
+    name: str
+    api_version: int
+
+    def unsupported(self, job: TrainingJob) -> str | None:
+        """Return why the engine does not do this job, in words that a person can act on, or None."""
+
+    def trainer(self, job: TrainingJob) -> Trainer:
+        """Return a trainer for a job that is not unsupported."""
+
+    def scorer(self, model: Any) -> Scorer | None:
+        """Return a fast top-k for the model, or None for the core's."""

@@ -1,0 +1,53 @@
+"""The errors that mfcore raises on purpose: each names the value, the place and the remedy.
+
+All derive from `MfcoreError`, and from the built-in that a caller would expect to catch.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mfcore.model import Model
+
+
+class MfcoreError(Exception):
+    """Base of every error that mfcore raises on purpose."""
+
+
+class InvalidDataError(MfcoreError, ValueError):
+    """Interactions, ids or files hold something that no model can be trained on."""
+
+
+class InvalidArgumentError(MfcoreError, ValueError):
+    """An argument is outside its domain, or does not fit the other arguments."""
+
+
+class UnknownIdError(MfcoreError, KeyError):
+    """A user or item id that the model has never seen, where no cold-start answer is asked for."""
+
+    def __str__(self) -> str:
+        """Return the message itself: KeyError would show it quoted."""
+        return str(self.args[0]) if self.args else ""
+
+
+class UnsupportedError(MfcoreError, ValueError):
+    """An engine does not do this job; the message says which ones do."""
+
+
+class DatasetUnavailableError(MfcoreError, RuntimeError):
+    """A named data set is neither on disk nor can it be fetched."""
+
+
+class ModelFileError(MfcoreError, ValueError):
+    """A model file is truncated, foreign, or written by a newer format."""
+
+
+class NonFiniteObjectiveError(MfcoreError, ArithmeticError):
+    """Training diverged: the objective of an epoch is NaN or infinite.
+
+    Attributes
+    ----------
+    model : Model or None
+        The last good model that was kept: the best epoch so far, the last checkpoint, or None.
+    """
+
+    model: "Model | None" = None

@@ -1,0 +1,271 @@
+"""From the arguments of `fit` to a validated `TrainingJob`, and to the engine that runs it."""
+
+import os
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from mfcore import registry
+from mfcore.contract import Backend, TrainingJob, initial_optimizer_state
+from mfcore.data.interactions import Interactions
+from mfcore.errors import InvalidArgumentError, InvalidDataError, UnsupportedError
+from mfcore.objectives import OBJECTIVES, Objective, Squared, WeightedSquared
+from mfcore.optimizers import OPTIMIZERS, SGD, WALS, Optimizer
+from mfcore.sampling import SamplingPlan, require_unseen_items
+from mfcore.specs import MF
+from mfcore.specs.base import ModelSpec
+
+if TYPE_CHECKING:
+    from mfcore.model import Model
+
+MAXIMUM_INSTANCES = 2**40
+DEFAULT_BATCH_SIZE = 256
+
+
+def make_job(
+    spec: ModelSpec,
+    data: Interactions,
+    *,
+    objective: str | Objective | None,
+    optimizer: str | Optimizer | None,
+    batch_size: int | None,
+    n_negatives: int,
+    order: Literal["auto", "shuffled", "blocked"],
+    device: str,
+    threads: int | None,
+    dtype: Any,
+    seed: int,
+    resume: "Model | None" = None,
+) -> TrainingJob:
+    """Return a job whose every part was checked; see `mfcore.fit` for the arguments.
+
+    Raises
+    ------
+    InvalidArgumentError, InvalidDataError
+    """
+    _check_types(spec, data)
+    optimizer = _resolve_optimizer(optimizer)
+    objective = _resolve_objective(objective, optimizer)
+    batch_size = _resolve_batch_size(batch_size, spec, optimizer)
+    plan = SamplingPlan(
+        _integer("n_negatives", n_negatives, 0),
+        _plain_sgd_order(spec, optimizer, batch_size) if order == "auto" else order,
+    )
+    _check_sampling(plan, data, optimizer)
+    seed = _integer("seed", seed, 0, 2**63 - 1)
+    real = _resolve_dtype(dtype)
+    targets = objective.targets(data.values, plan.n_negatives)
+    objective.check(targets, plan.n_negatives, spec.output)
+    if resume is None:
+        best_constant = objective.best_constant(
+            targets, objective.weights(data.values), _zero_weight(optimizer, plan, data), spec.output
+        )
+        parameters = spec.initial_parameters(
+            data.n_users, data.n_items, seed=seed, dtype=real, best_constant=best_constant
+        )
+        state = None
+    else:
+        parameters, state = _resumed(resume, spec, data, real)
+    layout = spec.parameters(data.n_users, data.n_items)
+    trained = [name for name, parameter in layout.items() if parameter.trained]
+    initial = initial_optimizer_state(optimizer, parameters, trained)
+    return TrainingJob(
+        spec=spec,
+        data=data,
+        objective=objective,
+        optimizer=optimizer,
+        sampling=plan,
+        batch_size=batch_size,
+        seed=seed,
+        dtype=real,
+        device=device,
+        threads=available_threads() if threads is None else _integer("threads", threads, 1),
+        parameters=parameters,
+        optimizer_state=initial if state is None else _checked_state(state, initial),
+    )
+
+
+def choose_backend(name: str, job: TrainingJob) -> tuple[Backend, str]:
+    """Return the engine for a job, and why it was chosen.
+
+    Raises
+    ------
+    UnsupportedError
+        The named engine does not do the job; the message says why and which ones do.
+    """
+    if name != "auto":
+        backend = registry.get(name)
+        reason = backend.unsupported(job)
+        if reason:
+            able = [other for other in _loadable() if other.unsupported(job) is None]
+            raise UnsupportedError(
+                f"backend {name!r} does not do this: {reason}; engines that do:"
+                f" {', '.join(other.name for other in able) or 'none of those installed'}"
+            )
+        return backend, "asked for by name"
+    refusals = []
+    for backend in _loadable():
+        if backend.name == registry.REFERENCE:
+            continue
+        reason = backend.unsupported(job)
+        if reason is None:
+            return backend, f"{backend.name} does this job with compiled code on {job.device}"
+        refusals.append(f"{backend.name}: {reason}")
+    reference = registry.get(registry.REFERENCE)
+    reason = reference.unsupported(job)
+    if reason:
+        raise UnsupportedError(f"no installed engine does this: reference: {reason}; {'; '.join(refusals)}")
+    why = "; ".join(refusals) or "no other engine is installed: pip install 'mfcore[numba]'"
+    return reference, f"reference, slowly: {why}"
+
+
+def available_threads() -> int:
+    """Return the number of processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _loadable() -> list[Backend]:
+    loaded = []
+    for name in reversed(registry.names()):
+        try:
+            loaded.append(registry.get(name))
+        except registry.BackendMissingError:
+            continue
+    return loaded
+
+
+def _check_types(spec: Any, data: Any) -> None:
+    if not isinstance(spec, ModelSpec):
+        hint = "; write an instance, e.g. MF(n_factors=50)" if isinstance(spec, type) else ""
+        raise InvalidArgumentError(f"spec is {spec!r}, not a model spec{hint}")
+    if not isinstance(data, Interactions):
+        raise InvalidArgumentError(
+            f"the training data is a {type(data).__name__}; make Interactions of it first, e.g. with"
+            " Interactions.from_columns(users=..., items=..., values=...) or Interactions.from_frame(frame)"
+        )
+    if len(data) == 0:
+        raise InvalidDataError("the training data is empty; nothing can be learnt from it")
+
+
+def _resolve_optimizer(optimizer: str | Optimizer | None) -> Optimizer:
+    if optimizer is None:
+        return SGD(learning_rate=0.01, l2=0.05)
+    if isinstance(optimizer, str):
+        if optimizer not in OPTIMIZERS:
+            raise InvalidArgumentError(
+                f"optimizer is {optimizer!r}; it must be one of {', '.join(OPTIMIZERS)}, or an instance"
+            )
+        return OPTIMIZERS[optimizer]()
+    if not isinstance(optimizer, Optimizer):
+        raise InvalidArgumentError(f"optimizer is {optimizer!r}; pass an instance such as mfcore.Adam()")
+    return optimizer
+
+
+def _resolve_objective(objective: str | Objective | None, optimizer: Optimizer) -> Objective:
+    if objective is None:
+        implicit = isinstance(optimizer, WALS) and optimizer.unobserved_weight > 0
+        return WeightedSquared() if implicit else Squared()
+    if isinstance(objective, str):
+        if objective not in OBJECTIVES:
+            raise InvalidArgumentError(
+                f"objective is {objective!r}; it must be one of {', '.join(OBJECTIVES)}, or an instance"
+            )
+        objective = OBJECTIVES[objective]()
+    if not isinstance(objective, Objective):
+        raise InvalidArgumentError(f"objective is {objective!r}; pass an instance such as mfcore.Squared()")
+    if isinstance(optimizer, WALS) and not isinstance(objective, Squared):
+        raise InvalidArgumentError(
+            f"WALS solves least squares; objective {objective.short_name!r} is none: use 'squared' or"
+            " 'weighted_squared', or an optimizer that follows gradients"
+        )
+    return objective
+
+
+def _resolve_batch_size(batch_size: int | None, spec: ModelSpec, optimizer: Optimizer) -> int:
+    if batch_size is None:
+        return 1 if _is_plain_sgd_of_mf(spec, optimizer) else DEFAULT_BATCH_SIZE
+    return _integer("batch_size", batch_size, 1)
+
+
+def _is_plain_sgd_of_mf(spec: ModelSpec, optimizer: Optimizer) -> bool:
+    return isinstance(spec, MF) and isinstance(optimizer, SGD) and not optimizer.momentum
+
+
+def _plain_sgd_order(
+    spec: ModelSpec, optimizer: Optimizer, batch_size: int
+) -> Literal["shuffled", "blocked"]:
+    return "blocked" if batch_size == 1 and _is_plain_sgd_of_mf(spec, optimizer) else "shuffled"
+
+
+def _check_sampling(plan: SamplingPlan, data: Interactions, optimizer: Optimizer) -> None:
+    if isinstance(optimizer, WALS) and plan.n_negatives:
+        raise InvalidArgumentError(
+            f"n_negatives is {plan.n_negatives}, but WALS samples no negatives: it weighs all of them by"
+            " unobserved_weight; pass n_negatives=0"
+        )
+    if plan.n_instances(len(data)) > MAXIMUM_INSTANCES:
+        raise InvalidArgumentError(
+            f"{len(data):,} interactions with {plan.n_negatives} negatives each make more than 2^40 instances"
+        )
+    if plan.n_negatives:
+        require_unseen_items(data.seen, data.n_items, data.user_ids.ids)
+
+
+def _zero_weight(optimizer: Optimizer, plan: SamplingPlan, data: Interactions) -> float:
+    if isinstance(optimizer, WALS):
+        n_pairs = data.n_users * data.n_items
+        zero_pairs = n_pairs if optimizer.zero_pairs == "all" else n_pairs - len(data)
+        return optimizer.unobserved_weight * zero_pairs
+    return float(len(data) * plan.n_negatives)
+
+
+def _resolve_dtype(dtype: Any) -> np.dtype[np.floating]:
+    try:
+        real = np.dtype(dtype)
+    except TypeError:
+        real = np.dtype(object)
+    if real not in (np.dtype(np.float32), np.dtype(np.float64)):
+        raise InvalidArgumentError(f"dtype is {dtype!r}; it must be 'float32' or 'float64'")
+    return real
+
+
+def _resumed(resume: "Model", spec: ModelSpec, data: Interactions, dtype: np.dtype[np.floating]) -> Any:
+    if resume.spec != spec:
+        raise InvalidArgumentError(f"resume: the model's spec is {resume.spec}, not {spec}")
+    if resume.user_ids != data.user_ids or resume.item_ids != data.item_ids:
+        raise InvalidArgumentError(
+            "resume: the model was trained on other users or items; pass the training data that it was"
+            " trained on, or fit a new model"
+        )
+    state = resume.optimizer_state
+    if state is None:
+        raise InvalidArgumentError(
+            "resume: the model carries no optimizer state; resume from a checkpoint, or from a model as `fit`"
+            " returned it"
+        )
+    parameters = {name: array.astype(dtype) for name, array in resume.parameters.items()}
+    return parameters, {
+        name: array.astype(dtype) if array.dtype.kind == "f" else array for name, array in state.items()
+    }
+
+
+def _checked_state(state: dict[str, Any], initial: dict[str, Any]) -> dict[str, Any]:
+    if {name: array.shape for name, array in state.items()} != {
+        name: array.shape for name, array in initial.items()
+    }:
+        raise InvalidArgumentError(
+            f"resume: the optimizer state holds {', '.join(sorted(state))}, but this optimizer keeps"
+            f" {', '.join(sorted(initial))}; resume with the optimizer that the model was trained with"
+        )
+    return state
+
+
+def _integer(name: str, value: Any, low: int, high: int | None = None) -> int:
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if not whole or value < low or (high is not None and value > high):
+        limits = f"at least {low}" if high is None else f"in [{low}, {high}]"
+        raise InvalidArgumentError(f"{name} is {value!r}; it must be an integer {limits}")
+    return int(value)
+

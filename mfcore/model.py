@@ -1,0 +1,300 @@
+"""A trained model: predict, recommend, similar items, fold-in, save and load."""
+
+import os
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from mfcore.contract import Scorer
+from mfcore.data.ids import Vocabulary
+from mfcore.data.interactions import Interactions, SeenItems
+from mfcore.errors import InvalidArgumentError, UnknownIdError
+from mfcore.folding import FoldedUser, fold_in
+from mfcore.history import History
+from mfcore.recommendations import Ranking, Recommendations
+from mfcore.retrieval import top_k
+from mfcore.specs.base import Floats, ModelSpec
+
+Unknown = Literal["average", "error"]
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A spec with trained parameters, and the ids that its rows stand for.
+
+    Cold start: a user or an item without training data, known by id or not, is answered with the mean of
+    the parameter rows of those that have training data: an average user, an average item.
+
+    Attributes
+    ----------
+    spec : ModelSpec
+    parameters : dict of name to array
+        As `spec.parameter_shapes` says, e.g. ``parameters["item_factors"]`` [n_items, n_factors].
+    user_ids, item_ids : Vocabulary
+        Row r of a parameter belongs to ``ids[r]``.
+    seen : SeenItems
+        The items of each user in the training data; `recommend` leaves them out.
+    item_names : array [n_items] of str, or None
+        Titles.
+    training : dict
+        How it was trained: objective, optimizer, backend and so on, as plain values.
+    history : History
+    epochs_trained : int
+        The epochs that led to these parameters.
+    optimizer_state : dict of name to array, or None
+        What `fit(resume=...)` goes on from.
+    """
+
+    spec: ModelSpec
+    parameters: dict[str, Floats]
+    user_ids: Vocabulary
+    item_ids: Vocabulary
+    seen: SeenItems
+    item_names: NDArray[Any] | None = None
+    training: dict[str, Any] = field(default_factory=dict)
+    history: History = field(default_factory=History)
+    epochs_trained: int = 0
+    optimizer_state: dict[str, NDArray[Any]] | None = None
+    scorer: Scorer | None = None
+
+    @property
+    def n_users(self) -> int:
+        """The number of users of the training data."""
+        return len(self.user_ids)
+
+    @property
+    def n_items(self) -> int:
+        """The size of the catalogue."""
+        return len(self.item_ids)
+
+    @cached_property
+    def item_counts(self) -> NDArray[np.int64]:
+        """The number of training users of each item, int64 [n_items]."""
+        return np.bincount(self.seen.indices, minlength=self.n_items)
+
+    def __repr__(self) -> str:
+        trained = f", trained for {self.epochs_trained} epochs" if self.epochs_trained else ""
+        backend = f" on {self.training['backend']}" if "backend" in self.training else ""
+        return f"Model({self.spec}, {self.n_users:,} users, {self.n_items:,} items{trained}{backend})"
+
+    # Answers by id
+
+    def predict(self, users: ArrayLike, items: ArrayLike, *, unknown: Unknown = "average") -> Floats:
+        """Return the prediction of each (user, item) pair: the score after the output function.
+
+        Parameters
+        ----------
+        users, items : ids, or sequences of ids [n]
+            One id goes with every id of the other argument.
+        unknown : "average" or "error"
+            What an id without training data gets: the cold-start answer, or an `UnknownIdError`.
+
+        Returns
+        -------
+        array [n] in the model's dtype, or one number for two single ids
+
+        Raises
+        ------
+        InvalidArgumentError
+            Lengths differ.
+        UnknownIdError
+            unknown="error" and an id is not known.
+        """
+        return self._answer(self.predict_pairs, users, items, unknown)
+
+    def score(self, users: ArrayLike, items: ArrayLike, *, unknown: Unknown = "average") -> Floats:
+        """Return the score of each pair, before the output function; arguments as in `predict`."""
+        return self._answer(self.score_pairs, users, items, unknown)
+
+    def recommend(
+        self, users: ArrayLike, k: int = 10, *, exclude_seen: bool = True, unknown: Unknown = "average"
+    ) -> Recommendations:
+        """Return the k items of highest score for each user.
+
+        Equal scores are ordered by ascending item row, that is by ascending id. A list is shorter than k
+        where nothing is left.
+
+        Parameters
+        ----------
+        users : id, or sequence of ids [n]
+        k : int
+        exclude_seen : bool
+            Leave out the items of the user's training data.
+        unknown : "average" or "error"
+        """
+        _require_k(k)
+        single = _is_single(users)
+        asked = [users] if single else list(users)  # type: ignore[arg-type, call-overload]
+        rows = self._rows(self.user_ids, asked, "user", unknown)
+        items, scores = self._top_k(rows, k, exclude_seen)
+        return self._rankings(asked, items, scores)
+
+    def similar_items(self, items: ArrayLike, k: int = 10) -> Recommendations:
+        """Return the k items whose vectors have the highest cosine with each item's, itself left out.
+
+        Items without training data are neither asked for nor given: nothing is known of them.
+
+        Raises
+        ------
+        UnknownIdError
+            An item has no training data.
+        """
+        _require_k(k)
+        asked = [items] if _is_single(items) else list(items)  # type: ignore[arg-type, call-overload]
+        rows = self._rows(self.item_ids, asked, "item", "error")
+        vectors = self.spec.item_vectors(self.parameters)
+        lengths = np.linalg.norm(vectors, axis=1)
+        unit = vectors / np.where(lengths > 0, lengths, 1)[:, None].astype(vectors.dtype)
+        cold = self.item_counts == 0
+
+        def cosines(positions: NDArray[np.int64]) -> Floats:
+            chosen = rows[positions]
+            cosine: Floats = unit[chosen] @ unit.T
+            cosine[:, cold] = -np.inf
+            cosine[np.arange(len(chosen)), chosen] = -np.inf
+            return cosine
+
+        found, scores = top_k(cosines, np.arange(len(rows)), min(k, self.n_items), self.n_items, None)
+        return self._rankings(asked, found, scores)
+
+    def fold_in(self, items: ArrayLike, values: ArrayLike | None = None) -> FoldedUser:
+        """Return a new user, fitted to their interactions with the items' parameters held fixed.
+
+        The user's row minimises the objective that the model was trained with. The model itself does not
+        change.
+
+        Parameters
+        ----------
+        items : sequence of item ids [m]
+            Known to the model, each once.
+        values : sequence of float [m], optional
+            Ratings or counts; 1 where not given.
+
+        Raises
+        ------
+        UnknownIdError, InvalidDataError
+        """
+        asked = [items] if _is_single(items) else list(items)  # type: ignore[arg-type, call-overload]
+        rows = self._rows(self.item_ids, asked, "item", "error")
+        return fold_in(self, rows, values)
+
+    # Answers by row, as evaluation and engines ask for them
+
+    def score_pairs(self, users: NDArray[np.integer], items: NDArray[np.integer]) -> Floats:
+        """Return the score of each pair of rows; row -1 is a cold start."""
+        return self.spec.score(self._scoring, _cold_last(users, self.n_users), _cold_last(items, self.n_items))
+
+    def predict_pairs(self, users: NDArray[np.integer], items: NDArray[np.integer]) -> Floats:
+        """Return the prediction of each pair of rows; row -1 is a cold start."""
+        return self.spec.output.predict(self.score_pairs(users, items))
+
+    def score_catalogue(self, users: NDArray[np.integer]) -> Floats:
+        """Return the score of every item, [n, n_items], for each user row; row -1 is a cold start."""
+        return self.spec.score_catalogue(self._catalogue, _cold_last(users, self.n_users))
+
+    # Files
+
+    def save(self, path: str | os.PathLike[str], *, optimizer_state: bool = False) -> None:
+        """Write the model to one safetensors file, atomically: parameters, ids, spec, seen items, history.
+
+        Parameters
+        ----------
+        path : path
+        optimizer_state : bool
+            Write the optimizer's state too, so that training can be resumed from the file.
+        """
+        from mfcore.model_file import save_model
+
+        save_model(self, path, optimizer_state=optimizer_state)
+
+    # Inner parts
+
+    @cached_property
+    def _scoring(self) -> dict[str, Floats]:
+        """Parameters with the average row in place of cold rows, and as one more row at the end."""
+        trained = {"user": self.seen.counts > 0, "item": self.item_counts > 0}
+        layout = self.spec.parameters(self.n_users, self.n_items)
+        filled = {}
+        for name, array in self.parameters.items():
+            side = layout[name].side
+            if side is None:
+                filled[name] = array
+                continue
+            warm = trained[side]
+            average = array[warm].mean(axis=0, dtype=np.float64).astype(array.dtype)
+            filled[name] = np.concatenate([array, average[None]])
+            filled[name][:-1][~warm] = average
+        return filled
+
+    @cached_property
+    def _catalogue(self) -> dict[str, Floats]:
+        """The same, without the extra row of the items."""
+        layout = self.spec.parameters(self.n_users, self.n_items)
+        return {
+            name: array[:-1] if layout[name].side == "item" else array for name, array in self._scoring.items()
+        }
+
+    def _top_k(self, users: NDArray[np.int64], k: int, exclude_seen: bool) -> tuple[Any, Any]:
+        kept = min(k, self.n_items)
+        if self.scorer is not None:
+            return self.scorer.top_k(users, kept, exclude_seen)
+        return top_k(self.score_catalogue, users, kept, self.n_items, self.seen if exclude_seen else None)
+
+    def _rankings(self, asked: list[Any], items: NDArray[np.int64], scores: Floats) -> Recommendations:
+        rankings = []
+        for query, row_items, row_scores in zip(asked, items, scores, strict=True):
+            kept = row_items >= 0
+            chosen = row_items[kept]
+            names = None if self.item_names is None else self.item_names[chosen]
+            rankings.append(Ranking(query, self.item_ids[chosen], row_scores[kept], names))
+        return Recommendations(tuple(rankings))
+
+    def _answer(self, ask: Any, users: ArrayLike, items: ArrayLike, unknown: Unknown) -> Any:
+        single = _is_single(users) and _is_single(items)
+        user_rows = np.atleast_1d(self._rows(self.user_ids, users, "user", unknown))
+        item_rows = np.atleast_1d(self._rows(self.item_ids, items, "item", unknown))
+        if len(user_rows) != len(item_rows) and 1 not in (len(user_rows), len(item_rows)):
+            raise InvalidArgumentError(
+                f"users has length {len(user_rows)} and items {len(item_rows)}; they must be equal, or one of them 1"
+            )
+        user_rows, item_rows = np.broadcast_arrays(user_rows, item_rows)
+        answer = ask(user_rows, item_rows)
+        return answer[0] if single else answer
+
+    def _rows(self, ids: Vocabulary, asked: Any, side: str, unknown: Unknown) -> NDArray[np.int64]:
+        if unknown not in ("average", "error"):
+            raise InvalidArgumentError(f"unknown is {unknown!r}; it must be 'average' or 'error'")
+        rows = ids.rows(asked)
+        if unknown == "error" and rows.size:
+            counts = self.seen.counts if side == "user" else self.item_counts
+            cold = np.flatnonzero(np.where(rows < 0, True, counts[rows] == 0))
+            if cold.size:
+                first = np.atleast_1d(np.asarray(asked, dtype=object))[cold[0]]
+                raise UnknownIdError(f"{side} {first!r} has no training data in this model")
+        return rows
+
+
+def data_fields(data: Interactions) -> dict[str, Any]:
+    """Return what a model keeps of its training data."""
+    return {
+        "user_ids": data.user_ids,
+        "item_ids": data.item_ids,
+        "seen": data.seen,
+        "item_names": data.item_names,
+    }
+
+
+def _cold_last(rows: NDArray[np.integer], n: int) -> NDArray[np.int64]:
+    return np.where(rows < 0, n, rows).astype(np.int64)
+
+
+def _is_single(ids: Any) -> bool:
+    return isinstance(ids, str | bytes) or not hasattr(ids, "__len__") or getattr(ids, "ndim", 1) == 0
+
+
+def _require_k(k: int) -> None:
+    if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
+        raise InvalidArgumentError(f"k is {k!r}; it must be an integer of at least 1")

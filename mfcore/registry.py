@@ -1,0 +1,105 @@
+"""Finds engines by entry point, and loads one on first use."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+
+from mfcore.contract import API_VERSION, Backend
+from mfcore.errors import InvalidArgumentError, MfcoreError
+
+GROUP = "mfcore.backends"
+REFERENCE = "reference"
+
+# The modules whose absence means that an extra of mfcore was not installed.
+FRAMEWORKS: Mapping[str, frozenset[str]] = {
+    "numba": frozenset({"numba", "llvmlite"}),
+    "torch": frozenset({"torch"}),
+    "keras": frozenset({"keras", "tensorflow"}),
+}
+
+
+class BackendMissingError(MfcoreError, ImportError):
+    """The engine is known, but the framework it is built on is not installed."""
+
+
+@dataclass(frozen=True)
+class BackendInfo:
+    """What `mfcore.backends()` tells of an engine.
+
+    Attributes
+    ----------
+    name : str
+    available : bool
+    detail : str
+        What it does and on which version of its framework, or why it is not available.
+    """
+
+    name: str
+    available: bool
+    detail: str
+
+
+def names() -> list[str]:
+    """Return the names of the engines that are installed, `reference` first; loads none of them."""
+    return [REFERENCE, *sorted(_entry_points())]
+
+
+def get(name: str) -> Backend:
+    """Return an engine, loading it on first use.
+
+    Raises
+    ------
+    InvalidArgumentError
+        Unknown name; lists the installed ones and the closest match. It is a ValueError.
+    BackendMissingError
+        The engine's framework is not installed; names the command. It is an ImportError. Any other
+        failure of the engine's import propagates untouched.
+    """
+    if name == REFERENCE:
+        from mfcore.reference import backend
+
+        return backend
+    found = _entry_points()
+    if name not in found:
+        close = get_close_matches(name, names(), n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise InvalidArgumentError(f"no backend {name!r} is installed; there are: {', '.join(names())}{hint}")
+    return _load(found[name])
+
+
+def backends() -> list[BackendInfo]:
+    """Return what is installed and what each engine can do; loads each engine to ask it."""
+    result = []
+    for name in names():
+        try:
+            backend = get(name)
+        except ImportError as error:
+            result.append(BackendInfo(name, False, str(error)))
+        else:
+            result.append(BackendInfo(name, True, getattr(backend, "description", "")))
+    return result
+
+
+def _entry_points() -> dict[str, EntryPoint]:
+    return {entry.name: entry for entry in entry_points(group=GROUP)}
+
+
+@cache
+def _load(entry: EntryPoint) -> Backend:
+    try:
+        backend: Backend = entry.load()
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in FRAMEWORKS.get(entry.name, ()):
+            raise
+        raise BackendMissingError(
+            f"backend {entry.name!r} needs {error.name}, which is not installed: pip install 'mfcore[{entry.name}]'",
+            name=error.name,
+        ) from error
+    if backend.api_version != API_VERSION:
+        raise MfcoreError(
+            f"backend {entry.name!r} speaks version {backend.api_version} of the contract, this mfcore"
+            f" version {API_VERSION}: upgrade the older of the two"
+        )
+    return backend

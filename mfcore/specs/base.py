@@ -1,0 +1,136 @@
+"""What a model is: its parameters, its score, and the score's derivative.
+
+A spec is all that the core and the engines need to know of a model. Everything in it is numpy and is
+the definition that engines are compared with.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mfcore.errors import InvalidArgumentError
+from mfcore.specs.initializers import Initializer
+from mfcore.specs.outputs import Output
+
+Floats: TypeAlias = NDArray[np.floating]
+Rows: TypeAlias = NDArray[np.integer]
+Parameters: TypeAlias = Mapping[str, Floats]
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One named array of a model.
+
+    Attributes
+    ----------
+    shape : tuple of int
+    init : Initializer
+    side : "user", "item" or None
+        Which rows the first axis numbers; None for an array that every instance uses.
+    trained : bool
+        False for a constant that the core computes from the training data.
+    decayed : bool
+        Whether l2 (for rows) or l2_dense (for the others) applies.
+    """
+
+    shape: tuple[int, ...]
+    init: Initializer
+    side: Literal["user", "item"] | None = None
+    trained: bool = True
+    decayed: bool = True
+
+
+class ModelSpec(ABC):
+    """Base of all specs. A subclass is a frozen dataclass of settings that implements these methods.
+
+    Attributes
+    ----------
+    short_name : str
+        The model's name on the command line.
+    output : Output
+    """
+
+    short_name: ClassVar[str]
+    output: Output
+
+    @abstractmethod
+    def parameters(self, n_users: int, n_items: int) -> dict[str, Parameter]:
+        """Return every parameter by name, in a fixed order."""
+
+    @abstractmethod
+    def score(self, parameters: Parameters, users: Rows, items: Rows) -> Floats:
+        """Return the score of each (user, item) pair.
+
+        Parameters
+        ----------
+        parameters : mapping of name to array
+        users, items : integer arrays [n]
+            Rows.
+
+        Returns
+        -------
+        array [n] in the parameters' dtype
+        """
+
+    @abstractmethod
+    def score_gradients(
+        self, parameters: Parameters, users: Rows, items: Rows, upstream: Floats
+    ) -> dict[str, Floats]:
+        """Return the derivative of sum(upstream * score) by the trained parameters.
+
+        Parameters
+        ----------
+        upstream : array [n]
+            The derivative of the objective by each instance's score.
+
+        Returns
+        -------
+        mapping of name to array
+            For a parameter with a side: [n, ...], the gradient of the row that each instance touches (not
+            yet summed over instances that share a row). For the others: the parameter's shape.
+        """
+
+    @abstractmethod
+    def score_catalogue(self, parameters: Parameters, users: Rows) -> Floats:
+        """Return the score of every item for each user: array [n, n_items]."""
+
+    @abstractmethod
+    def item_vectors(self, parameters: Parameters) -> Floats:
+        """Return the vectors whose cosine says how similar two items are: array [n_items, d]."""
+
+    def parameter_shapes(self, n_users: int, n_items: int) -> dict[str, tuple[int, ...]]:
+        """Return the shape of every parameter by name."""
+        return {name: parameter.shape for name, parameter in self.parameters(n_users, n_items).items()}
+
+    def initial_parameters(
+        self, n_users: int, n_items: int, *, seed: int, dtype: np.dtype[np.floating], best_constant: float
+    ) -> dict[str, Floats]:
+        """Return initial values, the same for every engine.
+
+        Parameters
+        ----------
+        n_users, n_items : int
+        seed : int
+        dtype : float32 or float64
+        best_constant : float
+            The score of the best constant prediction on the training data; the value of a global bias.
+        """
+        return {
+            name: (
+                parameter.init.draw(name, parameter.shape, seed)
+                if parameter.trained
+                else np.full(parameter.shape, best_constant)
+            ).astype(dtype)
+            for name, parameter in self.parameters(n_users, n_items).items()
+        }
+
+
+def require_positive(spec_name: str, **values: int) -> None:
+    """Raise InvalidArgumentError unless every value is an integer of at least 1."""
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+            raise InvalidArgumentError(f"{spec_name}: {name} is {value!r}; it must be an integer of at least 1")

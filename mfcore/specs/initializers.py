@@ -1,0 +1,91 @@
+"""Initial values, drawn by the core so that they are the same on every engine."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from zlib import crc32
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mfcore.errors import InvalidArgumentError
+from mfcore.sampling import philox
+
+
+@dataclass(frozen=True)
+class Initializer(ABC):
+    """A named distribution of initial values."""
+
+    @abstractmethod
+    def draw(self, name: str, shape: tuple[int, ...], seed: int) -> NDArray[np.float64]:
+        """Return initial values.
+
+        Parameters
+        ----------
+        name : str
+            The parameter's name; parameters of one seed draw from separate streams by their names.
+        shape : tuple of int
+        seed : int
+
+        Returns
+        -------
+        float64 array of that shape
+        """
+
+
+@dataclass(frozen=True)
+class Constant(Initializer):
+    """Every value is `value`."""
+
+    value: float = 0.0
+
+    def draw(self, name: str, shape: tuple[int, ...], seed: int) -> NDArray[np.float64]:
+        """Return an array filled with the value."""
+        return np.full(shape, self.value)
+
+
+@dataclass(frozen=True)
+class Normal(Initializer):
+    """Normal values of mean 0 and standard deviation `std`, by the Box-Muller transform of Philox words."""
+
+    std: float = 0.01
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.std) and self.std >= 0):
+            raise InvalidArgumentError(f"Normal: std is {self.std}; it must be finite and not negative")
+
+    def draw(self, name: str, shape: tuple[int, ...], seed: int) -> NDArray[np.float64]:
+        """Return std times standard normal values."""
+        uniform = _uniforms(name, shape, seed)
+        radius = np.sqrt(-2.0 * np.log(uniform[0::2]))
+        angle = 2.0 * np.pi * uniform[1::2]
+        normal = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1).ravel()
+        return self.std * normal[: _size(shape)].reshape(shape)
+
+
+@dataclass(frozen=True)
+class Uniform(Initializer):
+    """Uniform values in (low, high)."""
+
+    low: float = -0.05
+    high: float = 0.05
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite([self.low, self.high]).all() and self.low <= self.high):
+            raise InvalidArgumentError(f"Uniform: low {self.low} and high {self.high} must be finite and ordered")
+
+    def draw(self, name: str, shape: tuple[int, ...], seed: int) -> NDArray[np.float64]:
+        """Return low + (high - low) times uniform values."""
+        uniform = _uniforms(name, shape, seed)[: _size(shape)]
+        return (self.low + (self.high - self.low) * uniform).reshape(shape)
+
+
+def _size(shape: tuple[int, ...]) -> int:
+    return int(np.prod(shape, dtype=np.int64))
+
+
+def _uniforms(name: str, shape: tuple[int, ...], seed: int) -> NDArray[np.float64]:
+    n_counters = -(-_size(shape) // 4)
+    drawn = philox.words(
+        seed, philox.Purpose.INITIAL_VALUES, crc32(name.encode()), np.arange(n_counters, dtype=np.int64)
+    )
+    return philox.uniforms(np.stack(drawn, axis=1).ravel())

@@ -1,0 +1,342 @@
+"""fit(): the loop over epochs, with validation, early stopping, checkpoints and callbacks."""
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from mfcore import settings
+from mfcore.contract import Backend, Trainer, TrainingJob
+from mfcore.data.interactions import Interactions
+from mfcore.errors import InvalidArgumentError, NonFiniteObjectiveError
+from mfcore.history import EpochRecord, History
+from mfcore.jobs import choose_backend, make_job
+from mfcore.metrics import MAE, NDCG, RMSE, HitRate, Metric, RankingProtocol, RatingMetric, evaluate
+from mfcore.model import Model, data_fields
+from mfcore.objectives import Objective
+from mfcore.optimizers import WALS, Optimizer
+from mfcore.progress import epoch_bar
+from mfcore.specs.base import ModelSpec
+
+
+@dataclass(frozen=True, eq=False)
+class EpochEnd:
+    """What a callback is given after each epoch.
+
+    Attributes
+    ----------
+    record : EpochRecord
+    history : History
+        Up to this epoch.
+    """
+
+    record: EpochRecord
+    history: History
+    _model: Callable[[], Model]
+
+    @cached_property
+    def model(self) -> Model:
+        """The model as it is now; copied from the engine when first asked for."""
+        return self._model()
+
+
+Callback = Callable[[EpochEnd], bool | None]
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Held-out interactions and how a model is judged on them.
+
+    Attributes
+    ----------
+    data : Interactions
+    metrics : sequence of Metric
+    protocol : RankingProtocol or None
+    monitor : str
+        The name of the metric that decides which epoch is best.
+    """
+
+    data: Interactions
+    metrics: Sequence[Metric]
+    protocol: RankingProtocol | None
+    monitor: str
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Whether more of the monitored metric is better."""
+        return next(metric.higher_is_better for metric in self.metrics if metric.name == self.monitor)
+
+    def improves(self, record: EpochRecord, best: EpochRecord | None) -> bool:
+        """Return whether an epoch is strictly better than the best one before it."""
+        if best is None:
+            return True
+        new, old = record.metrics[self.monitor], best.metrics[self.monitor]
+        return new > old if self.higher_is_better else new < old
+
+
+def fit(
+    spec: ModelSpec,
+    data: Interactions,
+    *,
+    objective: str | Objective | None = None,
+    optimizer: str | Optimizer | None = None,
+    epochs: int = 20,
+    batch_size: int | None = None,
+    n_negatives: int = 0,
+    order: Literal["auto", "shuffled", "blocked"] = "auto",
+    backend: str = "auto",
+    device: str = "auto",
+    threads: int | None = None,
+    dtype: Any = "float32",
+    seed: int = 0,
+    validation: Interactions | None = None,
+    metrics: Sequence[Metric] | None = None,
+    protocol: RankingProtocol | None = None,
+    monitor: str | None = None,
+    patience: int | None = None,
+    keep_best: bool = True,
+    callbacks: Sequence[Callback] = (),
+    checkpoint: str | os.PathLike[str] | None = None,
+    resume: Model | str | os.PathLike[str] | None = None,
+    progress: bool | None = None,
+) -> Model:
+    """Train a model.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+        What the model is, e.g. ``MF(n_factors=50, biases=True)``.
+    data : Interactions
+        The training data.
+    objective : str or Objective, optional
+        "squared" (the default), "weighted_squared" (the default of WALS with an unobserved weight),
+        "logistic", or an instance.
+    optimizer : str or Optimizer, optional
+        By default ``SGD(learning_rate=0.01, l2=0.05)``.
+    epochs : int
+        Epochs in all; with `resume`, those done before are counted.
+    batch_size : int, optional
+        By default 1 for matrix factorisation by plain SGD, else 256. WALS has no batches.
+    n_negatives : int
+        Sampled negatives per interaction.
+    order : "auto", "shuffled" or "blocked"
+        See `mfcore.sampling`; "auto" is blocked for matrix factorisation by plain SGD at batch_size 1.
+    backend : str
+        An engine's name, or "auto".
+    device : str
+        "auto", "cpu", "cuda", "cuda:1".
+    threads : int, optional
+        By default as many as the process may use. Results do not depend on it.
+    dtype : "float32" or "float64"
+    seed : int
+    validation : Interactions, optional
+        Judged after every epoch. Never trained on.
+    metrics : sequence of Metric, optional
+        By default RMSE and MAE; for implicit data (negatives or an unobserved weight) HR@10 and NDCG@10.
+    protocol : RankingProtocol, optional
+        For ranking metrics; by default `FullRanking()`.
+    monitor : str, optional
+        The metric that decides; by default the first.
+    patience : int, optional
+        Stop after so many epochs without a better one.
+    keep_best : bool
+        Return the best epoch by `monitor`; else, and without validation, the last.
+    callbacks : sequence of callable
+        Each is given an `EpochEnd` after every epoch; one that returns True stops the training.
+    checkpoint : path, optional
+        After every epoch the model with its optimizer state is written there, atomically.
+    resume : Model or path, optional
+        Go on from a model with its optimizer state, trained on any engine, as if nothing had happened.
+    progress : bool, optional
+        Show a bar; by default on a terminal only.
+
+    Returns
+    -------
+    Model
+
+    Raises
+    ------
+    InvalidArgumentError, InvalidDataError
+        Before anything is trained.
+    UnsupportedError
+        The engine does not do this job.
+    NonFiniteObjectiveError
+        The objective of an epoch is NaN or infinite. It names the epoch; its `model` is the last good one.
+    """
+    watch = _validation(validation, metrics, protocol, monitor, patience, optimizer, n_negatives)
+    _check_loop(epochs, patience)
+    if checkpoint is not None:
+        _check_writable(Path(checkpoint))
+    earlier = _earlier(resume)
+    job = make_job(
+        spec,
+        data,
+        objective=objective,
+        optimizer=optimizer,
+        batch_size=batch_size,
+        n_negatives=n_negatives,
+        order=order,
+        device=device,
+        threads=threads,
+        dtype=dtype,
+        seed=seed,
+        resume=earlier,
+    )
+    engine, reason = choose_backend(backend, job)
+    run = _Run(job, engine, reason, watch, keep_best, patience, tuple(callbacks), checkpoint, earlier)
+    return run.train(epochs, progress)
+
+
+class _Run:
+    """One call of `fit`: the trainer, and what is remembered between epochs."""
+
+    def __init__(
+        self,
+        job: TrainingJob,
+        engine: Backend,
+        reason: str,
+        validation: Validation | None,
+        keep_best: bool,
+        patience: int | None,
+        callbacks: tuple[Callback, ...],
+        checkpoint: str | os.PathLike[str] | None,
+        earlier: Model | None,
+    ) -> None:
+        self.job = job
+        self.engine = engine
+        self.validation = validation
+        self.keep_best = keep_best and validation is not None
+        self.patience = patience
+        self.callbacks = callbacks
+        self.checkpoint = checkpoint
+        self.history = earlier.history if earlier else History()
+        self.first = earlier.epochs_trained if earlier else 0
+        self.description = {
+            "backend": engine.name,
+            "backend_reason": reason,
+            **{name: settings.to_dict(getattr(job, name)) for name in ("objective", "optimizer", "sampling")},
+            **{name: getattr(job, name) for name in ("batch_size", "seed", "device")},
+            "dtype": job.dtype.name,
+        }
+        self.trainer: Trainer = engine.trainer(job)
+        self.best: tuple[EpochRecord, Model] | None = None
+        self.last_good = earlier
+
+    def train(self, epochs: int, progress: bool | None) -> Model:
+        if self.first >= epochs:
+            raise InvalidArgumentError(
+                f"epochs is {epochs}, but the model to resume has been trained for {self.first} already"
+            )
+        with epoch_bar(epochs, self.first, progress) as watch:
+            for epoch in range(self.first, epochs):
+                record = self._epoch(epoch)
+                watch(record)
+                if self._ends(record):
+                    break
+        return self.best[1] if self.best and self.keep_best else self._model()
+
+    def _epoch(self, epoch: int) -> EpochRecord:
+        start = time.perf_counter()
+        objective = self.trainer.run_epoch(epoch)
+        seconds = time.perf_counter() - start
+        if not np.isfinite(objective):
+            raise self._diverged(epoch, objective)
+        record = EpochRecord(epoch, objective, seconds, self._n_shown() / max(seconds, 1e-9))
+        if self.validation is not None:
+            judged = self._model()
+            found = evaluate(
+                judged, self.validation.data, self.validation.metrics, protocol=self.validation.protocol
+            )
+            record = replace(record, metrics=dict(found))
+        self.history = History((*self.history.records, record))
+        return record
+
+    def _ends(self, record: EpochRecord) -> bool:
+        end = EpochEnd(record, self.history, self._model)
+        if self.validation is not None and self.validation.improves(record, self.best and self.best[0]):
+            self.best = (record, end.model)
+        if self.checkpoint is not None:
+            end.model.save(self.checkpoint, optimizer_state=True)
+            self.last_good = end.model
+        stopped = [callback(end) for callback in self.callbacks]
+        waited = self.best is not None and record.epoch - self.best[0].epoch >= (self.patience or np.inf)
+        return waited or any(answer is True for answer in stopped)
+
+    def _n_shown(self) -> int:
+        return len(self.job.data) if isinstance(self.job.optimizer, WALS) else self.job.n_instances
+
+    def _model(self) -> Model:
+        model = Model(
+            spec=self.job.spec,
+            parameters=self.trainer.parameters(),
+            **data_fields(self.job.data),
+            training=self.description,
+            history=self.history,
+            epochs_trained=self.history[-1].epoch + 1 if self.history else self.first,
+            optimizer_state=self.trainer.optimizer_state(),
+        )
+        return replace(model, scorer=self.engine.scorer(model))
+
+    def _diverged(self, epoch: int, objective: float) -> NonFiniteObjectiveError:
+        kept = f"; the checkpoint {self.checkpoint} holds the last good epoch" if self.checkpoint else ""
+        error = NonFiniteObjectiveError(
+            f"the objective is {objective} in epoch {epoch}: training diverged; lower the learning rate"
+            f" or raise l2{kept}"
+        )
+        error.model = self.best[1] if self.best else self.last_good
+        return error
+
+
+def _validation(
+    data: Interactions | None,
+    metrics: Sequence[Metric] | None,
+    protocol: RankingProtocol | None,
+    monitor: str | None,
+    patience: int | None,
+    optimizer: Any,
+    n_negatives: int,
+) -> Validation | None:
+    if data is None:
+        given = {"metrics": metrics, "protocol": protocol, "monitor": monitor, "patience": patience}
+        for name, value in given.items():
+            if value is not None:
+                raise InvalidArgumentError(f"{name} is given, but there is no validation data to apply it to")
+        return None
+    if len(data) == 0:
+        raise InvalidArgumentError("validation is empty; pass None to train without validation")
+    if metrics is None:
+        implicit = n_negatives or (isinstance(optimizer, WALS) and optimizer.unobserved_weight > 0)
+        metrics = (HitRate(10), NDCG(10)) if implicit else (RMSE(), MAE())
+    if not metrics:
+        raise InvalidArgumentError("metrics is empty; name at least one, e.g. mfcore.RMSE()")
+    if protocol is not None and all(isinstance(metric, RatingMetric) for metric in metrics):
+        raise InvalidArgumentError("protocol is given, but every metric is a rating metric, which needs none")
+    names = [metric.name for metric in metrics]
+    if monitor is not None and monitor not in names:
+        raise InvalidArgumentError(f"monitor is {monitor!r}; the metrics are {', '.join(names)}")
+    return Validation(data, metrics, protocol, monitor or names[0])
+
+
+def _check_loop(epochs: int, patience: int | None) -> None:
+    for name, value in (("epochs", epochs), ("patience", patience)):
+        whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+        if value is not None and not (whole and value >= 1):
+            raise InvalidArgumentError(f"{name} is {value!r}; it must be an integer of at least 1")
+
+
+def _check_writable(path: Path) -> None:
+    if not path.parent.is_dir():
+        raise InvalidArgumentError(f"checkpoint: there is no folder {path.parent}; create it first")
+
+
+def _earlier(resume: Model | str | os.PathLike[str] | None) -> Model | None:
+    if resume is None or isinstance(resume, Model):
+        return resume
+    from mfcore.model_file import load_model
+
+    return load_model(resume)
