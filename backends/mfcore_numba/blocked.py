@@ -1,0 +1,223 @@
+"""Matrix factorisation by plain SGD, one instance a step, in the blocked order.
+
+The cells of a stratum share no user and no item, so they are trained in parallel; within a cell instances
+follow one another as in the reference engine. The bits do not depend on the number of threads.
+"""
+
+import math
+from typing import Any, NamedTuple
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from mfcore.contract import STEP, TrainingJob
+from mfcore.optimizers import SGD
+from mfcore.sampling import Grid, choose_n_blocks
+from mfcore.specs import MF
+from mfcore.specs.base import Floats
+from mfcore_numba.compiling import compiled, threads
+from mfcore_numba.losses import head, loss_and_slope
+from mfcore_numba.sorting import counting_sort
+from mfcore_numba.stream import empty_listing, list_instances, shuffle_of, source
+from mfcore_numba.vectors import (
+    add_squares,
+    aligned_copy,
+    combine,
+    dot,
+    load,
+    prefetch,
+    rows,
+    store,
+    total,
+    zeros,
+)
+
+# Instances ahead of the one in work whose rows are asked for: about the latency of memory.
+AHEAD = 8
+# Instances whose losses are added up in the training dtype before the sum goes on in float64.
+GROUP = 256
+# Positions listed between two returns to Python, where an interrupt is noticed.
+LISTED_AT_ONCE = 4_000_000
+
+
+class Tables(NamedTuple):
+    """The parameters, as kernels read and write them; biases are empty where the model has none."""
+
+    user_factors: Any
+    item_factors: Any
+    user_bias: Any
+    item_bias: Any
+    global_bias: Any
+
+
+class Rate(NamedTuple):
+    """The step: parameter <- keep * parameter - learning_rate * gradient of the loss."""
+
+    learning_rate: Any
+    keep: Any
+    l2: Any
+
+
+def tables(parameters: dict[str, Floats], dtype: np.dtype[np.floating]) -> Tables:
+    """Return the parameters of matrix factorisation for kernels, sharing their memory."""
+    none = np.empty(0, dtype=dtype)
+    return Tables(
+        rows(parameters["user_factors"]),
+        rows(parameters["item_factors"]),
+        parameters.get("user_bias", none),
+        parameters.get("item_bias", none),
+        dtype.type(parameters["global_bias"][0]) if "global_bias" in parameters else dtype.type(0),
+    )
+
+
+class BlockedTrainer:
+    """A job of `MF` with plain `SGD` and batch_size 1."""
+
+    def __init__(self, job: TrainingJob) -> None:
+        assert isinstance(job.optimizer, SGD)
+        assert isinstance(job.spec, MF)
+        self.job = job
+        self.optimizer: SGD = job.optimizer
+        self.values = {name: aligned_copy(array) for name, array in job.parameters.items()}
+        self.tables = tables(self.values, job.dtype)
+        self.head = head(job)
+        self.steps = int(job.optimizer_state[STEP][0])
+        n_blocks = choose_n_blocks(job.n_instances, job.data.n_users, job.data.n_items)
+        self.grid = Grid.make(job.data.n_users, job.data.n_items, n_blocks, job.seed)
+        self.listing = empty_listing(job, 0)
+        self.starts = np.zeros(1, dtype=np.int64)
+        self.listed_epoch = -1
+
+    def run_epoch(self, epoch: int) -> float:
+        """Train one epoch and return its mean objective."""
+        job = self.job
+        self._list(job.sampling.bucketing_epoch(epoch))
+        real = job.dtype.type
+        learning_rate = self.optimizer.learning_rate_at(epoch)
+        rate = Rate(
+            real(learning_rate), real(1 - learning_rate * self.optimizer.l2), real(self.optimizer.l2)
+        )
+        rotations = self.grid.rotations(np.diff(self.starts), job.seed, epoch)
+        objective = 0.0
+        for stratum in self.grid.strata(job.seed, epoch):
+            with threads(job.threads):
+                sums = train_stratum(
+                    self.tables, self.listing, self.starts, rotations, int(stratum), self.head, rate
+                )
+            objective += float(sums.sum())
+        self.steps += job.n_instances
+        return objective / job.n_instances
+
+    def parameters(self) -> dict[str, Floats]:
+        """Return copies of all parameters."""
+        return {name: array.copy() for name, array in self.values.items()}
+
+    def optimizer_state(self) -> dict[str, NDArray[Any]]:
+        """Return the number of steps; plain SGD keeps nothing else."""
+        return {STEP: np.array([self.steps], dtype=np.int64)}
+
+    def _list(self, epoch: int) -> None:
+        """List an epoch's instances and sort them into the cells of the grid, unless that has been done."""
+        if epoch == self.listed_epoch:
+            return
+        job, n = self.job, self.job.n_instances
+        data, shuffle, listing = source(job), shuffle_of(job, epoch), empty_listing(job, n)
+        for start in range(0, n, LISTED_AT_ONCE):
+            with threads(job.threads):
+                list_instances(
+                    data, shuffle, epoch, start, min(start + LISTED_AT_ONCE, n), listing, start
+                )
+        with threads(job.threads):
+            keys = cells(listing, self.grid.user_block, self.grid.item_block, self.grid.n_blocks)
+            order, self.starts = counting_sort(keys, self.grid.n_blocks**2)
+            self.listing = empty_listing(job, n)
+            reorder(listing, order, self.listing)
+        self.listed_epoch = epoch
+
+
+@compiled(parallel=True)
+def cells(listing, user_block, item_block, n_blocks):  # type: ignore[no-untyped-def]
+    """Return the number of each instance's cell."""
+    keys = np.empty(len(listing.users), dtype=np.int32)
+    for place in numba.prange(len(keys)):
+        keys[place] = user_block[listing.users[place]] * n_blocks + item_block[listing.items[place]]
+    return keys
+
+
+@compiled(parallel=True)
+def reorder(listing, order, ordered):  # type: ignore[no-untyped-def]
+    """Write a listing in another order."""
+    for place in numba.prange(len(order)):
+        move(listing, order[place], ordered, place)
+
+
+@compiled()
+def move(listing, origin, ordered, place):  # type: ignore[no-untyped-def]
+    """Copy one instance. A function of its own: Numba drops writes to a tuple's arrays made in a prange."""
+    ordered.users[place] = listing.users[origin]
+    ordered.items[place] = listing.items[origin]
+    ordered.targets[place] = listing.targets[origin]
+    if len(ordered.weights):
+        ordered.weights[place] = listing.weights[origin]
+
+
+@compiled(parallel=True)
+def train_stratum(tables, listing, starts, rotations, stratum, head, rate):  # type: ignore[no-untyped-def]
+    """Train the cells of one stratum; return the sum of the objective over each."""
+    n_blocks = int(math.sqrt(len(rotations)))
+    sums = np.zeros(n_blocks)
+    for block in numba.prange(n_blocks):
+        cell = block * n_blocks + (block + stratum) % n_blocks
+        first, stop = starts[cell], starts[cell + 1]
+        turn = first + rotations[cell]
+        sums[block] = train_range(tables, listing, turn, stop, head, rate)
+        sums[block] += train_range(tables, listing, first, turn, head, rate)
+    return sums
+
+
+@compiled()
+def train_range(tables, listing, first, stop, head, rate):  # type: ignore[no-untyped-def]
+    """Take one step for each of a range of instances; return the sum of their objectives before the step."""
+    objective = 0.0
+    for group in range(first, stop, GROUP):
+        objective += train_group(tables, listing, group, min(group + GROUP, stop), stop, head, rate)
+    return objective
+
+
+@compiled()
+def train_group(tables, listing, first, stop, end, head, rate):  # type: ignore[no-untyped-def]
+    """Take the steps of one group, whose losses are added up in the training dtype."""
+    p_table, q_table = tables.user_factors, tables.item_factors
+    users, items = listing.users, listing.items
+    biased, weighted = len(tables.user_bias) > 0, len(listing.weights) > 0
+    linear_sum, argument_product, log_sum = 0.0, 1.0, 0.0
+    squares, bias_squares = zeros(p_table), rate.l2 - rate.l2
+    for place in range(first, stop):
+        ahead = min(place + AHEAD, end - 1)
+        prefetch(p_table, users[ahead])
+        prefetch(q_table, items[ahead])
+        user, item = users[place], items[place]
+        p, q = load(p_table, user), load(q_table, item)
+        score = dot(p, q)
+        if biased:
+            b, c = tables.user_bias[user], tables.item_bias[item]
+            score += tables.global_bias + b + c
+        linear, argument, slope = loss_and_slope(head, score, listing.targets[place])
+        if weighted:
+            weight = listing.weights[place]
+            linear, slope = weight * linear, weight * slope
+            log_sum += weight * math.log(argument)
+        else:
+            argument_product *= argument
+        linear_sum += linear
+        squares = add_squares(squares, p, q)
+        move = -rate.learning_rate * slope
+        store(p_table, user, combine(rate.keep, p, move, q))
+        store(q_table, item, combine(rate.keep, q, move, p))
+        if biased:
+            bias_squares += b * b + c * c
+            tables.user_bias[user] = rate.keep * b + move
+            tables.item_bias[item] = rate.keep * c + move
+    penalty = 0.5 * rate.l2 * (total(squares) + bias_squares)
+    return linear_sum + math.log(argument_product) + log_sum + penalty

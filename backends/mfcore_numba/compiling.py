@@ -1,0 +1,62 @@
+"""How this engine compiles, caches and runs its kernels."""
+
+import hashlib
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numba
+import platformdirs
+from numba import njit
+from threadpoolctl import threadpool_limits
+
+import mfcore.optimizers
+
+# Everything that fast-math allows except assuming that NaN and infinity do not occur: a diverged run must show.
+FAST_MATH = frozenset({"reassoc", "contract", "arcp", "nsz", "afn"})
+
+# Numba's simplest threading layer aborts the process when two threads enter parallel kernels at once.
+_kernels = threading.Lock()
+
+
+def compiled(*, parallel: bool = False) -> Callable[[Callable[..., Any]], Any]:
+    """Return a decorator that compiles a function with this engine's settings and caches it on disk.
+
+    Numba's own cache watches only the file of the compiled function, so a change in a function that it
+    calls, in another file, would go unnoticed. The cache folder is therefore named after the content of all
+    files that end up in kernels.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Any:
+        earlier = numba.config.CACHE_DIR
+        numba.config.CACHE_DIR = _cache_folder(earlier)
+        try:
+            return njit(function, parallel=parallel, fastmath=set(FAST_MATH), nogil=True, cache=True)
+        finally:
+            numba.config.CACHE_DIR = earlier
+
+    return decorate
+
+
+@contextmanager
+def threads(n: int) -> Iterator[None]:
+    """Run kernels on at most n threads, each with single-threaded BLAS, one call of a kernel at a time."""
+    with _kernels, threadpool_limits(limits=1, user_api="blas"):
+        earlier = numba.get_num_threads()
+        numba.set_num_threads(max(1, min(n, numba.config.NUMBA_NUM_THREADS)))
+        try:
+            yield
+        finally:
+            numba.set_num_threads(earlier)
+
+
+@cache
+def _cache_folder(wanted: str) -> str:
+    digest = hashlib.sha256()
+    for source in [*sorted(Path(__file__).parent.glob("*.py")), Path(mfcore.optimizers.__file__)]:
+        digest.update(source.read_bytes())
+    base = Path(wanted) if wanted else Path(platformdirs.user_cache_dir("mfcore")) / "numba"
+    return str(base / digest.hexdigest()[:16])

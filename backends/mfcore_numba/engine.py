@@ -1,0 +1,37 @@
+"""What this engine does, and which trainer does it."""
+
+import numba
+
+from mfcore.contract import API_VERSION, Scorer, Trainer, TrainingJob
+from mfcore.specs import MF
+from mfcore_numba import losses
+
+
+class NumbaBackend:
+    """The engine itself."""
+
+    name = "numba"
+    api_version = API_VERSION
+    description = (
+        f"compiled for this CPU by Numba {numba.__version__}; MF by SGD, mini-batches and WALS, in parallel"
+    )
+
+    def unsupported(self, job: TrainingJob) -> str | None:
+        """Return why the job cannot be done here, or None."""
+        if job.device not in ("auto", "cpu"):
+            return f"it runs on the CPU, and device is {job.device!r}; pass device='cpu'"
+        if not isinstance(job.spec, MF):
+            return f"it has no kernels for {type(job.spec).__name__}; use backend='reference'"
+        return losses.unsupported(job)
+
+    def trainer(self, job: TrainingJob) -> Trainer:
+        """Return a trainer."""
+        from mfcore_numba.blocked import BlockedTrainer
+
+        return BlockedTrainer(job)
+
+    def scorer(self, model: object) -> Scorer | None:
+        return None
+
+
+backend = NumbaBackend()

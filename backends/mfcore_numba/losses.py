@@ -1,0 +1,71 @@
+"""Losses and output functions on compiled scalars: the formulas of `mfcore.objectives` and `mfcore.specs.outputs`."""
+
+import math
+from typing import Any, NamedTuple
+
+from mfcore.contract import TrainingJob
+from mfcore.objectives import Logistic, Squared
+from mfcore.specs import RatingRange, ReLU, Sigmoid
+from mfcore_numba.compiling import compiled
+
+SQUARED, LOGISTIC = 0, 1
+LINEAR, RELU, SQUASHED = 0, 1, 2
+
+
+class Head(NamedTuple):
+    """What comes after the score: a loss, and an output function low + width * sigmoid where it is squashed."""
+
+    loss: int
+    output: int
+    low: Any
+    width: Any
+
+
+def head(job: TrainingJob) -> Head:
+    """Return the codes of a job's objective and output."""
+    real = job.dtype.type
+    if isinstance(job.objective, Logistic):
+        return Head(LOGISTIC, LINEAR, real(0), real(1))
+    output = job.spec.output
+    if isinstance(output, ReLU):
+        return Head(SQUARED, RELU, real(0), real(1))
+    if isinstance(output, Sigmoid):
+        return Head(SQUARED, SQUASHED, real(0), real(1))
+    if isinstance(output, RatingRange) and output.method == "sigmoid":
+        return Head(SQUARED, SQUASHED, real(output.low), real(output.high - output.low))
+    return Head(SQUARED, LINEAR, real(0), real(1))
+
+
+def unsupported(job: TrainingJob) -> str | None:
+    """Return why the objective is not known here, or None."""
+    if isinstance(job.objective, Squared | Logistic):
+        return None
+    return f"it has no compiled form of the objective {job.objective.short_name!r}; use backend='reference'"
+
+
+@compiled()
+def loss_and_slope(head, score, target):  # type: ignore[no-untyped-def]
+    """Return (linear, argument, slope): the loss is linear + log(argument), slope its derivative by the score.
+
+    Leaving the logarithm to the caller lets it take one of a product of many arguments.
+    """
+    kind = type(score)
+    one, half = kind(1), kind(0.5)
+    if head.loss == LOGISTIC:
+        small = math.exp(-abs(score))
+        squashed = one / (one + small)
+        if score < 0:
+            squashed *= small
+        return max(score, kind(0)) - target * score, one + small, squashed - target
+    prediction, derivative = score, one
+    if head.output == RELU and score <= 0:
+        prediction, derivative = kind(0), kind(0)
+    elif head.output == SQUASHED:
+        small = math.exp(-abs(score))
+        squashed = one / (one + small)
+        if score < 0:
+            squashed *= small
+        prediction = head.low + head.width * squashed
+        derivative = head.width * squashed * (one - squashed)
+    error = prediction - target
+    return half * error * error, one, error * derivative
