@@ -121,9 +121,7 @@ class Trainer(Protocol):
 class Scorer(Protocol):
     """An engine's own top-k over the catalogue."""
 
-    def top_k(
-        self, users: NDArray[np.int64], k: int, exclude_seen: bool
-    ) -> tuple[NDArray[np.int64], Floats]:
+    def top_k(self, users: NDArray[np.int64], k: int, exclude_seen: bool) -> tuple[NDArray[np.int64], Floats]:
         """Return items [n, k] and scores [n, k], best first; -1 and -inf where a list is shorter.
 
         Ties are broken by ascending item row.

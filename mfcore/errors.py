@@ -42,7 +42,7 @@ class ModelFileError(MfcoreError, ValueError):
 
 
 class NonFiniteObjectiveError(MfcoreError, ArithmeticError):
-    """Training diverged: the objective of an epoch is NaN or infinite.
+    """Training diverged: the objective of an epoch, or a parameter after it, is NaN or infinite.
 
     Attributes
     ----------

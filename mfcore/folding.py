@@ -1,8 +1,10 @@
 """Folding in a new user: their row is fitted, everything else is held fixed.
 
 With the items' parameters fixed, the score of every model whose user side is one embedding row and a bias
-is linear in that row, so the objective is convex in it and a few Newton steps solve it; for a squared loss
-with a linear output the first step is exact.
+is linear in that row. For a squared loss of the score and for the logistic loss the objective is then
+convex, and a few Newton steps from the average user solve it: one step for the squared loss. Where a
+squared loss is trained through an output function, the steps are Gauss-Newton's and end in the minimum
+that the average user leads to.
 """
 
 from dataclasses import dataclass
@@ -12,19 +14,21 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mfcore import settings
+from mfcore.checks import require_integer
 from mfcore.errors import InvalidArgumentError, InvalidDataError, UnsupportedError
-from mfcore.objectives import Objective
+from mfcore.objectives import Logistic, Objective
 from mfcore.optimizers import WALS, GradientOptimizer, Optimizer
 from mfcore.recommendations import Ranking
 from mfcore.retrieval import top_k_of
 from mfcore.sampling import SamplingPlan
-from mfcore.specs import MF
+from mfcore.specs import MF, Linear, Output, Sigmoid
 from mfcore.specs.base import Floats
 
 if TYPE_CHECKING:
     from mfcore.model import Model
 
 NEWTON_STEPS = 25
+HALVINGS = 30
 TOLERANCE = 1e-10
 
 
@@ -48,17 +52,20 @@ class FoldedUser:
     def scores(self) -> Floats:
         """Return the score of every item, [n_items]."""
         rows = {name: row[None] for name, row in self.parameters.items()}
-        return self.model.spec.score_catalogue({**self.model._catalogue, **rows}, np.zeros(1, dtype=np.int64))[0]
+        table = {**self.model._catalogue, **rows}
+        scores: Floats = self.model.spec.score_catalogue(table, np.zeros(1, dtype=np.int64))[0]
+        return scores
 
     def predict(self, items: ArrayLike) -> Floats:
         """Return the prediction for each item id [n]; unknown ids get the average item's."""
-        rows = np.atleast_1d(self.model.item_ids.rows(items))  # type: ignore[arg-type]
+        rows = np.atleast_1d(self.model.item_ids.rows(items))
         table = {**self.model._scoring, **{name: row[None] for name, row in self.parameters.items()}}
         rows = np.where(rows < 0, self.model.n_items, rows)
         return self.model.spec.output.predict(self.model.spec.score(table, np.zeros_like(rows), rows))
 
     def recommend(self, k: int = 10, *, exclude_seen: bool = True) -> Ranking:
-        """Return the k items of highest score, ties by ascending item row."""
+        """Return the k items of highest score, ties by ascending item row; fewer where nothing is left."""
+        require_integer("k", k, 1)
         scores = self.scores()
         if exclude_seen:
             scores[self.items] = -np.inf
@@ -78,11 +85,7 @@ def fold_in(model: "Model", items: NDArray[np.int64], values: ArrayLike | None) 
     if "objective" not in model.training:
         raise UnsupportedError("the model does not say what it was trained with, so a user cannot be fitted")
     given = _checked_values(items, values)
-    objective: Objective = settings.from_dict(model.training["objective"])
-    optimizer: Optimizer = settings.from_dict(model.training["optimizer"])
-    plan: SamplingPlan = settings.from_dict(model.training["sampling"])
-    problem = _problem(model, items, given, objective, optimizer, plan)
-    row = _newton(problem, objective, model.spec)
+    row = _newton(_problem(model, items, given), _average_user(model))
     dtype = model.parameters["user_factors"].dtype
     parameters = {"user_factors": row[: model.spec.n_factors].astype(dtype)}
     if model.spec.biases:
@@ -94,26 +97,45 @@ def fold_in(model: "Model", items: NDArray[np.int64], values: ArrayLike | None) 
 class _Problem:
     """Minimise sum weight * loss(features @ row + offset, target) + ridge/2 |row|^2."""
 
+    objective: Objective
+    output: Output
     features: NDArray[np.float64]
     offsets: NDArray[np.float64]
     targets: NDArray[np.float64]
     weights: NDArray[np.float64]
     ridge: float
 
+    def value(self, row: NDArray[np.float64]) -> float:
+        losses, _ = self.objective.loss(self._scores(row), self.targets, self.output)
+        return float(self.weights @ losses + 0.5 * self.ridge * row @ row)
 
-def _problem(
-    model: "Model",
-    items: NDArray[np.int64],
-    values: NDArray[np.float64],
-    objective: Objective,
-    optimizer: Optimizer,
-    plan: SamplingPlan,
-) -> _Problem:
+    def newton_step(self, row: NDArray[np.float64]) -> NDArray[np.float64]:
+        scores = self._scores(row)
+        _, slope = self.objective.loss(scores, self.targets, self.output)
+        gradient = self.features.T @ (self.weights * slope) + self.ridge * row
+        curvature = self.weights * self._curvature(scores)
+        hessian = (self.features.T * curvature) @ self.features + self.ridge * np.eye(len(row))
+        return np.linalg.solve(hessian, gradient).astype(np.float64)
+
+    def _scores(self, row: NDArray[np.float64]) -> NDArray[np.float64]:
+        return self.features @ row + self.offsets
+
+    def _curvature(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return a second derivative of the loss by the score, never negative: exact, or Gauss-Newton's."""
+        if isinstance(self.objective, Logistic):
+            return Sigmoid().train(scores)[1].astype(np.float64)
+        return self.output.train(scores)[1].astype(np.float64) ** 2
+
+
+def _problem(model: "Model", items: NDArray[np.int64], values: NDArray[np.float64]) -> _Problem:
     """Write the user's share of the training objective as a weighted sum over items.
 
     Sampled negatives stand for their expectation: each unseen item with the weight of
     n_negatives * m / n_unseen.
     """
+    objective: Objective = settings.from_dict(model.training["objective"])
+    optimizer: Optimizer = settings.from_dict(model.training["optimizer"])
+    plan: SamplingPlan = settings.from_dict(model.training["sampling"])
     features = model._catalogue["item_factors"].astype(np.float64)
     offsets = np.zeros(model.n_items)
     if "global_bias" in model.parameters:
@@ -139,34 +161,33 @@ def _problem(
         if unseen.any():
             weights[unseen] = plan.n_negatives * len(items) / unseen.sum()
         ridge = max(optimizer.l2 * float(len(items) * (1 + plan.n_negatives)), 1e-6)
+    # WALS fits the score itself, whatever the output function makes of it afterwards.
+    output = Linear() if isinstance(optimizer, WALS) else model.spec.output
     used = weights > 0
-    return _Problem(features[used], offsets[used], targets[used], weights[used], ridge)
+    return _Problem(objective, output, features[used], offsets[used], targets[used], weights[used], ridge)
 
 
-def _newton(problem: _Problem, objective: Objective, spec: MF) -> NDArray[np.float64]:
-    row = np.zeros(problem.features.shape[1])
-    identity = np.eye(len(row))
+def _average_user(model: "Model") -> NDArray[np.float64]:
+    names = ("user_factors", "user_bias") if "user_bias" in model.parameters else ("user_factors",)
+    return np.concatenate([np.atleast_1d(model._scoring[name][-1]) for name in names], dtype=np.float64)
+
+
+def _newton(problem: _Problem, start: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Follow Newton steps from the start, each halved until it does not raise the objective."""
+    row, value = start, problem.value(start)
     for _ in range(NEWTON_STEPS):
-        scores = problem.features @ row + problem.offsets
-        _, slope = objective.loss(scores, problem.targets, spec.output)
-        curvature = _curvature(objective, scores, spec)
-        gradient = problem.features.T @ (problem.weights * slope) + problem.ridge * row
-        hessian = (problem.features.T * (problem.weights * curvature)) @ problem.features
-        step = np.linalg.solve(hessian + problem.ridge * identity, gradient)
-        row = row - step
+        step = problem.newton_step(row)
+        for _ in range(HALVINGS):
+            new_value = problem.value(row - step)
+            if new_value <= value:
+                break
+            step = step / 2
+        else:
+            break
+        row, value = row - step, new_value
         if np.abs(step).max() <= TOLERANCE * max(1.0, float(np.abs(row).max())):
             break
     return row
-
-
-def _curvature(objective: Objective, scores: NDArray[np.float64], spec: MF) -> NDArray[np.float64]:
-    """Return a positive second derivative of the loss by the score: exact, or Gauss-Newton's."""
-    from mfcore.objectives import Logistic
-    from mfcore.specs import Sigmoid
-
-    output = Sigmoid() if isinstance(objective, Logistic) else spec.output
-    derivative = np.asarray(output.train(scores)[1])
-    return derivative if isinstance(objective, Logistic) else derivative**2
 
 
 def _checked_values(items: NDArray[np.int64], values: Any) -> NDArray[np.float64]:
@@ -178,7 +199,9 @@ def _checked_values(items: NDArray[np.int64], values: Any) -> NDArray[np.float64
         return np.ones(len(items))
     given = np.asarray(values, dtype=np.float64)
     if given.shape != items.shape:
-        raise InvalidArgumentError(f"items has length {len(items)} and values {given.size}; they must be equal")
+        raise InvalidArgumentError(
+            f"items has length {len(items)} and values {given.size}; they must be equal"
+        )
     if not np.isfinite(given).all():
         raise InvalidDataError(f"values contains {given[~np.isfinite(given)][0]}; they must be finite")
     return given

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from mfcore import registry
+from mfcore.checks import require_integer
 from mfcore.contract import Backend, TrainingJob, initial_optimizer_state
 from mfcore.data.interactions import Interactions
 from mfcore.errors import InvalidArgumentError, InvalidDataError, UnsupportedError
 from mfcore.objectives import OBJECTIVES, Objective, Squared, WeightedSquared
 from mfcore.optimizers import OPTIMIZERS, SGD, WALS, Optimizer
 from mfcore.sampling import SamplingPlan, require_unseen_items
-from mfcore.specs import MF
+from mfcore.specs import MF, RatingRange, Sigmoid
 from mfcore.specs.base import ModelSpec
 
 if TYPE_CHECKING:
@@ -46,19 +47,22 @@ def make_job(
     _check_types(spec, data)
     optimizer = _resolve_optimizer(optimizer)
     objective = _resolve_objective(objective, optimizer)
+    if isinstance(optimizer, WALS):
+        _check_wals(optimizer, spec, data)
     batch_size = _resolve_batch_size(batch_size, spec, optimizer)
     plan = SamplingPlan(
-        _integer("n_negatives", n_negatives, 0),
+        require_integer("n_negatives", n_negatives, 0),
         _plain_sgd_order(spec, optimizer, batch_size) if order == "auto" else order,
     )
     _check_sampling(plan, data, optimizer)
-    seed = _integer("seed", seed, 0, 2**63 - 1)
+    seed = require_integer("seed", seed, 0, 2**63 - 1)
     real = _resolve_dtype(dtype)
     targets = objective.targets(data.values, plan.n_negatives)
     objective.check(targets, plan.n_negatives, spec.output)
+    weights = _checked_weights(objective, data)
     if resume is None:
         best_constant = objective.best_constant(
-            targets, objective.weights(data.values), _zero_weight(optimizer, plan, data), spec.output
+            targets, weights, _zero_weight(optimizer, plan, data), spec.output
         )
         parameters = spec.initial_parameters(
             data.n_users, data.n_items, seed=seed, dtype=real, best_constant=best_constant
@@ -79,7 +83,7 @@ def make_job(
         seed=seed,
         dtype=real,
         device=device,
-        threads=available_threads() if threads is None else _integer("threads", threads, 1),
+        threads=available_threads() if threads is None else require_integer("threads", threads, 1),
         parameters=parameters,
         optimizer_state=initial if state is None else _checked_state(state, initial),
     )
@@ -186,7 +190,7 @@ def _resolve_objective(objective: str | Objective | None, optimizer: Optimizer) 
 def _resolve_batch_size(batch_size: int | None, spec: ModelSpec, optimizer: Optimizer) -> int:
     if batch_size is None:
         return 1 if _is_plain_sgd_of_mf(spec, optimizer) else DEFAULT_BATCH_SIZE
-    return _integer("batch_size", batch_size, 1)
+    return require_integer("batch_size", batch_size, 1)
 
 
 def _is_plain_sgd_of_mf(spec: ModelSpec, optimizer: Optimizer) -> bool:
@@ -197,6 +201,44 @@ def _plain_sgd_order(
     spec: ModelSpec, optimizer: Optimizer, batch_size: int
 ) -> Literal["shuffled", "blocked"]:
     return "blocked" if batch_size == 1 and _is_plain_sgd_of_mf(spec, optimizer) else "shuffled"
+
+
+def _check_wals(optimizer: WALS, spec: ModelSpec, data: Interactions) -> None:
+    if not isinstance(spec, MF):
+        raise InvalidArgumentError(
+            f"WALS solves for matrix factorisation, not for {type(spec).__name__}; use an optimizer that"
+            " follows gradients, e.g. mfcore.Adam()"
+        )
+    output = spec.output
+    if isinstance(output, Sigmoid) or (isinstance(output, RatingRange) and output.method == "sigmoid"):
+        raise InvalidArgumentError(
+            f"WALS fits the score itself to the target, so the output {output} would distort it: use"
+            " Linear() or RatingRange(low, high)"
+        )
+    counted_out = optimizer.unobserved_weight > 0 and optimizer.zero_pairs == "unobserved"
+    if counted_out and len(data) != len(data.seen.indices):
+        raise InvalidDataError(
+            f"{len(data) - len(data.seen.indices):,} interactions repeat a (user, item) pair, which"
+            " zero_pairs='unobserved' would leave out several times: merge them first, e.g. with"
+            " duplicates='sum', or use zero_pairs='all'"
+        )
+
+
+def _checked_weights(objective: Objective, data: Interactions) -> Any:
+    with np.errstate(over="ignore"):
+        weights = objective.weights(data.values)
+    if weights is None:
+        return None
+    bad = np.flatnonzero(~((weights > 0) & np.isfinite(weights)))
+    if bad.size:
+        position = bad[0]
+        user, item = data.user_ids[data.users[position]], data.item_ids[data.items[position]]
+        raise InvalidDataError(
+            f"{objective} gives the value {data.values[position]:g} at position {position} (user {user!r},"
+            f" item {item!r}) the weight {weights[position]:g}; weights must be finite and"
+            " above 0: drop or rescale such values, or lower alpha"
+        )
+    return weights
 
 
 def _check_sampling(plan: SamplingPlan, data: Interactions, optimizer: Optimizer) -> None:
@@ -210,7 +252,7 @@ def _check_sampling(plan: SamplingPlan, data: Interactions, optimizer: Optimizer
             f"{len(data):,} interactions with {plan.n_negatives} negatives each make more than 2^40 instances"
         )
     if plan.n_negatives:
-        require_unseen_items(data.seen, data.n_items, data.user_ids.ids)
+        require_unseen_items(data.seen, data.n_items, data.user_ids)
 
 
 def _zero_weight(optimizer: Optimizer, plan: SamplingPlan, data: Interactions) -> float:
@@ -223,7 +265,8 @@ def _zero_weight(optimizer: Optimizer, plan: SamplingPlan, data: Interactions) -
 
 def _resolve_dtype(dtype: Any) -> np.dtype[np.floating]:
     try:
-        real = np.dtype(dtype)
+        # numpy would take None for float64.
+        real = np.dtype(object if dtype is None else dtype)
     except TypeError:
         real = np.dtype(object)
     if real not in (np.dtype(np.float32), np.dtype(np.float64)):
@@ -260,12 +303,3 @@ def _checked_state(state: dict[str, Any], initial: dict[str, Any]) -> dict[str, 
             f" {', '.join(sorted(initial))}; resume with the optimizer that the model was trained with"
         )
     return state
-
-
-def _integer(name: str, value: Any, low: int, high: int | None = None) -> int:
-    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-    if not whole or value < low or (high is not None and value > high):
-        limits = f"at least {low}" if high is None else f"in [{low}, {high}]"
-        raise InvalidArgumentError(f"{name} is {value!r}; it must be an integer {limits}")
-    return int(value)
-

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from mfcore.checks import require_integer
 from mfcore.contract import Scorer
 from mfcore.data.ids import Vocabulary
 from mfcore.data.interactions import Interactions, SeenItems
@@ -103,11 +104,13 @@ class Model:
         UnknownIdError
             unknown="error" and an id is not known.
         """
-        return self._answer(self.predict_pairs, users, items, unknown)
+        answer: Floats = self._answer(self.predict_pairs, users, items, unknown)
+        return answer
 
     def score(self, users: ArrayLike, items: ArrayLike, *, unknown: Unknown = "average") -> Floats:
         """Return the score of each pair, before the output function; arguments as in `predict`."""
-        return self._answer(self.score_pairs, users, items, unknown)
+        answer: Floats = self._answer(self.score_pairs, users, items, unknown)
+        return answer
 
     def recommend(
         self, users: ArrayLike, k: int = 10, *, exclude_seen: bool = True, unknown: Unknown = "average"
@@ -125,9 +128,8 @@ class Model:
             Leave out the items of the user's training data.
         unknown : "average" or "error"
         """
-        _require_k(k)
-        single = _is_single(users)
-        asked = [users] if single else list(users)  # type: ignore[arg-type, call-overload]
+        require_integer("k", k, 1)
+        asked = _listed(users)
         rows = self._rows(self.user_ids, asked, "user", unknown)
         items, scores = self._top_k(rows, k, exclude_seen)
         return self._rankings(asked, items, scores)
@@ -142,8 +144,8 @@ class Model:
         UnknownIdError
             An item has no training data.
         """
-        _require_k(k)
-        asked = [items] if _is_single(items) else list(items)  # type: ignore[arg-type, call-overload]
+        require_integer("k", k, 1)
+        asked = _listed(items)
         rows = self._rows(self.item_ids, asked, "item", "error")
         vectors = self.spec.item_vectors(self.parameters)
         lengths = np.linalg.norm(vectors, axis=1)
@@ -177,15 +179,16 @@ class Model:
         ------
         UnknownIdError, InvalidDataError
         """
-        asked = [items] if _is_single(items) else list(items)  # type: ignore[arg-type, call-overload]
-        rows = self._rows(self.item_ids, asked, "item", "error")
+        rows = self._rows(self.item_ids, _listed(items), "item", "error")
         return fold_in(self, rows, values)
 
     # Answers by row, as evaluation and engines ask for them
 
     def score_pairs(self, users: NDArray[np.integer], items: NDArray[np.integer]) -> Floats:
         """Return the score of each pair of rows; row -1 is a cold start."""
-        return self.spec.score(self._scoring, _cold_last(users, self.n_users), _cold_last(items, self.n_items))
+        return self.spec.score(
+            self._scoring, _cold_last(users, self.n_users), _cold_last(items, self.n_items)
+        )
 
     def predict_pairs(self, users: NDArray[np.integer], items: NDArray[np.integer]) -> Floats:
         """Return the prediction of each pair of rows; row -1 is a cold start."""
@@ -198,7 +201,9 @@ class Model:
     # Files
 
     def save(self, path: str | os.PathLike[str], *, optimizer_state: bool = False) -> None:
-        """Write the model to one safetensors file, atomically: parameters, ids, spec, seen items, history.
+        """Write the model to one safetensors file, atomically.
+
+        It holds parameters, ids, titles, spec, seen items and history.
 
         Parameters
         ----------
@@ -234,7 +239,8 @@ class Model:
         """The same, without the extra row of the items."""
         layout = self.spec.parameters(self.n_users, self.n_items)
         return {
-            name: array[:-1] if layout[name].side == "item" else array for name, array in self._scoring.items()
+            name: array[:-1] if layout[name].side == "item" else array
+            for name, array in self._scoring.items()
         }
 
     def _top_k(self, users: NDArray[np.int64], k: int, exclude_seen: bool) -> tuple[Any, Any]:
@@ -258,7 +264,8 @@ class Model:
         item_rows = np.atleast_1d(self._rows(self.item_ids, items, "item", unknown))
         if len(user_rows) != len(item_rows) and 1 not in (len(user_rows), len(item_rows)):
             raise InvalidArgumentError(
-                f"users has length {len(user_rows)} and items {len(item_rows)}; they must be equal, or one of them 1"
+                f"users has length {len(user_rows)} and items {len(item_rows)}; they must be equal, or one of"
+                " them 1"
             )
         user_rows, item_rows = np.broadcast_arrays(user_rows, item_rows)
         answer = ask(user_rows, item_rows)
@@ -272,7 +279,7 @@ class Model:
             counts = self.seen.counts if side == "user" else self.item_counts
             cold = np.flatnonzero(np.where(rows < 0, True, counts[rows] == 0))
             if cold.size:
-                first = np.atleast_1d(np.asarray(asked, dtype=object))[cold[0]]
+                first = _listed(asked)[cold[0]]
                 raise UnknownIdError(f"{side} {first!r} has no training data in this model")
         return rows
 
@@ -291,10 +298,11 @@ def _cold_last(rows: NDArray[np.integer], n: int) -> NDArray[np.int64]:
     return np.where(rows < 0, n, rows).astype(np.int64)
 
 
+def _listed(ids: Any) -> list[Any]:
+    """Return one id or several as a list of plain Python ids."""
+    many = [ids] if _is_single(ids) else ids
+    return [one.item() if isinstance(one, np.generic) else one for one in many]
+
+
 def _is_single(ids: Any) -> bool:
     return isinstance(ids, str | bytes) or not hasattr(ids, "__len__") or getattr(ids, "ndim", 1) == 0
-
-
-def _require_k(k: int) -> None:
-    if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
-        raise InvalidArgumentError(f"k is {k!r}; it must be an integer of at least 1")

@@ -8,6 +8,7 @@ and "seen.indices"; "item_names" with ".offsets"; "optimizer/NAME". Metadata: "f
 import dataclasses
 import json
 import os
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from mfcore.data.interactions import SeenItems
 from mfcore.errors import ModelFileError
 from mfcore.files import replacing
 from mfcore.history import EpochRecord, History
+from mfcore.specs.base import ModelSpec
 
 if TYPE_CHECKING:
     from mfcore.model import Model
@@ -64,6 +66,8 @@ def load_model(path: str | os.PathLike[str]) -> "Model":
     try:
         description = json.loads(metadata["model"])
         spec = settings.from_dict(description["spec"])
+        if not isinstance(spec, ModelSpec):
+            raise TypeError(f"its spec is {spec}")
         names = _strings("item_names", tensors) if "item_names" in tensors else None
         optimizer_state = {
             name.removeprefix("optimizer/"): array
@@ -102,10 +106,11 @@ def _read(path: Path) -> tuple[dict[str, str], Tensors]:
             metadata = file.metadata() or {}
             if metadata.get("format") != FORMAT:
                 raise ModelFileError(f"{path} was not written by mfcore; Model.save writes such files")
-            version = int(metadata.get("format_version", "0"))
-            if version > FORMAT_VERSION:
+            version = metadata.get("format_version", "")
+            if not version.isdecimal() or int(version) > FORMAT_VERSION:
                 raise ModelFileError(
-                    f"{path} has format version {version}, this mfcore reads up to {FORMAT_VERSION}: upgrade mfcore"
+                    f"{path} has format version {version!r}, this mfcore reads up to {FORMAT_VERSION}:"
+                    " upgrade mfcore"
                 )
             return metadata, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
@@ -123,7 +128,11 @@ def _check(model: "Model", path: str | os.PathLike[str]) -> None:
     indptr, indices = model.seen.indptr, model.seen.indices
     whole = len(indptr) == model.n_users + 1 and (np.diff(indptr) >= 0).all() and indptr[-1] == len(indices)
     if not whole or (len(indices) and not 0 <= indices.min() <= indices.max() < model.n_items):
-        raise ModelFileError(f"{path}: the seen items do not fit {model.n_users} users and {model.n_items} items")
+        raise ModelFileError(
+            f"{path}: the seen items do not fit {model.n_users} users and {model.n_items} items"
+        )
+    if model.item_names is not None and len(model.item_names) != model.n_items:
+        raise ModelFileError(f"{path}: there are {len(model.item_names)} titles for {model.n_items} items")
 
 
 def _packed_ids(name: str, ids: Vocabulary) -> Tensors:
@@ -142,5 +151,5 @@ def _packed_strings(name: str, strings: NDArray[Any]) -> Tensors:
 
 def _strings(name: str, tensors: Tensors) -> NDArray[Any]:
     content, offsets = tensors[name].tobytes(), tensors[f"{name}.offsets"]
-    strings = [content[a:b].decode() for a, b in zip(offsets[:-1], offsets[1:], strict=True)]
+    strings = [content[start:end].decode() for start, end in pairwise(offsets)]
     return np.array(strings, dtype=np.dtypes.StringDType())

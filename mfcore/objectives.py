@@ -19,6 +19,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from mfcore.checks import require_number
 from mfcore.errors import InvalidArgumentError, InvalidDataError
 from mfcore.specs.outputs import Floats, Linear, Output, Sigmoid, sigmoid
 
@@ -54,7 +55,7 @@ class Objective(ABC):
         two arrays [n] of that dtype
         """
 
-    def check(self, targets: Values, n_negatives: int, output: Output) -> None:
+    def check(self, targets: Values, n_negatives: int, output: Output) -> None:  # noqa: B027, most fit all
         """Raise where the objective does not fit the data or the output function."""
 
     def best_constant(
@@ -116,10 +117,7 @@ class WeightedSquared(Squared):
     alpha: float = 0.0
 
     def __post_init__(self) -> None:
-        if not (np.isfinite(self.alpha) and self.alpha >= 0):
-            raise InvalidArgumentError(
-                f"WeightedSquared: alpha is {self.alpha}; it must be finite and not negative"
-            )
+        require_number("WeightedSquared: alpha", self.alpha, at_least=0)
 
     def targets(self, values: Values, n_negatives: int) -> Values:
         """Return ones."""
@@ -128,9 +126,6 @@ class WeightedSquared(Squared):
     def weights(self, values: Values) -> Values | None:
         """Return 1 + alpha * value."""
         return None if self.alpha == 0 else 1 + values.dtype.type(self.alpha) * values
-
-    def check(self, targets: Values, n_negatives: int, output: Output) -> None:
-        """Accept anything: a catalogue of positives alone is meaningful under WALS."""
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from typing import Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
 
+from mfcore.checks import require_integer, require_number
 from mfcore.errors import InvalidArgumentError
 
 Rule: TypeAlias = Callable[[Any, Any, Any, Any, Any], tuple[Any, Any, Any]]
@@ -39,9 +40,9 @@ class Schedule:
     every: int = 1
 
     def __post_init__(self) -> None:
-        _require("Schedule", "initial", self.initial, self.initial > 0)
-        _require("Schedule", "factor", self.factor, 0 < self.factor <= 1)
-        _require("Schedule", "every", self.every, self.every >= 1)
+        require_number("Schedule: initial", self.initial, above=0)
+        require_number("Schedule: factor", self.factor, above=0, at_most=1)
+        require_integer("Schedule: every", self.every, 1)
 
     def at(self, epoch: int) -> float:
         """Return the learning rate of an epoch, counted from 0."""
@@ -75,9 +76,9 @@ class GradientOptimizer(Optimizer, ABC):
     def __post_init__(self) -> None:
         name = type(self).__name__
         if not isinstance(self.learning_rate, Schedule):
-            _require(name, "learning_rate", self.learning_rate, self.learning_rate > 0)
-        _require(name, "l2", self.l2, self.l2 >= 0)
-        _require(name, "l2_dense", self.l2_dense, self.l2_dense >= 0)
+            require_number(f"{name}: learning_rate", self.learning_rate, above=0)
+        require_number(f"{name}: l2", self.l2, at_least=0)
+        require_number(f"{name}: l2_dense", self.l2_dense, at_least=0)
 
     @property
     def slot_names(self) -> tuple[str, ...]:
@@ -133,7 +134,7 @@ class SGD(GradientOptimizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _require("SGD", "momentum", self.momentum, 0 <= self.momentum < 1)
+        require_number("SGD: momentum", self.momentum, at_least=0, below=1)
         if self.nesterov and not self.momentum:
             raise InvalidArgumentError("SGD: nesterov=True needs a momentum above 0, e.g. momentum=0.9")
 
@@ -185,8 +186,8 @@ class Adagrad(GradientOptimizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _require("Adagrad", "initial_accumulator", self.initial_accumulator, self.initial_accumulator >= 0)
-        _require("Adagrad", "epsilon", self.epsilon, self.epsilon > 0)
+        require_number("Adagrad: initial_accumulator", self.initial_accumulator, at_least=0)
+        require_number("Adagrad: epsilon", self.epsilon, above=0)
 
     @property
     def sparse(self) -> bool:
@@ -205,7 +206,9 @@ class Adagrad(GradientOptimizer):
     def rule(sqrt: Callable[[Any], Any]) -> Rule:
         """Return the update above."""
 
-        def update(parameter: Any, gradient: Any, accumulator: Any, unused: Any, c: Any) -> tuple[Any, Any, Any]:
+        def update(
+            parameter: Any, gradient: Any, accumulator: Any, unused: Any, c: Any
+        ) -> tuple[Any, Any, Any]:
             accumulator = accumulator + gradient * gradient
             return parameter - c[0] * gradient / (sqrt(accumulator) + c[1]), accumulator, unused
 
@@ -216,7 +219,8 @@ class Adagrad(GradientOptimizer):
 class RMSprop(GradientOptimizer):
     r"""RMSprop, without momentum and not centred.
 
-    .. math:: a \leftarrow \rho a + (1 - \rho) g^2, \qquad \theta \leftarrow \theta - \eta g / (\sqrt a + \epsilon)
+    .. math:: a \leftarrow \rho a + (1 - \rho) g^2, \qquad
+              \theta \leftarrow \theta - \eta g / (\sqrt a + \epsilon)
 
     Source: Tieleman & Hinton, "Lecture 6.5: rmsprop", Coursera, 2012.
 
@@ -234,8 +238,8 @@ class RMSprop(GradientOptimizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _require("RMSprop", "rho", self.rho, 0 <= self.rho < 1)
-        _require("RMSprop", "epsilon", self.epsilon, self.epsilon > 0)
+        require_number("RMSprop: rho", self.rho, at_least=0, below=1)
+        require_number("RMSprop: epsilon", self.epsilon, above=0)
 
     def coefficients(self, step: int, learning_rate: float) -> tuple[float, ...]:
         """Return (learning rate, epsilon, rho, 1 - rho)."""
@@ -245,7 +249,9 @@ class RMSprop(GradientOptimizer):
     def rule(sqrt: Callable[[Any], Any]) -> Rule:
         """Return the update above."""
 
-        def update(parameter: Any, gradient: Any, mean_square: Any, unused: Any, c: Any) -> tuple[Any, Any, Any]:
+        def update(
+            parameter: Any, gradient: Any, mean_square: Any, unused: Any, c: Any
+        ) -> tuple[Any, Any, Any]:
             mean_square = c[2] * mean_square + c[3] * gradient * gradient
             return parameter - c[0] * gradient / (sqrt(mean_square) + c[1]), mean_square, unused
 
@@ -256,7 +262,8 @@ class RMSprop(GradientOptimizer):
 class Adam(GradientOptimizer):
     r"""Adam, algorithm 1 of the paper: epsilon is added to the root of the corrected second moment.
 
-    .. math:: m \leftarrow \beta_1 m + (1 - \beta_1) g, \quad v \leftarrow \beta_2 v + (1 - \beta_2) g^2, \quad
+    .. math:: m \leftarrow \beta_1 m + (1 - \beta_1) g, \quad
+              v \leftarrow \beta_2 v + (1 - \beta_2) g^2, \quad
               \theta \leftarrow \theta - \eta \hat m / (\sqrt{\hat v} + \epsilon)
 
     with :math:`\hat m = m / (1 - \beta_1^t)` and :math:`\hat v = v / (1 - \beta_2^t)`. Moments of rows that a
@@ -279,9 +286,9 @@ class Adam(GradientOptimizer):
     def __post_init__(self) -> None:
         super().__post_init__()
         name = type(self).__name__
-        _require(name, "beta_1", self.beta_1, 0 <= self.beta_1 < 1)
-        _require(name, "beta_2", self.beta_2, 0 <= self.beta_2 < 1)
-        _require(name, "epsilon", self.epsilon, self.epsilon > 0)
+        require_number(f"{name}: beta_1", self.beta_1, at_least=0, below=1)
+        require_number(f"{name}: beta_2", self.beta_2, at_least=0, below=1)
+        require_number(f"{name}: epsilon", self.epsilon, above=0)
 
     @property
     def decay(self) -> float:
@@ -289,7 +296,11 @@ class Adam(GradientOptimizer):
         return 0.0
 
     def coefficients(self, step: int, learning_rate: float) -> tuple[float, ...]:
-        """Return (rate / (1 - beta_1^t), 1 / (1 - beta_2^t), betas and complements, epsilon, 1 - rate * decay)."""
+        """Return the coefficients of step t.
+
+        They are (rate / (1 - beta_1^t), 1 / (1 - beta_2^t), beta_1, 1 - beta_1, beta_2, 1 - beta_2, epsilon,
+        1 - rate * decay).
+        """
         return (
             learning_rate / (1 - self.beta_1**step),
             1 / (1 - self.beta_2**step),
@@ -329,7 +340,7 @@ class AdamW(Adam):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _require("AdamW", "weight_decay", self.weight_decay, self.weight_decay >= 0)
+        require_number("AdamW: weight_decay", self.weight_decay, at_least=0)
 
     @property
     def decay(self) -> float:
@@ -413,16 +424,15 @@ class WALS(Optimizer):
     zero_pairs: Literal["all", "unobserved"] = "all"
 
     def __post_init__(self) -> None:
-        _require("WALS", "unobserved_weight", self.unobserved_weight, self.unobserved_weight >= 0)
-        _require("WALS", "l2", self.l2, self.l2 > 0)
-        _require("WALS", "nu", self.nu, self.nu >= 0)
-        _require("WALS", "steps", self.steps, self.steps >= 1)
-        _require("WALS", "block_size", self.block_size, self.block_size >= 1)
+        require_number("WALS: unobserved_weight", self.unobserved_weight, at_least=0)
+        require_number("WALS: l2", self.l2, above=0)
+        require_number("WALS: nu", self.nu, at_least=0)
+        require_integer("WALS: steps", self.steps, 1)
+        require_integer("WALS: block_size", self.block_size, 1)
         if self.solver not in SOLVERS:
             raise InvalidArgumentError(
                 f"WALS: solver is {self.solver!r}; it must be one of {', '.join(SOLVERS)}"
             )
-
         if self.zero_pairs not in ZERO_PAIRS:
             raise InvalidArgumentError(
                 f"WALS: zero_pairs is {self.zero_pairs!r}; it must be one of {', '.join(ZERO_PAIRS)}"
@@ -474,8 +484,3 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
     "lazyadam": LazyAdam,
     "wals": WALS,
 }
-
-
-def _require(owner: str, name: str, value: float, holds: bool) -> None:
-    if not (np.isfinite(value) and holds):
-        raise InvalidArgumentError(f"{owner}: {name} is {value}, which is outside its domain")

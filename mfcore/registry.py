@@ -63,7 +63,7 @@ def get(name: str) -> Backend:
         return backend
     found = _entry_points()
     if name not in found:
-        close = get_close_matches(name, names(), n=1)
+        close = get_close_matches(str(name), names(), n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
         raise InvalidArgumentError(f"no backend {name!r} is installed; there are: {', '.join(names())}{hint}")
     return _load(found[name])
@@ -75,7 +75,7 @@ def backends() -> list[BackendInfo]:
     for name in names():
         try:
             backend = get(name)
-        except ImportError as error:
+        except (ImportError, MfcoreError) as error:
             result.append(BackendInfo(name, False, str(error)))
         else:
             result.append(BackendInfo(name, True, getattr(backend, "description", "")))
@@ -94,7 +94,8 @@ def _load(entry: EntryPoint) -> Backend:
         if (error.name or "").partition(".")[0] not in FRAMEWORKS.get(entry.name, ()):
             raise
         raise BackendMissingError(
-            f"backend {entry.name!r} needs {error.name}, which is not installed: pip install 'mfcore[{entry.name}]'",
+            f"backend {entry.name!r} needs {error.name}, which is not installed:"
+            f" pip install 'mfcore[{entry.name}]'",
             name=error.name,
         ) from error
     if backend.api_version != API_VERSION:

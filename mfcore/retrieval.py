@@ -29,7 +29,7 @@ def top_k_of(scores: Floats, k: int) -> tuple[NDArray[np.int64], Floats]:
     n_rows, n_columns = scores.shape
     kept = min(k, n_columns)
     threshold = np.partition(scores, n_columns - kept, axis=1)[:, n_columns - kept]
-    # Everything at or above the k-th best, ties at the edge included: partition alone would cut them at random.
+    # Everything at or above the k-th best: partition alone would cut ties at the edge at random.
     rows, columns = np.nonzero((scores >= threshold[:, None]) & (scores > -np.inf))
     found = scores[rows, columns]
     order = np.lexsort((columns, -found, rows))
@@ -69,7 +69,7 @@ def top_k(
     """
     block = max(1, BLOCK_BYTES // (8 * n_items))
     pieces = []
-    for start in range(0, len(users), block):
+    for start in range(0, max(len(users), 1), block):
         chosen = users[start : start + block]
         scores = score_catalogue(chosen)
         if seen is not None:
@@ -80,7 +80,7 @@ def top_k(
 
 
 def seen_pairs(seen: SeenItems, users: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    """Return (position in `users`, item) of everything that these users have seen; row -1 has seen nothing."""
+    """Return (position in `users`, item) of all that these users have seen; row -1 has seen nothing."""
     known = np.maximum(users, 0)
     counts = np.where(users >= 0, seen.indptr[known + 1] - seen.indptr[known], 0)
     rows = np.repeat(np.arange(len(users)), counts)

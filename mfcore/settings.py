@@ -4,22 +4,22 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
+import numpy as np
+
 from mfcore import objectives, optimizers, specs
 from mfcore.errors import ModelFileError
 from mfcore.sampling import SamplingPlan
 
-KINDS: dict[str, type] = {
-    kind.__name__: kind
-    for kind in (
-        *specs.MODELS.values(),
-        *(specs.Constant, specs.Normal, specs.Uniform),
-        *(specs.Linear, specs.ReLU, specs.Sigmoid, specs.RatingRange),
-        *objectives.OBJECTIVES.values(),
-        *optimizers.OPTIMIZERS.values(),
-        optimizers.Schedule,
-        SamplingPlan,
-    )
-}
+_CLASSES: tuple[type, ...] = (
+    *specs.MODELS.values(),
+    *(specs.Constant, specs.Normal, specs.Uniform),
+    *(specs.Linear, specs.ReLU, specs.Sigmoid, specs.RatingRange),
+    *objectives.OBJECTIVES.values(),
+    *optimizers.OPTIMIZERS.values(),
+    optimizers.Schedule,
+    SamplingPlan,
+)
+KINDS = {kind.__name__: kind for kind in _CLASSES}
 
 
 def to_dict(settings: Any) -> dict[str, Any]:
@@ -51,6 +51,8 @@ def from_dict(settings: Mapping[str, Any]) -> Any:
 def _plain(value: Any) -> Any:
     if is_dataclass(value):
         return to_dict(value)
+    if isinstance(value, np.generic):
+        return value.item()
     return list(value) if isinstance(value, tuple) else value
 
 

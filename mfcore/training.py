@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from mfcore import settings
+from mfcore.checks import require_instance, require_integer
 from mfcore.contract import Backend, Trainer, TrainingJob
 from mfcore.data.interactions import Interactions
 from mfcore.errors import InvalidArgumentError, NonFiniteObjectiveError
@@ -21,7 +22,7 @@ from mfcore.model import Model, data_fields
 from mfcore.objectives import Objective
 from mfcore.optimizers import WALS, Optimizer
 from mfcore.progress import epoch_bar
-from mfcore.specs.base import ModelSpec
+from mfcore.specs.base import Floats, ModelSpec
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,11 +146,12 @@ def fit(
     patience : int, optional
         Stop after so many epochs without a better one.
     keep_best : bool
-        Return the best epoch by `monitor`; else, and without validation, the last.
+        Return the best epoch by `monitor`, of those trained by this call; else, and without validation,
+        the last.
     callbacks : sequence of callable
         Each is given an `EpochEnd` after every epoch; one that returns True stops the training.
     checkpoint : path, optional
-        After every epoch the model with its optimizer state is written there, atomically.
+        After every epoch the model of that epoch, with its optimizer state, is written there, atomically.
     resume : Model or path, optional
         Go on from a model with its optimizer state, trained on any engine, as if nothing had happened.
     progress : bool, optional
@@ -166,10 +168,22 @@ def fit(
     UnsupportedError
         The engine does not do this job.
     NonFiniteObjectiveError
-        The objective of an epoch is NaN or infinite. It names the epoch; its `model` is the last good one.
+        The objective of an epoch, or a parameter after it, is NaN or infinite. It names the epoch; its
+        `model` is the last good one that was kept.
     """
-    watch = _validation(validation, metrics, protocol, monitor, patience, optimizer, n_negatives)
-    _check_loop(epochs, patience)
+    require_integer("epochs", epochs, 1)
+    if patience is not None:
+        require_integer("patience", patience, 1)
+    if not isinstance(callbacks, Sequence) or not all(map(callable, callbacks)):
+        raise InvalidArgumentError(f"callbacks is {callbacks!r}; pass a sequence of callables, e.g. [print]")
+    watch = _validation(
+        validation,
+        metrics=metrics,
+        protocol=protocol,
+        monitor=monitor,
+        patience=patience,
+        implicit=bool(n_negatives) or (isinstance(optimizer, WALS) and optimizer.unobserved_weight > 0),
+    )
     if checkpoint is not None:
         _check_writable(Path(checkpoint))
     earlier = _earlier(resume)
@@ -188,7 +202,17 @@ def fit(
         resume=earlier,
     )
     engine, reason = choose_backend(backend, job)
-    run = _Run(job, engine, reason, watch, keep_best, patience, tuple(callbacks), checkpoint, earlier)
+    run = _Run(
+        job,
+        engine,
+        reason=reason,
+        validation=watch,
+        keep_best=keep_best,
+        patience=patience,
+        callbacks=tuple(callbacks),
+        checkpoint=checkpoint,
+        earlier=earlier,
+    )
     return run.train(epochs, progress)
 
 
@@ -199,6 +223,7 @@ class _Run:
         self,
         job: TrainingJob,
         engine: Backend,
+        *,
         reason: str,
         validation: Validation | None,
         keep_best: bool,
@@ -216,6 +241,7 @@ class _Run:
         self.checkpoint = checkpoint
         self.history = earlier.history if earlier else History()
         self.first = earlier.epochs_trained if earlier else 0
+        self.epoch = self.first
         self.description = {
             "backend": engine.name,
             "backend_reason": reason,
@@ -226,6 +252,7 @@ class _Run:
         self.trainer: Trainer = engine.trainer(job)
         self.best: tuple[EpochRecord, Model] | None = None
         self.last_good = earlier
+        self.saved = False
 
     def train(self, epochs: int, progress: bool | None) -> Model:
         if self.first >= epochs:
@@ -241,11 +268,14 @@ class _Run:
         return self.best[1] if self.best and self.keep_best else self._model()
 
     def _epoch(self, epoch: int) -> EpochRecord:
+        self.epoch = epoch
         start = time.perf_counter()
-        objective = self.trainer.run_epoch(epoch)
+        # A divergence is reported below as an error, not by numpy as a warning.
+        with np.errstate(over="ignore", invalid="ignore"):
+            objective = float(self.trainer.run_epoch(epoch))
         seconds = time.perf_counter() - start
         if not np.isfinite(objective):
-            raise self._diverged(epoch, objective)
+            raise self._diverged(f"the objective is {objective} in epoch {epoch}")
         record = EpochRecord(epoch, objective, seconds, self._n_shown() / max(seconds, 1e-9))
         if self.validation is not None:
             judged = self._model()
@@ -262,7 +292,7 @@ class _Run:
             self.best = (record, end.model)
         if self.checkpoint is not None:
             end.model.save(self.checkpoint, optimizer_state=True)
-            self.last_good = end.model
+            self.last_good, self.saved = end.model, True
         stopped = [callback(end) for callback in self.callbacks]
         waited = self.best is not None and record.epoch - self.best[0].epoch >= (self.patience or np.inf)
         return waited or any(answer is True for answer in stopped)
@@ -273,7 +303,7 @@ class _Run:
     def _model(self) -> Model:
         model = Model(
             spec=self.job.spec,
-            parameters=self.trainer.parameters(),
+            parameters=self._finite_parameters(),
             **data_fields(self.job.data),
             training=self.description,
             history=self.history,
@@ -282,11 +312,18 @@ class _Run:
         )
         return replace(model, scorer=self.engine.scorer(model))
 
-    def _diverged(self, epoch: int, objective: float) -> NonFiniteObjectiveError:
-        kept = f"; the checkpoint {self.checkpoint} holds the last good epoch" if self.checkpoint else ""
+    def _finite_parameters(self) -> dict[str, Floats]:
+        """Return the parameters; the objective of an epoch is older than its last steps."""
+        parameters = self.trainer.parameters()
+        for name, array in parameters.items():
+            if not np.isfinite(array).all():
+                raise self._diverged(f"{name} is not finite after epoch {self.epoch}")
+        return parameters
+
+    def _diverged(self, what: str) -> NonFiniteObjectiveError:
+        kept = f"; the checkpoint {self.checkpoint} holds the last good epoch" if self.saved else ""
         error = NonFiniteObjectiveError(
-            f"the objective is {objective} in epoch {epoch}: training diverged; lower the learning rate"
-            f" or raise l2{kept}"
+            f"{what}: training diverged; lower the learning rate or raise l2{kept}"
         )
         error.model = self.best[1] if self.best else self.last_good
         return error
@@ -294,12 +331,12 @@ class _Run:
 
 def _validation(
     data: Interactions | None,
+    *,
     metrics: Sequence[Metric] | None,
     protocol: RankingProtocol | None,
     monitor: str | None,
     patience: int | None,
-    optimizer: Any,
-    n_negatives: int,
+    implicit: bool,
 ) -> Validation | None:
     if data is None:
         given = {"metrics": metrics, "protocol": protocol, "monitor": monitor, "patience": patience}
@@ -307,26 +344,25 @@ def _validation(
             if value is not None:
                 raise InvalidArgumentError(f"{name} is given, but there is no validation data to apply it to")
         return None
+    if not isinstance(data, Interactions):
+        raise InvalidArgumentError(
+            f"validation is {data!r}; pass held-out Interactions, e.g. the second part of"
+            " mfcore.splits.ratio(data, test=0.2)"
+        )
     if len(data) == 0:
         raise InvalidArgumentError("validation is empty; pass None to train without validation")
     if metrics is None:
-        implicit = n_negatives or (isinstance(optimizer, WALS) and optimizer.unobserved_weight > 0)
         metrics = (HitRate(10), NDCG(10)) if implicit else (RMSE(), MAE())
     if not metrics:
         raise InvalidArgumentError("metrics is empty; name at least one, e.g. mfcore.RMSE()")
+    for metric in metrics:
+        require_instance("metrics", metric, Metric, "mfcore.NDCG(10)")
     if protocol is not None and all(isinstance(metric, RatingMetric) for metric in metrics):
         raise InvalidArgumentError("protocol is given, but every metric is a rating metric, which needs none")
     names = [metric.name for metric in metrics]
     if monitor is not None and monitor not in names:
         raise InvalidArgumentError(f"monitor is {monitor!r}; the metrics are {', '.join(names)}")
     return Validation(data, metrics, protocol, monitor or names[0])
-
-
-def _check_loop(epochs: int, patience: int | None) -> None:
-    for name, value in (("epochs", epochs), ("patience", patience)):
-        whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-        if value is not None and not (whole and value >= 1):
-            raise InvalidArgumentError(f"{name} is {value!r}; it must be an integer of at least 1")
 
 
 def _check_writable(path: Path) -> None:

@@ -20,6 +20,7 @@ from mfcore_numba.compiling import compiled, threads
 from mfcore_numba.losses import head, loss_and_slope
 from mfcore_numba.sorting import counting_sort
 from mfcore_numba.stream import empty_listing, list_instances, shuffle_of, source
+from mfcore_numba.tables import tables
 from mfcore_numba.vectors import (
     add_squares,
     aligned_copy,
@@ -27,7 +28,6 @@ from mfcore_numba.vectors import (
     dot,
     load,
     prefetch,
-    rows,
     store,
     total,
     zeros,
@@ -41,34 +41,12 @@ GROUP = 256
 LISTED_AT_ONCE = 4_000_000
 
 
-class Tables(NamedTuple):
-    """The parameters, as kernels read and write them; biases are empty where the model has none."""
-
-    user_factors: Any
-    item_factors: Any
-    user_bias: Any
-    item_bias: Any
-    global_bias: Any
-
-
 class Rate(NamedTuple):
     """The step: parameter <- keep * parameter - learning_rate * gradient of the loss."""
 
     learning_rate: Any
     keep: Any
     l2: Any
-
-
-def tables(parameters: dict[str, Floats], dtype: np.dtype[np.floating]) -> Tables:
-    """Return the parameters of matrix factorisation for kernels, sharing their memory."""
-    none = np.empty(0, dtype=dtype)
-    return Tables(
-        rows(parameters["user_factors"]),
-        rows(parameters["item_factors"]),
-        parameters.get("user_bias", none),
-        parameters.get("item_bias", none),
-        dtype.type(parameters["global_bias"][0]) if "global_bias" in parameters else dtype.type(0),
-    )
 
 
 class BlockedTrainer:

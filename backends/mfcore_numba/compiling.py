@@ -11,7 +11,7 @@ from typing import Any
 import numba
 import platformdirs
 from numba import njit
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 import mfcore.optimizers
 
@@ -43,14 +43,29 @@ def compiled(*, parallel: bool = False) -> Callable[[Callable[..., Any]], Any]:
 
 @contextmanager
 def threads(n: int) -> Iterator[None]:
-    """Run kernels on at most n threads, each with single-threaded BLAS, one call of a kernel at a time."""
-    with _kernels, threadpool_limits(limits=1, user_api="blas"):
+    """Run kernels on at most n threads, one call of a kernel at a time."""
+    with _kernels:
         earlier = numba.get_num_threads()
         numba.set_num_threads(max(1, min(n, numba.config.NUMBA_NUM_THREADS)))
         try:
             yield
         finally:
             numba.set_num_threads(earlier)
+
+
+@contextmanager
+def single_threaded_blas() -> Iterator[None]:
+    """Keep BLAS calls inside parallel kernels from starting threads of their own."""
+    with _blas().limit(limits=1, user_api="blas"):
+        yield
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    # Numba calls the BLAS of scipy, which must be loaded for the controller to find it.
+    import scipy.linalg.cython_blas  # noqa: F401
+
+    return ThreadpoolController()
 
 
 @cache

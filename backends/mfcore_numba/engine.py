@@ -3,6 +3,7 @@
 import numba
 
 from mfcore.contract import API_VERSION, Scorer, Trainer, TrainingJob
+from mfcore.optimizers import WALS
 from mfcore.specs import MF
 from mfcore_numba import losses
 
@@ -26,9 +27,17 @@ class NumbaBackend:
 
     def trainer(self, job: TrainingJob) -> Trainer:
         """Return a trainer."""
-        from mfcore_numba.blocked import BlockedTrainer
+        if isinstance(job.optimizer, WALS):
+            from mfcore_numba.wals import WalsTrainer
 
-        return BlockedTrainer(job)
+            return WalsTrainer(job)
+        if job.sampling.order == "blocked":
+            from mfcore_numba.blocked import BlockedTrainer
+
+            return BlockedTrainer(job)
+        from mfcore_numba.batches import BatchTrainer
+
+        return BatchTrainer(job)
 
     def scorer(self, model: object) -> Scorer | None:
         return None

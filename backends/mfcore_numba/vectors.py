@@ -101,6 +101,19 @@ def store(typing_context: Any, table: Any, row: Any, value: Any) -> Any:
 
 
 @intrinsic
+def spread(typing_context: Any, numbers: Any, value: Any) -> Any:
+    """Write a vector's elements to an array of numbers [k], to be read one by one."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        array = context.make_array(signature.args[0])(context, builder, args[0])
+        pointer = builder.bitcast(array.data, context.get_value_type(value).as_pointer())
+        builder.store(args[1], pointer, align=value.dtype.bitwidth // 8)
+        return context.get_dummy_value()
+
+    return types.void(numbers, value), generate
+
+
+@intrinsic
 def prefetch(typing_context: Any, table: Any, row: Any) -> Any:
     """Ask for the cache lines of row `row`, to be used soon."""
     vector = _vector_of(table)

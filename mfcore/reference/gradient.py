@@ -93,8 +93,8 @@ class GradientTrainer:
     def _move(self, name: str, where: Any, gradient: Floats, coefficients: Floats) -> None:
         names = [f"{name}/{slot}" for slot in self.optimizer.slot_names]
         slots: list[Any] = [self.state[slot][where] for slot in names]
-        unused = [self.job.dtype.type(0)] * (2 - len(slots))
-        moved, *new_slots = self.rule(self.values[name][where], gradient, *slots, *unused, coefficients)
+        first, second = slots + [self.job.dtype.type(0)] * (2 - len(slots))
+        moved, *new_slots = self.rule(self.values[name][where], gradient, first, second, coefficients)
         self.values[name][where] = moved
         for slot, value in zip(names, new_slots, strict=False):
             self.state[slot][where] = value

@@ -36,7 +36,7 @@ class WalsTrainer:
         }
 
     def run_epoch(self, epoch: int) -> float:
-        """Solve for all users, then for all items; return the objective divided by the number of interactions."""
+        """Solve for all users, then for all items; return the objective by the number of interactions."""
         self._half("user", "item")
         self._half("item", "user")
         self.state[STEP] += 1
@@ -72,10 +72,10 @@ class WalsTrainer:
             self._store(side, number, self._solve(system, right, self._row(side, number)))
 
     def _row(self, side: str, number: int) -> Floats:
-        row = self.values[f"{side}_factors"][number]
+        row: Floats = self.values[f"{side}_factors"][number]
         if "global_bias" not in self.values:
             return row
-        return np.append(row, self.values[f"{side}_bias"][number])
+        return np.concatenate([row, self.values[f"{side}_bias"][number, None]])
 
     def _store(self, side: str, number: int, row: Floats) -> None:
         n_factors = self.values[f"{side}_factors"].shape[1]
@@ -115,14 +115,13 @@ class WalsTrainer:
 def conjugate_gradient(system: Floats, right: Floats, start: Floats, steps: int) -> Floats:
     """Return x after some steps of conjugate gradient on system x = right, from a start.
 
-    It stops early where the squared residual is below 1e-20 of the squared right side, where another
-    step would divide rounding errors.
+    It stops early where the squared residual has fallen by 1e-20: another step would divide rounding errors.
     """
     x = start.copy()
     residual = right - system @ x
     direction = residual.copy()
     square = residual @ residual
-    floor = np.square(right).sum() * right.dtype.type(1e-20)
+    floor = square * right.dtype.type(1e-20)
     for _ in range(steps):
         if square <= floor:
             break

@@ -1,7 +1,7 @@
 """What an epoch shows: a pure function of (seed, epoch, position), the same on every engine."""
 
 from mfcore.sampling.grid import Grid, choose_n_blocks
-from mfcore.sampling.negatives import require_unseen_items, unseen_item, uniform_negatives
+from mfcore.sampling.negatives import require_unseen_items, uniform_negatives, unseen_item
 from mfcore.sampling.philox import Purpose, bounded, philox4x32, words
 from mfcore.sampling.shuffle import KeyedShuffle
 from mfcore.sampling.stream import Instances, SamplingPlan, epoch, shuffled_instances

@@ -61,7 +61,8 @@ class Grid:
 
     def cells(self, users: NDArray[np.integer], items: NDArray[np.integer]) -> NDArray[np.int32]:
         """Return the number of each instance's cell, user block * n_blocks + item block."""
-        return self.user_block[users] * np.int32(self.n_blocks) + self.item_block[items]
+        cells: NDArray[np.int32] = self.user_block[users] * np.int32(self.n_blocks) + self.item_block[items]
+        return cells
 
     def strata(self, seed: int, epoch: int) -> Words:
         """Return the order in which an epoch visits the strata: a permutation of [0, n_blocks)."""

@@ -6,8 +6,8 @@ item is r + j, with j the number of seen items for which s_j - j <= r, found by 
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
+from mfcore.data.ids import Vocabulary
 from mfcore.data.interactions import SeenItems
 from mfcore.errors import InvalidDataError
 from mfcore.sampling import philox
@@ -67,7 +67,7 @@ def uniform_negatives(
     return unseen_item(seen, users, philox.bounded(word[0], word[1], n_unseen))
 
 
-def require_unseen_items(seen: SeenItems, n_items: int, user_ids: NDArray[np.generic]) -> None:
+def require_unseen_items(seen: SeenItems, n_items: int, user_ids: Vocabulary) -> None:
     """Raise if a user of the training data has seen the whole catalogue: no negative exists for them.
 
     Raises
@@ -77,9 +77,8 @@ def require_unseen_items(seen: SeenItems, n_items: int, user_ids: NDArray[np.gen
     """
     full = np.flatnonzero(np.diff(seen.indptr) >= n_items)
     if full.size:
-        user = user_ids[full[0]].item()
         raise InvalidDataError(
-            f"user {user!r} has seen all {n_items} items, so no negative can be drawn for them"
+            f"user {user_ids[full[0]]!r} has seen all {n_items} items, so no negative can be drawn for them"
             f" ({full.size} such user{'s' if full.size > 1 else ''}); drop them from the training data, or"
             " train on ratings with n_negatives=0"
         )

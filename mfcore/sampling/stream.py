@@ -24,7 +24,6 @@ from mfcore.sampling.philox import Words
 from mfcore.sampling.shuffle import KeyedShuffle
 
 ORDERS = ("shuffled", "blocked")
-MAXIMUM_INSTANCES = 2**40
 
 
 @dataclass(frozen=True)
@@ -89,9 +88,7 @@ class Instances:
 
     def take(self, where: slice | Words) -> "Instances":
         """Return the instances at those positions."""
-        return Instances(
-            self.users[where], self.items[where], self.interactions[where], self.positive[where]
-        )
+        return Instances(self.users[where], self.items[where], self.interactions[where], self.positive[where])
 
 
 def shuffled_instances(
@@ -140,10 +137,10 @@ def epoch(data: Interactions, plan: SamplingPlan, *, seed: int, epoch: int) -> I
     positions = np.arange(n_instances, dtype=np.int64)
     if plan.order == "shuffled":
         return shuffled_instances(data, plan, seed=seed, epoch=epoch, positions=positions)
-    listed = shuffled_instances(
-        data, plan, seed=seed, epoch=plan.bucketing_epoch(epoch), positions=positions
+    listed = shuffled_instances(data, plan, seed=seed, epoch=plan.bucketing_epoch(epoch), positions=positions)
+    grid = Grid.make(
+        data.n_users, data.n_items, choose_n_blocks(n_instances, data.n_users, data.n_items), seed
     )
-    grid = Grid.make(data.n_users, data.n_items, choose_n_blocks(n_instances, data.n_users, data.n_items), seed)
     cells = grid.cells(listed.users, listed.items)
     by_cell = np.argsort(cells, kind="stable")
     starts = np.concatenate([[0], np.cumsum(np.bincount(cells, minlength=grid.n_blocks**2))])

@@ -12,7 +12,6 @@ from typing import ClassVar, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from mfcore.errors import InvalidArgumentError
 from mfcore.specs.initializers import Initializer
 from mfcore.specs.outputs import Output
 
@@ -127,10 +126,3 @@ class ModelSpec(ABC):
             ).astype(dtype)
             for name, parameter in self.parameters(n_users, n_items).items()
         }
-
-
-def require_positive(spec_name: str, **values: int) -> None:
-    """Raise InvalidArgumentError unless every value is an integer of at least 1."""
-    for name, value in values.items():
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-            raise InvalidArgumentError(f"{spec_name}: {name} is {value!r}; it must be an integer of at least 1")

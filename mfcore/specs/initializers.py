@@ -7,6 +7,7 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
+from mfcore.checks import require_number
 from mfcore.errors import InvalidArgumentError
 from mfcore.sampling import philox
 
@@ -38,6 +39,9 @@ class Constant(Initializer):
 
     value: float = 0.0
 
+    def __post_init__(self) -> None:
+        require_number("Constant: value", self.value)
+
     def draw(self, name: str, shape: tuple[int, ...], seed: int) -> NDArray[np.float64]:
         """Return an array filled with the value."""
         return np.full(shape, self.value)
@@ -50,8 +54,7 @@ class Normal(Initializer):
     std: float = 0.01
 
     def __post_init__(self) -> None:
-        if not (np.isfinite(self.std) and self.std >= 0):
-            raise InvalidArgumentError(f"Normal: std is {self.std}; it must be finite and not negative")
+        require_number("Normal: std", self.std, at_least=0)
 
     def draw(self, name: str, shape: tuple[int, ...], seed: int) -> NDArray[np.float64]:
         """Return std times standard normal values."""
@@ -70,8 +73,10 @@ class Uniform(Initializer):
     high: float = 0.05
 
     def __post_init__(self) -> None:
-        if not (np.isfinite([self.low, self.high]).all() and self.low <= self.high):
-            raise InvalidArgumentError(f"Uniform: low {self.low} and high {self.high} must be finite and ordered")
+        require_number("Uniform: low", self.low)
+        require_number("Uniform: high", self.high)
+        if self.low > self.high:
+            raise InvalidArgumentError(f"Uniform: low is {self.low} and high {self.high}; exchange them")
 
     def draw(self, name: str, shape: tuple[int, ...], seed: int) -> NDArray[np.float64]:
         """Return low + (high - low) times uniform values."""

@@ -5,7 +5,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from mfcore.specs.base import Floats, ModelSpec, Parameter, Parameters, Rows, require_positive
+from mfcore.checks import require_instance, require_integer
+from mfcore.specs.base import Floats, ModelSpec, Parameter, Parameters, Rows
 from mfcore.specs.initializers import Constant, Initializer, Normal
 from mfcore.specs.outputs import Linear, Output
 
@@ -51,7 +52,10 @@ class MF(ModelSpec):
     init: Initializer = field(default_factory=lambda: Normal(std=0.01))
 
     def __post_init__(self) -> None:
-        require_positive("MF", n_factors=self.n_factors)
+        require_integer("MF: n_factors", self.n_factors, 1)
+        require_instance("MF: biases", self.biases, bool, "True")
+        require_instance("MF: output", self.output, Output, "Linear()")
+        require_instance("MF: init", self.init, Initializer, "Normal(std=0.01)")
 
     def parameters(self, n_users: int, n_items: int) -> dict[str, Parameter]:
         """Return the factors and, with biases, the biases."""
@@ -67,7 +71,9 @@ class MF(ModelSpec):
 
     def score(self, parameters: Parameters, users: Rows, items: Rows) -> Floats:
         """Return s_ui of each pair."""
-        score = np.einsum("nk,nk->n", parameters["user_factors"][users], parameters["item_factors"][items])
+        score: Floats = np.einsum(
+            "nk,nk->n", parameters["user_factors"][users], parameters["item_factors"][items]
+        )
         if self.biases:
             score = score + (
                 parameters["global_bias"] + parameters["user_bias"][users] + parameters["item_bias"][items]
@@ -78,7 +84,7 @@ class MF(ModelSpec):
         self, parameters: Parameters, users: Rows, items: Rows, upstream: Floats
     ) -> dict[str, Floats]:
         """Return ds/dp = q, ds/dq = p and ds/db = 1, times upstream, for the row of each instance."""
-        gradients = {
+        gradients: dict[str, Floats] = {
             "user_factors": upstream[:, None] * parameters["item_factors"][items],
             "item_factors": upstream[:, None] * parameters["user_factors"][users],
         }

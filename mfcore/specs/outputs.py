@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from mfcore.checks import require_number
 from mfcore.errors import InvalidArgumentError
 
 Floats = NDArray[np.floating]
@@ -40,7 +41,10 @@ class Linear(Output):
 
 @dataclass(frozen=True)
 class ReLU(Output):
-    """The prediction is max(0, score); a squared loss is trained through it, so a negative score does not move."""
+    """The prediction is max(0, score).
+
+    A squared loss is trained through it, so an instance with a negative score moves nothing.
+    """
 
     def predict(self, scores: Floats) -> Floats:
         """Return max(0, score)."""
@@ -89,12 +93,16 @@ class RatingRange(Output):
     method: Literal["clip", "sigmoid"] = "clip"
 
     def __post_init__(self) -> None:
-        if not (np.isfinite([self.low, self.high]).all() and self.low < self.high):
+        require_number("RatingRange: low", self.low)
+        require_number("RatingRange: high", self.high)
+        if self.low >= self.high:
             raise InvalidArgumentError(
-                f"RatingRange({self.low}, {self.high}): low must be below high, and both finite"
+                f"RatingRange: low is {self.low} and high {self.high}; low must be below high"
             )
         if self.method not in ("clip", "sigmoid"):
-            raise InvalidArgumentError(f"RatingRange: method is {self.method!r}; it must be 'clip' or 'sigmoid'")
+            raise InvalidArgumentError(
+                f"RatingRange: method is {self.method!r}; it must be 'clip' or 'sigmoid'"
+            )
 
     def predict(self, scores: Floats) -> Floats:
         """Return the scores brought into the range."""

@@ -1,0 +1,208 @@
+"""Solvers of the rows' systems A x = y of WALS.
+
+    A = gram + sum a f f' + ridge I,    y = sum (b - a o) f - pull
+
+The sums run over the row's interactions; f and o are the features and the offset of the other side's row.
+"""
+
+import numpy as np
+
+from mfcore_numba.compiling import compiled
+from mfcore_numba.vectors import add_scaled, dot, load, prefetch, spread, store, zeros
+
+# Interactions ahead of the one in work whose features are asked for: about the latency of memory.
+AHEAD = 8
+# Interactions whose features are gathered at a time, to meet BLAS in cache.
+GATHERED = 512
+
+
+@compiled()
+def conjugate_gradient(half, solved, observed, first, stop, steps):  # type: ignore[no-untyped-def]
+    """Improve rows first..stop of `solved`, rows of vectors, by some steps of conjugate gradient each."""
+    numbers = np.empty(half.table.shape[1], dtype=half.table.dtype)
+    for row in range(first, stop):
+        begin, end, ridge = observed.starts[row], observed.starts[row + 1], half.ridge[row]
+        x = load(solved, row)
+        residual = observed_residual(half, observed, begin, end, x)
+        residual = add_scaled(residual, type(ridge)(-1), gram_times(half, numbers, ridge, x))
+        residual = add_scaled(residual, type(ridge)(-1), load(half.pull, 0))
+        direction, square = residual, dot(residual, residual)
+        floor = square * type(ridge)(1e-20)
+        for _ in range(steps):
+            if square <= floor:
+                break
+            image = add_observed(half, observed, begin, end, direction, gram_times(half, numbers, ridge, direction))
+            length = square / dot(direction, image)
+            x = add_scaled(x, length, direction)
+            residual = add_scaled(residual, -length, image)
+            new_square = dot(residual, residual)
+            direction = add_scaled(residual, new_square / square, direction)
+            square = new_square
+        store(solved, row, x)
+
+
+@compiled()
+def observed_residual(half, observed, begin, end, x):  # type: ignore[no-untyped-def]
+    """Return sum (b - a (o + f.x)) f over a row's interactions."""
+    features, others = half.features, observed.others
+    result = zeros(features)
+    for place in range(begin, end):
+        prefetch(features, others[min(place + AHEAD, end - 1)])
+        f = load(features, others[place])
+        score = dot(f, x)
+        if len(half.offsets):
+            score += half.offsets[others[place]]
+        result = add_scaled(result, observed.b[place] - observed.a[place] * score, f)
+    return result
+
+
+@compiled()
+def add_observed(half, observed, begin, end, x, result):  # type: ignore[no-untyped-def]
+    """Return result + sum a (f.x) f over a row's interactions."""
+    features, others = half.features, observed.others
+    for place in range(begin, end):
+        prefetch(features, others[min(place + AHEAD, end - 1)])
+        f = load(features, others[place])
+        result = add_scaled(result, observed.a[place] * dot(f, x), f)
+    return result
+
+
+@compiled()
+def gram_times(half, numbers, ridge, x):  # type: ignore[no-untyped-def]
+    """Return (gram + ridge I) x."""
+    result = add_scaled(zeros(half.features), ridge, x)
+    if len(half.gram):
+        spread(numbers, x)
+        for k in range(len(numbers)):
+            result = add_scaled(result, numbers[k], load(half.gram_rows, k))
+    return result
+
+
+@compiled()
+def direct(half, solved, observed, first, stop):  # type: ignore[no-untyped-def]
+    """Solve rows first..stop of `solved`, an array of numbers, by Cholesky's factorisation."""
+    width = half.table.shape[1]
+    kind = half.table.dtype
+    system, right = np.empty((width, width), dtype=kind), np.empty(width, dtype=kind)
+    gathered, scaled = np.empty((GATHERED, width), dtype=kind), np.empty((GATHERED, width), dtype=kind)
+    product = np.empty((width, width), dtype=kind)
+    for row in range(first, stop):
+        start_system(half, row, system)
+        right[:] = -half.pull_numbers
+        for begin in range(observed.starts[row], observed.starts[row + 1], GATHERED):
+            n = min(begin + GATHERED, observed.starts[row + 1]) - begin
+            gather(half, observed, begin, n, 0, gathered, scaled, right)
+            np.dot(scaled[:n].T, gathered[:n], product)
+            system += product
+        solve_positive(system, right)
+        solved[row] = right
+
+
+@compiled()
+def start_system(half, row, system):  # type: ignore[no-untyped-def]
+    """Write gram + ridge I to `system`."""
+    if len(half.gram):
+        system[:] = half.gram
+    else:
+        system[:] = 0
+    for k in range(len(system)):
+        system[k, k] += half.ridge[row]
+
+
+@compiled()
+def gather(half, observed, begin, n, column, gathered, scaled, right):  # type: ignore[no-untyped-def]
+    """Copy some columns of f and of a f for n interactions, and add (b - a o) f to `right`."""
+    for place in range(n):
+        other, a = observed.others[begin + place], observed.a[begin + place]
+        pull = observed.b[begin + place]
+        if len(half.offsets):
+            pull -= a * half.offsets[other]
+        for k in range(gathered.shape[1]):
+            f = half.table[other, column + k]
+            gathered[place, k] = f
+            scaled[place, k] = a * f
+            right[k] += pull * f
+
+
+@compiled()
+def solve_positive(system, right):  # type: ignore[no-untyped-def]
+    """Overwrite `right` with the solution of system x = right; the system is symmetric and positive."""
+    lower = np.linalg.cholesky(system)
+    n = len(right)
+    for i in range(n):
+        value = right[i]
+        for k in range(i):
+            value -= lower[i, k] * right[k]
+        right[i] = value / lower[i, i]
+    for i in range(n - 1, -1, -1):
+        value = right[i] / lower[i, i]
+        right[i] = value
+        for k in range(i):
+            right[k] -= lower[i, k] * value
+
+
+@compiled()
+def subspace(half, solved, observed, first, stop, block_size):  # type: ignore[no-untyped-def]
+    """Pass once over blocks of the elements of rows first..stop, solving each with the others fixed."""
+    width, kind = half.table.shape[1], half.table.dtype
+    longest = 0
+    for row in range(first, stop):
+        longest = max(longest, observed.starts[row + 1] - observed.starts[row])
+    scores, image = np.empty(longest, dtype=kind), np.empty(width, dtype=kind)
+    for row in range(first, stop):
+        start_scores(half, observed, solved, row, scores, image)
+        for column in range(0, width, block_size):
+            solve_block(half, observed, solved, row, column, min(block_size, width - column), scores, image)
+
+
+@compiled()
+def start_scores(half, observed, solved, row, scores, image):  # type: ignore[no-untyped-def]
+    """Write the scores of a row's interactions, o + f.x, and image = (gram + ridge I) x + pull."""
+    begin, end = observed.starts[row], observed.starts[row + 1]
+    for place in range(end - begin):
+        other = observed.others[begin + place]
+        score = half.offsets[other] if len(half.offsets) else half.table.dtype.type(0)
+        for k in range(len(image)):
+            score += half.table[other, k] * solved[row, k]
+        scores[place] = score
+    image[:] = half.pull_numbers
+    for k in range(len(image)):
+        image[k] += half.ridge[row] * solved[row, k]
+        if len(half.gram):
+            for j in range(len(image)):
+                image[k] += half.gram[k, j] * solved[row, j]
+
+
+@compiled()
+def solve_block(half, observed, solved, row, column, size, scores, image):  # type: ignore[no-untyped-def]
+    """Solve for `size` elements from `column` on, and bring scores and image up to date."""
+    kind, begin, end = half.table.dtype, observed.starts[row], observed.starts[row + 1]
+    system, right = np.zeros((size, size), dtype=kind), np.empty(size, dtype=kind)
+    product, unused = np.empty((size, size), dtype=kind), np.empty(size, dtype=kind)
+    gathered, scaled = np.empty((GATHERED, size), dtype=kind), np.empty((GATHERED, size), dtype=kind)
+    for i in range(size):
+        right[i] = -image[column + i]
+        if len(half.gram):
+            system[i] = half.gram[column + i, column : column + size]
+        system[i, i] += half.ridge[row]
+    for start in range(begin, end, GATHERED):
+        n = min(start + GATHERED, end) - start
+        gather(half, observed, start, n, column, gathered, scaled, unused)
+        np.dot(scaled[:n].T, gathered[:n], product)
+        system += product
+        for place in range(n):
+            slope = observed.b[start + place] - observed.a[start + place] * scores[start + place - begin]
+            for k in range(size):
+                right[k] += slope * gathered[place, k]
+    solve_positive(system, right)
+    for k in range(size):
+        solved[row, column + k] += right[k]
+        image[column + k] += half.ridge[row] * right[k]
+        if len(half.gram):
+            for j in range(len(image)):
+                image[j] += half.gram[column + k, j] * right[k]
+    for place in range(begin, end):
+        score = scores[place - begin]
+        for k in range(size):
+            score += half.table[observed.others[place], column + k] * right[k]
+        scores[place - begin] = score

@@ -1,0 +1,249 @@
+"""Matrix factorisation by weighted alternating least squares; the equations are in `mfcore.reference.wals`.
+
+Half an epoch solves one small system a row, rows in parallel. Conjugate gradient never forms the system: it
+runs over the row's interactions, with the row's vectors in registers. The other solvers form it from
+gathered blocks of features by BLAS.
+"""
+
+from typing import Any, NamedTuple
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from mfcore.contract import STEP, TrainingJob
+from mfcore.errors import InvalidArgumentError
+from mfcore.optimizers import WALS
+from mfcore.specs.base import Floats
+from mfcore_numba.compiling import compiled, single_threaded_blas, threads
+from mfcore_numba.solvers import conjugate_gradient, direct, subspace
+from mfcore_numba.sorting import counting_sort
+from mfcore_numba.vectors import aligned_copy, dot, load, rows
+
+CHOLESKY, CG, SUBSPACE = range(3)
+CODES = {"cholesky": CHOLESKY, "cg": CG, "subspace": SUBSPACE}
+
+# Parts of about equal work that a call shares among threads; fixed, so that sums do not depend on threads.
+N_PARTS = 64
+# Multiplications between two returns to Python, where an interrupt is noticed.
+AT_ONCE = 20_000_000_000
+
+
+class Observed(NamedTuple):
+    """One side's interactions, row by row, with their terms in the row's system; see `WALS.terms`."""
+
+    starts: NDArray[np.int64]
+    others: NDArray[np.int32]
+    a: Any
+    b: Any
+
+
+class Half(NamedTuple):
+    """What half an epoch reads: the other side's features and offsets, w0 times their sums, and the ridge.
+
+    Arrays that appear twice share their memory: as rows of vectors, and as numbers. `offsets` and `gram` are
+    empty where they are zero.
+    """
+
+    features: Any
+    table: Any
+    offsets: Any
+    gram: Any
+    gram_rows: Any
+    pull: Any
+    pull_numbers: Any
+    ridge: Any
+
+
+class WalsTrainer:
+    """A job of `MF` with `WALS`."""
+
+    def __init__(self, job: TrainingJob) -> None:
+        assert isinstance(job.optimizer, WALS)
+        self.job = job
+        self.optimizer: WALS = job.optimizer
+        self.values = {name: aligned_copy(array) for name, array in job.parameters.items()}
+        self.state = {name: array.copy() for name, array in job.optimizer_state.items()}
+        a, b = job.optimizer.terms(job.targets, job.weights)
+        self.biased = "global_bias" in self.values
+        with threads(job.threads):
+            users = _by_row(job.data.users, job.data.items, a, b, job.data.n_users)
+            # From the list by user, so that an item's users ascend: neighbours in memory follow one another.
+            owners = np.repeat(np.arange(job.data.n_users, dtype=np.int32), np.diff(users.starts))
+            items = _by_row(users.others, owners, users.a, users.b, job.data.n_items)
+        self.observed = {"user": users, "item": items}
+        weights = 1.0 if job.weights is None else job.weights.astype(np.float64)
+        self.constant = float((weights * job.targets.astype(np.float64) ** 2).sum())
+
+    def run_epoch(self, epoch: int) -> float:
+        """Solve for all users, then for all items; return the objective divided by the number of interactions."""
+        self._half("user", "item")
+        self._half("item", "user")
+        self.state[STEP] += 1
+        return self._objective() / len(self.job.data)
+
+    def parameters(self) -> dict[str, Floats]:
+        """Return copies of all parameters."""
+        return {name: array.copy() for name, array in self.values.items()}
+
+    def optimizer_state(self) -> dict[str, NDArray[Any]]:
+        """Return the number of epochs solved; WALS keeps nothing else."""
+        return {name: array.copy() for name, array in self.state.items()}
+
+    def _rows(self, side: str) -> Floats:
+        """Return a side's rows as its half solves for them: the factors, with biases (p, b)."""
+        factors = self.values[f"{side}_factors"]
+        if not self.biased:
+            return factors
+        return aligned_copy(np.concatenate([factors, self.values[f"{side}_bias"][:, None]], axis=1))
+
+    def _keep(self, side: str, solved: Floats) -> None:
+        if self.biased:
+            self.values[f"{side}_factors"][:] = solved[:, :-1]
+            self.values[f"{side}_bias"][:] = solved[:, -1]
+
+    def _half_of(self, side: str, other: str) -> Half:
+        """Return what the half that solves for `side` reads."""
+        real = self.job.dtype.type
+        features, n = self.values[f"{other}_factors"], len(self.values[f"{other}_factors"])
+        offsets = np.empty(0, dtype=self.job.dtype)
+        if self.biased:
+            features = aligned_copy(np.concatenate([features, np.ones((n, 1), dtype=self.job.dtype)], axis=1))
+            offsets = self.values["global_bias"] + self.values[f"{other}_bias"]
+        w0, width = real(self.optimizer.unobserved_weight), features.shape[1]
+        gram = aligned_copy(w0 * gram_of(features)) if w0 else np.empty((0, width), dtype=self.job.dtype)
+        pull = np.zeros((1, width), dtype=self.job.dtype)
+        if w0 and self.biased:
+            pull[0] = w0 * (features.T @ offsets)
+        pull = aligned_copy(pull)
+        ridge = self.optimizer.ridge(np.diff(self.observed[side].starts), n).astype(self.job.dtype)
+        return Half(rows(features), features, offsets, gram, rows(gram), rows(pull), pull[0], ridge)
+
+    def _half(self, side: str, other: str) -> None:
+        job, optimizer, observed = self.job, self.optimizer, self.observed[side]
+        solved = self._rows(side)
+        size = {"cg": optimizer.steps, "subspace": optimizer.block_size}.get(optimizer.solver, 0)
+        with threads(job.threads), single_threaded_blas():
+            half = self._half_of(side, other)
+            for bounds in self._parts(observed.starts, solved.shape[1]):
+                try:
+                    solve_parts(
+                        half, rows(solved), solved, observed, bounds, CODES[optimizer.solver], size
+                    )
+                except np.linalg.LinAlgError as error:
+                    raise InvalidArgumentError(
+                        f"WALS: the system of a {side} is singular in {job.dtype}: raise l2 (it is"
+                        f" {optimizer.l2}) or pass dtype='float64'"
+                    ) from error
+        self._keep(side, solved)
+
+    def _parts(self, starts: NDArray[np.int64], width: int) -> list[NDArray[np.int64]]:
+        """Cut the rows into calls of bounded work, and each call into parts of about equal work."""
+        direct = self.optimizer.solver != "cg"
+        per_interaction = width * (width if direct else 2 * (self.optimizer.steps + 1))
+        per_row = width**2 * (width // 3 + 1 if direct else self.optimizer.steps + 1)
+        work = np.cumsum(np.diff(starts) * float(per_interaction) + per_row)
+        n_calls = int(work[-1] // AT_ONCE) + 1
+        edges = np.searchsorted(work, work[-1] * np.arange(1, n_calls * N_PARTS) / (n_calls * N_PARTS))
+        edges = np.concatenate([[0], edges, [len(work)]])
+        return [edges[call * N_PARTS : (call + 1) * N_PARTS + 1] for call in range(n_calls)]
+
+    def _objective(self) -> float:
+        """Return the objective at the present parameters, in float64."""
+        w0 = self.optimizer.unobserved_weight
+        users, items = (self._rows(side).astype(np.float64) for side in ("user", "item"))
+        objective = self.constant
+        for side, solved in (("user", users), ("item", items)):
+            n_others = self.job.data.n_items if side == "user" else self.job.data.n_users
+            ridge = self.optimizer.ridge(np.diff(self.observed[side].starts), n_others)
+            objective += float(ridge @ np.einsum("nk,nk->n", solved, solved))
+        if w0:
+            if self.biased:
+                mu, n = float(self.values["global_bias"][0]), len(users)
+                users = np.concatenate([users, np.ones((n, 1))], axis=1)
+                items = np.concatenate([items[:, :-1], np.ones((len(items), 1)), mu + items[:, -1:]], axis=1)
+            with threads(self.job.threads), single_threaded_blas():
+                objective += w0 * float((gram_of(users) * gram_of(items)).sum())
+        offsets = [np.zeros(1, dtype=self.job.dtype)] * 2
+        if self.biased:
+            offsets = [self.values["user_bias"] + self.values["global_bias"], self.values["item_bias"]]
+        bounds = self._parts(self.observed["user"].starts, self.values["user_factors"].shape[1])
+        with threads(self.job.threads):
+            for part in bounds:
+                objective += observed_loss(
+                    rows(self.values["user_factors"]),
+                    rows(self.values["item_factors"]),
+                    offsets[0],
+                    offsets[1],
+                    self.observed["user"],
+                    part,
+                ).sum()
+        return float(objective)
+
+
+def _by_row(
+    owners: NDArray[np.int32], others: NDArray[np.int32], a: Floats, b: Floats, n_rows: int
+) -> Observed:
+    order, starts = counting_sort(owners, n_rows)
+    return Observed(starts, others[order], a[order], b[order])
+
+
+def gram_of(table: Floats) -> Floats:
+    """Return table' table, from partial sums that do not depend on the number of threads."""
+    return partial_grams(table, np.linspace(0, len(table), N_PARTS // 4 + 1).astype(np.int64)).sum(axis=0)
+
+
+@compiled(parallel=True)
+def partial_grams(table, bounds):  # type: ignore[no-untyped-def]
+    """Return the gram matrix of each part of a table's rows."""
+    width = table.shape[1]
+    grams = np.empty((len(bounds) - 1, width, width), dtype=table.dtype)
+    for part in numba.prange(len(bounds) - 1):
+        piece = table[bounds[part] : bounds[part + 1]]
+        grams[part] = np.dot(piece.T, piece)
+    return grams
+
+
+@compiled(parallel=True)
+def solve_parts(half, solved_rows, solved, observed, bounds, solver, size):  # type: ignore[no-untyped-def]
+    """Solve the rows of each part; `solved_rows` and `solved` are the same memory."""
+    for part in numba.prange(len(bounds) - 1):
+        solve_rows(half, solved_rows, solved, observed, bounds[part], bounds[part + 1], solver, size)
+
+
+@compiled()
+def solve_rows(half, solved_rows, solved, observed, first, stop, solver, size):  # type: ignore[no-untyped-def]
+    """Solve rows first..stop, one after another."""
+    if solver == CG:
+        conjugate_gradient(half, solved_rows, observed, first, stop, size)
+    elif solver == CHOLESKY:
+        direct(half, solved, observed, first, stop)
+    else:
+        subspace(half, solved, observed, first, stop, size)
+
+
+@compiled(parallel=True)
+def observed_loss(p_rows, q_rows, user_offsets, item_offsets, observed, bounds):  # type: ignore[no-untyped-def]
+    """Return the sum of a s^2 - 2 b s over the interactions of each part."""
+    sums = np.zeros(len(bounds) - 1)
+    for part in numba.prange(len(bounds) - 1):
+        sums[part] = observed_loss_of(
+            p_rows, q_rows, user_offsets, item_offsets, observed, bounds[part], bounds[part + 1]
+        )
+    return sums
+
+
+@compiled()
+def observed_loss_of(p_rows, q_rows, user_offsets, item_offsets, observed, first, stop):  # type: ignore[no-untyped-def]
+    """Return the sum over the interactions of some users; offsets of length 1 are none."""
+    loss = 0.0
+    for user in range(first, stop):
+        p, row_loss = load(p_rows, user), 0.0
+        for place in range(observed.starts[user], observed.starts[user + 1]):
+            item = observed.others[place]
+            score = dot(p, load(q_rows, item))
+            if len(user_offsets) > 1:
+                score += user_offsets[user] + item_offsets[item]
+            row_loss += (observed.a[place] * score - 2 * observed.b[place]) * score
+        loss += row_loss
+    return loss

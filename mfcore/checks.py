@@ -1,0 +1,63 @@
+"""Checks of single arguments: each error names the argument, its value and its domain."""
+
+from math import isfinite
+from numbers import Real
+from typing import Any
+
+import numpy as np
+
+from mfcore.errors import InvalidArgumentError
+
+
+def require_integer(name: str, value: Any, low: int, high: int | None = None) -> int:
+    """Return the value as an int.
+
+    Parameters
+    ----------
+    name : str
+        The argument, with the class it belongs to: "MF: n_factors".
+    value : object
+        An int or a numpy integer; no bool.
+    low, high : int
+        Bounds, both allowed; None for no upper one.
+
+    Raises
+    ------
+    InvalidArgumentError
+    """
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if not whole or value < low or (high is not None and value > high):
+        domain = f"of at least {low}" if high is None else f"in [{low}, {high}]"
+        raise InvalidArgumentError(f"{name} is {value!r}; it must be an integer {domain}")
+    return int(value)
+
+
+def require_number(
+    name: str,
+    value: Any,
+    *,
+    above: float | None = None,
+    at_least: float | None = None,
+    below: float | None = None,
+    at_most: float | None = None,
+) -> None:
+    """Raise InvalidArgumentError unless the value is a finite number within the bounds that are given."""
+    is_number = isinstance(value, Real) and not isinstance(value, bool)
+    inside = (
+        is_number
+        and isfinite(value)
+        and (above is None or value > above)
+        and (at_least is None or value >= at_least)
+        and (below is None or value < below)
+        and (at_most is None or value <= at_most)
+    )
+    if not inside:
+        limits = {"above": above, "of at least": at_least, "below": below, "of at most": at_most}
+        bounds = " and ".join(f"{words} {limit:g}" for words, limit in limits.items() if limit is not None)
+        raise InvalidArgumentError(f"{name} is {value!r}; it must be a finite number {bounds}".rstrip())
+
+
+def require_instance(name: str, value: Any, kind: Any, example: str) -> None:
+    """Raise InvalidArgumentError unless the value is an instance of the kind: a class of it is not."""
+    if not isinstance(value, kind):
+        raise InvalidArgumentError(f"{name} is {value!r}; pass an instance such as {example}")

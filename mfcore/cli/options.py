@@ -1,0 +1,86 @@
+"""Options that several commands share, and how sets of rows are shown by all of them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mfcore.cli.choices import METRIC_NAMES
+from mfcore.cli.console import Output
+from mfcore.recommendations import Ranking
+
+DATA_HELP = (
+    "A named data set (see mfcore data list), synthetic:1m and the like, or a path: a MovieLens folder or"
+    " zip, NCF files, or a CSV, TSV or Parquet file with users, items and, if wanted, ratings and times."
+)
+READING = "Reading a file"
+
+DataArgument = Annotated[str, typer.Argument(metavar="DATA", help=DATA_HELP, show_default=False)]
+ModelArgument = Annotated[Path, typer.Argument(metavar="MODEL", help="A model file.", show_default=False)]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+KOption = Annotated[int, typer.Option("--k", "-k", metavar="N", help="Length of the lists.")]
+MetricOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--metric",
+        metavar="NAME",
+        show_default=False,
+        help=f"Repeat for several: {', '.join(METRIC_NAMES)}, with any number after the @."
+        " Default: rmse and mae for ratings, hr@10 and ndcg@10 for implicit data.",
+    ),
+]
+ColumnsOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAMES",
+        rich_help_panel=READING,
+        show_default=False,
+        help="Columns of user, item, rating and time, by name or by position from 0: user,film,stars",
+    ),
+]
+StringIdsOption = Annotated[
+    bool,
+    typer.Option("--string-ids", rich_help_panel=READING, help="Ids are text even where all are digits."),
+]
+DuplicatesOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="RULE",
+        rich_help_panel=READING,
+        show_default=False,
+        help="For pairs that occur repeatedly: last, first, mean, sum, max or keep. Default: refuse them.",
+    ),
+]
+
+
+def show_ranking(out: Output, ranking: Ranking, score: str = "score") -> None:
+    """Print a list of items."""
+    if len(ranking) == 0:
+        out.text("nothing is left to recommend")
+        return
+    rows = [
+        [entry["rank"], str(entry["item"]), entry.get("title"), entry["score"]] for entry in entries(ranking)
+    ]
+    show_items(out, ["", "item", "title", score], rows)
+
+
+def show_items(out: Output, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Print a table of items, without the column of titles where there are none."""
+    kept = [
+        place
+        for place, name in enumerate(columns)
+        if name != "title" or any(row[place] is not None for row in rows)
+    ]
+    out.table([columns[place] for place in kept], [[row[place] for place in kept] for row in rows])
+
+
+def entries(ranking: Ranking) -> list[dict[str, Any]]:
+    """Return a list of items for a JSON document."""
+    titles = [None] * len(ranking) if ranking.names is None else ranking.names.tolist()
+    return [
+        {"rank": rank, "item": item, **({} if title is None else {"title": title}), "score": float(score)}
+        for rank, (item, title, score) in enumerate(
+            zip(ranking.items.tolist(), titles, ranking.scores, strict=True), start=1
+        )
+    ]

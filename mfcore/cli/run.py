@@ -1,0 +1,340 @@
+"""What `mfcore train` does, step by step, and what it tells of each step."""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mfcore.cli.choices import id_of
+from mfcore.cli.console import Output, note
+from mfcore.cli.defaults import Settings
+from mfcore.cli.options import entries, show_items, show_ranking
+from mfcore.cli.quality import default_metrics, judge, show_quality
+from mfcore.cli.recipes import Recipe, make_recipe, resumed_recipe
+from mfcore.cli.sources import Parts, Reading, Source, hold_out, hold_out_validation, read_source
+from mfcore.data import Interactions
+from mfcore.errors import InvalidArgumentError
+from mfcore.history import EpochRecord
+from mfcore.metrics import (
+    Coverage,
+    FullRanking,
+    GivenNegatives,
+    Metric,
+    RankingProtocol,
+    RatingMetric,
+    SampledRanking,
+)
+from mfcore.model import Model
+from mfcore.model_file import load_model
+from mfcore.training import fit
+
+N_LIKED = 5
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """What was asked for on the command line; see the options of `train`."""
+
+    data: str
+    reading: Reading
+    split: str | None
+    test: float | None
+    patience: int | None
+    settings: Settings
+    backend: str
+    threads: int | None
+    metrics: Sequence[Metric]
+    user: str | None
+    k: int
+    out: Path | None
+    resume: Path | None
+
+
+@dataclass(frozen=True, eq=False)
+class Training:
+    """What `fit` is given beside the recipe.
+
+    Attributes
+    ----------
+    data : Interactions
+    validation : Interactions or None
+        A part of the training part, to choose the epoch by.
+    metric : Metric
+        What the epoch is chosen by.
+    protocol : RankingProtocol or None
+    earlier : Model or None
+        To go on from.
+    """
+
+    data: Interactions
+    validation: Interactions | None
+    metric: Metric
+    protocol: RankingProtocol | None
+    earlier: Model | None
+
+
+class Clock:
+    """Seconds that the steps took, by name."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def timed(self, step: str) -> Iterator[None]:
+        """Add what the body takes to a step."""
+        start = time.perf_counter()
+        yield
+        self.seconds[step] = self.seconds.get(step, 0.0) + time.perf_counter() - start
+
+
+def run_training(request: Request, out: Output) -> None:
+    """Read, hold out, train, save, judge and recommend.
+
+    Raises
+    ------
+    MfcoreError
+        Whatever is wrong with the request; most of it before anything is trained.
+    """
+    _require_folder(request.out)
+    clock = Clock()
+    earlier = None if request.resume is None else _resumable(request.resume)
+    seed = (request.settings.seed or 0) if earlier is None else int(earlier.training["seed"])
+    with clock.timed("reading"):
+        source = read_source(request.data, request.reading)
+        parts = hold_out(source, request.split, request.test, seed)
+    if request.metrics and parts.test is None:
+        raise InvalidArgumentError("--metric does not apply: --test 0 holds nothing out to measure it on")
+    user = _user(request.user, parts.train)
+    if earlier is None:
+        recipe = make_recipe(request.settings, parts.train, data_is_implicit=source.is_implicit)
+    else:
+        recipe = resumed_recipe(request.settings, earlier)
+    metrics = request.metrics or default_metrics(recipe.is_implicit)
+    training = _training(parts, metrics[0], seed, request.patience, earlier)
+    document: dict[str, Any] = {"data": _show_data(out, source, parts, training.validation)}
+    document["settings"] = _show_recipe(out, recipe)
+    model, records = _fit(recipe, training, request, clock)
+    document["training"] = _show_training(out, model, records, training, clock.seconds["training"])
+    if request.out is not None:
+        model.save(request.out, optimizer_state=True)
+    if parts.test is not None:
+        with clock.timed("evaluating"):
+            quality = judge(model, parts.test, metrics, _protocols(parts))
+        show_quality(out, quality)
+        document["quality"] = quality.document()
+    document["recommendations"] = _show_recommendations(out, model, parts.train, user, request.k)
+    document["saved"] = _show_saved(out, request.out)
+    document["seconds"] = clock.seconds
+    out.text(", ".join(f"{seconds:.1f} s {step}" for step, seconds in clock.seconds.items()))
+    out.document(document)
+
+
+def _require_folder(path: Path | None) -> None:
+    if path is not None and not path.absolute().parent.is_dir():
+        raise InvalidArgumentError(f"--out: there is no folder {path.absolute().parent}; create it first")
+
+
+def _resumable(path: Path) -> Model:
+    model = load_model(path)
+    if model.optimizer_state is None or "optimizer" not in model.training:
+        raise InvalidArgumentError(
+            f"--resume: {path} carries no optimizer state; resume a model that `mfcore train --out` saved, or"
+            " a checkpoint of `fit`"
+        )
+    return model
+
+
+def _user(text: str | None, data: Interactions) -> int | str | None:
+    return None if text is None else id_of(text, data.user_ids, "user")
+
+
+def _training(
+    parts: Parts, metric: Metric, seed: int, patience: int | None, earlier: Model | None
+) -> Training:
+    data, validation = parts.train, None
+    if patience is not None:
+        data, validation = hold_out_validation(parts, seed)
+    if earlier is not None:
+        _require_same(data, earlier)
+    return Training(data, validation, metric, _validation_protocol(metric, parts), earlier)
+
+
+def _require_same(data: Interactions, earlier: Model) -> None:
+    """Refuse to resume on other data: what was held out before would be trained on now."""
+    same = data.user_ids == earlier.user_ids and data.item_ids == earlier.item_ids
+    seen = data.seen
+    if not (
+        same
+        and np.array_equal(seen.indptr, earlier.seen.indptr)
+        and np.array_equal(seen.indices, earlier.seen.indices)
+    ):
+        raise InvalidArgumentError(
+            "--resume: the training data are not those that the model was trained on; pass the same DATA,"
+            " --test, --split and --patience (or none) as then"
+        )
+
+
+def _validation_protocol(metric: Metric, parts: Parts) -> RankingProtocol | None:
+    if isinstance(metric, RatingMetric):
+        return None
+    if parts.negatives is None or isinstance(metric, Coverage):
+        return FullRanking()
+    return SampledRanking(parts.negatives.shape[1])
+
+
+def _protocols(parts: Parts) -> list[RankingProtocol]:
+    given = [] if parts.negatives is None else [GivenNegatives(parts.negatives)]
+    return [*given, FullRanking()]
+
+
+def _fit(
+    recipe: Recipe, training: Training, request: Request, clock: Clock
+) -> tuple[Model, list[EpochRecord]]:
+    """Return the model and all epochs of this run, those after the best one too."""
+    records: list[EpochRecord] = []
+    watched = training.validation is not None
+    with clock.timed("training"):
+        model = fit(
+            recipe.spec,
+            training.data,
+            objective=recipe.objective,
+            optimizer=recipe.optimizer,
+            **recipe.arguments,
+            backend=request.backend,
+            threads=request.threads,
+            validation=training.validation,
+            metrics=[training.metric] if watched else None,
+            protocol=training.protocol if watched else None,
+            patience=request.patience,
+            callbacks=[lambda end: records.append(end.record)],
+            resume=training.earlier,
+        )
+    return model, records
+
+
+def _show_data(out: Output, source: Source, parts: Parts, validation: Interactions | None) -> dict[str, Any]:
+    data, train, test = source.data, parts.train, parts.test
+    n = len(train) + (0 if test is None else len(test))
+    facts: dict[str, int | float] = {
+        "users": data.n_users,
+        "items": data.n_items,
+        "interactions" if source.is_implicit else "ratings": n,
+        "density": n / (data.n_users * data.n_items),
+    }
+    low, high = float(data.values.min()), float(data.values.max())
+    held_out = "nothing" if test is None else f"{len(test):,}: {parts.how}"
+    chosen = [] if validation is None else [("to choose the epoch", f"{len(validation):,} of the rest")]
+    out.heading("Data")
+    out.fields(
+        [
+            ("source", source.name),
+            *((name, f"{value:.2%}" if name == "density" else value) for name, value in facts.items()),
+            ("values", f"{low:g} to {high:g}" if low < high else f"all {low:g}"),
+            ("held out", held_out),
+            *chosen,
+        ]
+    )
+    return {
+        "source": source.name,
+        **facts,
+        "values": [low, high],
+        "split": parts.kind,
+        "held_out": 0 if test is None else len(test),
+        "validation": 0 if validation is None else len(validation),
+    }
+
+
+def _show_recipe(out: Output, recipe: Recipe) -> dict[str, Any]:
+    out.heading("Settings")
+    out.fields(recipe.rows)
+    return {option: value for option, value, _ in recipe.rows}
+
+
+def _show_training(
+    out: Output, model: Model, records: Sequence[EpochRecord], training: Training, seconds: float
+) -> dict[str, Any]:
+    last, done = records[-1], model.epochs_trained
+    ran = f"{done} in all" if training.earlier is not None else str(done)
+    out.heading("Training")
+    out.fields(
+        [
+            ("engine", f"{model.training['backend']} ({model.training['backend_reason']})"),
+            ("epochs", ran if last.epoch + 1 == done else f"{done}, the best of {last.epoch + 1}"),
+            ("objective", f"{model.history[-1].objective:.5f}, from {records[0].objective:.5f}"),
+            *((f"validation {name}", value) for name, value in model.history[-1].metrics.items()),
+            ("time", f"{seconds:.1f} s, {_rate(records)} instances a second"),
+        ]
+    )
+    return {**model.training, "epochs": done, "epochs_run": len(records), "history": model.history.columns()}
+
+
+def _rate(records: Sequence[EpochRecord]) -> str:
+    # The first epoch may include the compilation of kernels.
+    rate = max(record.instances_per_second for record in records)
+    return f"{rate / 1e6:.1f} M" if rate >= 1e6 else f"{rate / 1e3:.1f} k"
+
+
+def _show_recommendations(
+    out: Output, model: Model, data: Interactions, user: int | str | None, k: int
+) -> dict[str, Any]:
+    if user is None:
+        user = _middling_user(data)
+    row = int(data.user_ids.rows(user))
+    if row < 0 or model.seen.counts[row] == 0:
+        note(f"user {user} has no training data; shown is the answer for an average user")
+        liked: list[list[Any]] = []
+    else:
+        liked = _liked(data, row)
+    if liked:
+        rated = bool(data.values.min() < data.values.max())
+        out.heading(
+            f"User {user}: {'rated highest' if rated else 'some'} of {model.seen.counts[row]:,} items"
+        )
+        show_items(
+            out,
+            ["item", "title", "rating"] if rated else ["item", "title"],
+            [entry if rated else entry[:2] for entry in liked],
+        )
+    ranking = model.recommend(user, k)[0]
+    out.heading(f"Recommended to user {user}")
+    show_ranking(out, ranking)
+    return {
+        "user": user,
+        "liked": [{"item": item, "title": title, "value": value} for item, title, value in liked],
+        "items": entries(ranking),
+    }
+
+
+def _middling_user(data: Interactions) -> int | str:
+    """Return the user of median activity among those in the training data, the lowest id of equals."""
+    warm = np.flatnonzero(data.user_counts)
+    order = np.argsort(data.user_counts[warm], kind="stable")
+    counts = data.user_counts[warm][order]
+    middle = np.searchsorted(counts, counts[len(counts) // 2])
+    user: int | str = data.user_ids[int(warm[order][middle])]
+    return user
+
+
+def _liked(data: Interactions, row: int) -> list[list[Any]]:
+    """Return id, title and value of the items that a user rated highest, well-known ones first."""
+    mine = np.flatnonzero(data.users == row)
+    best = mine[np.lexsort((-data.item_counts[data.items[mine]], -data.values[mine]))][:N_LIKED]
+    titles = [None] * len(best) if data.item_names is None else data.item_names[data.items[best]].tolist()
+    ids = data.item_ids[data.items[best]].tolist()
+    return [
+        [str(item), title, float(value)]
+        for item, title, value in zip(ids, titles, data.values[best], strict=True)
+    ]
+
+
+def _show_saved(out: Output, path: Path | None) -> str | None:
+    out.heading("Done")
+    if path is None:
+        out.text("not saved; --out m.safetensors would keep the model")
+        return None
+    out.text(f"saved to {path} ({path.stat().st_size / 1e6:.1f} MB)")
+    return str(path)

@@ -1,0 +1,204 @@
+"""`mfcore train`: from data to a model, its quality and some recommendations, in one go."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mfcore.cli.choices import choose, metrics_of
+from mfcore.cli.console import Output
+from mfcore.cli.defaults import Settings, describe_defaults
+from mfcore.cli.help import PlainCommand, examples
+from mfcore.cli.options import (
+    ColumnsOption,
+    DataArgument,
+    DuplicatesOption,
+    JsonOption,
+    KOption,
+    MetricOption,
+    StringIdsOption,
+)
+from mfcore.cli.recipes import OBJECTIVE_NAMES, OUTPUTS, checked_names
+from mfcore.cli.run import Request, run_training
+from mfcore.cli.sources import SPLITS, Reading
+from mfcore.optimizers import OPTIMIZERS, SOLVERS
+from mfcore.registry import names as backend_names
+from mfcore.specs import MODELS
+
+HOLDING_OUT, MODEL, TRAINING, WALS, RESULTS = (
+    "Data held out",
+    "Model",
+    "Training",
+    "Training by WALS",
+    "Results",
+)
+
+
+def _option(panel: str, help: str, *names: str, metavar: str = "N") -> Any:
+    return typer.Option(*names, help=help, metavar=metavar, rich_help_panel=panel, show_default=False)
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(
+        "train",
+        cls=PlainCommand,
+        help="Train a model on DATA, judge it on a held-out part, and recommend something.\n\n"
+        + describe_defaults(),
+        epilog=examples(
+            "mfcore train ml-100k",
+            "mfcore train ml-1m-ncf --n-factors 192 --out m.safetensors",
+            "mfcore train ratings.csv --optimizer adam --n-factors 3 --no-biases --output linear",
+            "mfcore train ml-1m --n-negatives 8 --patience 5 --metric ndcg@10",
+            "mfcore train ml-100k --resume m.safetensors --epochs 200 --out m.safetensors",
+        ),
+    )(train)
+
+
+def train(
+    data: DataArgument,
+    *,
+    test: Annotated[
+        float | None,
+        _option(HOLDING_OUT, "Share held out; 0 trains on everything. Default: 0.2", metavar="SHARE"),
+    ] = None,
+    split: Annotated[
+        str | None,
+        _option(
+            HOLDING_OUT,
+            f"How: {', '.join(SPLITS)}. Default: leave-one-out for implicit data with times, else ratio.",
+            metavar="NAME",
+        ),
+    ] = None,
+    patience: Annotated[
+        int | None,
+        _option(
+            HOLDING_OUT,
+            "Stop after so many epochs without a better one, and keep the best: judged on a further part of"
+            " the training data, never on the held-out part.",
+        ),
+    ] = None,
+    columns: ColumnsOption = None,
+    string_ids: StringIdsOption = False,
+    duplicates: DuplicatesOption = None,
+    model: Annotated[
+        str | None, _option(MODEL, f"One of: {', '.join(MODELS)}. Default: mf", metavar="NAME")
+    ] = None,
+    n_factors: Annotated[int | None, _option(MODEL, "Length of the factors.")] = None,
+    biases: Annotated[
+        bool | None,
+        typer.Option(
+            "--biases/--no-biases",
+            help="Biases of users and items. Default: yes for ratings.",
+            rich_help_panel=MODEL,
+            show_default=False,
+        ),
+    ] = None,
+    output: Annotated[
+        str | None,
+        _option(
+            MODEL,
+            f"From score to prediction: {', '.join(OUTPUTS)}. Default: range for ratings.",
+            metavar="NAME",
+        ),
+    ] = None,
+    init_std: Annotated[
+        float | None, _option(MODEL, "Standard deviation of the initial factors.", metavar="X")
+    ] = None,
+    optimizer: Annotated[
+        str | None,
+        _option(
+            TRAINING,
+            f"One of: {', '.join(OPTIMIZERS)}. Default: sgd for ratings, wals for implicit data.",
+            metavar="NAME",
+        ),
+    ] = None,
+    objective: Annotated[
+        str | None, _option(TRAINING, f"One of: {', '.join(OBJECTIVE_NAMES)}.", metavar="NAME")
+    ] = None,
+    epochs: Annotated[int | None, _option(TRAINING, "Epochs in all.")] = None,
+    learning_rate: Annotated[float | None, _option(TRAINING, "Not for wals.", metavar="X")] = None,
+    l2: Annotated[
+        float | None, _option(TRAINING, "Weight of the regularisation.", "--l2", metavar="X")
+    ] = None,
+    momentum: Annotated[float | None, _option(TRAINING, "For sgd only.", metavar="X")] = None,
+    batch_size: Annotated[int | None, _option(TRAINING, "Not for wals.")] = None,
+    n_negatives: Annotated[
+        int | None,
+        _option(TRAINING, "Sampled negatives for each interaction; makes data implicit. Not for wals."),
+    ] = None,
+    seed: Annotated[
+        int | None, _option(TRAINING, "Of the split, the initial values and the samples. Default: 0")
+    ] = None,
+    dtype: Annotated[str | None, _option(TRAINING, "float32 (default) or float64.", metavar="NAME")] = None,
+    backend: Annotated[
+        str, _option(TRAINING, "Engine; see mfcore backends. Default: auto", metavar="NAME")
+    ] = "auto",
+    threads: Annotated[int | None, _option(TRAINING, "Default: all. Does not change the result.")] = None,
+    unobserved_weight: Annotated[
+        float | None,
+        _option(WALS, "Weight of pairs without an interaction; makes data implicit.", metavar="X"),
+    ] = None,
+    nu: Annotated[
+        float | None, _option(WALS, "l2 grows with the interactions of a row to this power.", metavar="X")
+    ] = None,
+    solver: Annotated[str | None, _option(WALS, f"One of: {', '.join(SOLVERS)}.", metavar="NAME")] = None,
+    metric: MetricOption = None,
+    recommend_for: Annotated[
+        str | None,
+        _option(
+            RESULTS, "Show recommendations for this user. Default: one of middling activity.", metavar="USER"
+        ),
+    ] = None,
+    k: KOption = 10,
+    out: Annotated[
+        Path | None, _option(RESULTS, "Save the model there, ready to be resumed.", metavar="FILE")
+    ] = None,
+    resume: Annotated[
+        Path | None,
+        _option(
+            RESULTS, "Go on training a saved model on the same data, up to --epochs in all.", metavar="FILE"
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Do what the command's help says."""
+    run_training(
+        Request(
+            data=data,
+            reading=Reading(columns, string_ids, duplicates),
+            split=split,
+            test=test,
+            patience=patience,
+            settings=checked_names(
+                Settings(
+                    model=model,
+                    n_factors=n_factors,
+                    biases=biases,
+                    output=output,
+                    init_std=init_std,
+                    objective=objective,
+                    optimizer=optimizer,
+                    learning_rate=learning_rate,
+                    l2=l2,
+                    momentum=momentum,
+                    batch_size=batch_size,
+                    n_negatives=n_negatives,
+                    unobserved_weight=unobserved_weight,
+                    nu=nu,
+                    solver=solver,
+                    epochs=epochs,
+                    seed=seed,
+                    dtype=dtype,
+                )
+            ),
+            backend=choose("--backend", backend, ["auto", *backend_names()]),
+            threads=threads,
+            metrics=metrics_of(metric or ()),
+            user=recommend_for,
+            k=k,
+            out=out,
+            resume=resume,
+        ),
+        Output(as_json),
+    )
