@@ -88,25 +88,34 @@ def direct(half, solved, observed, first, stop):  # type: ignore[no-untyped-def]
     product = np.empty((width, width), dtype=kind)
     for row in range(first, stop):
         start_system(half, row, system)
-        right[:] = -half.pull_numbers
+        for k in range(width):
+            right[k] = -half.pull_numbers[k]
         for begin in range(observed.starts[row], observed.starts[row + 1], GATHERED):
             n = min(begin + GATHERED, observed.starts[row + 1]) - begin
             gather(half, observed, begin, n, 0, gathered, scaled, right)
-            np.dot(scaled[:n].T, gathered[:n], product)
-            system += product
+            add_product(system, scaled[:n], gathered[:n], product)
         solve_positive(system, right)
-        solved[row] = right
+        for k in range(width):
+            solved[row, k] = right[k]
 
 
 @compiled()
 def start_system(half, row, system):  # type: ignore[no-untyped-def]
     """Write gram + ridge I to `system`."""
-    if len(half.gram):
-        system[:] = half.gram
-    else:
-        system[:] = 0
-    for k in range(len(system)):
-        system[k, k] += half.ridge[row]
+    zero = half.table.dtype.type(0)
+    for i in range(len(system)):
+        for j in range(len(system)):
+            system[i, j] = half.gram[i, j] if len(half.gram) else zero
+        system[i, i] += half.ridge[row]
+
+
+@compiled()
+def add_product(system, scaled, gathered, product):  # type: ignore[no-untyped-def]
+    """Add scaled' gathered to `system`; `product` is room for it."""
+    np.dot(scaled.T, gathered, product)
+    for i in range(len(system)):
+        for j in range(len(system)):
+            system[i, j] += product[i, j]
 
 
 @compiled()
@@ -165,9 +174,8 @@ def start_scores(half, observed, solved, row, scores, image):  # type: ignore[no
         for k in range(len(image)):
             score += half.table[other, k] * solved[row, k]
         scores[place] = score
-    image[:] = half.pull_numbers
     for k in range(len(image)):
-        image[k] += half.ridge[row] * solved[row, k]
+        image[k] = half.pull_numbers[k] + half.ridge[row] * solved[row, k]
         if len(half.gram):
             for j in range(len(image)):
                 image[k] += half.gram[k, j] * solved[row, j]
@@ -183,13 +191,13 @@ def solve_block(half, observed, solved, row, column, size, scores, image):  # ty
     for i in range(size):
         right[i] = -image[column + i]
         if len(half.gram):
-            system[i] = half.gram[column + i, column : column + size]
+            for j in range(size):
+                system[i, j] = half.gram[column + i, column + j]
         system[i, i] += half.ridge[row]
     for start in range(begin, end, GATHERED):
         n = min(start + GATHERED, end) - start
         gather(half, observed, start, n, column, gathered, scaled, unused)
-        np.dot(scaled[:n].T, gathered[:n], product)
-        system += product
+        add_product(system, scaled[:n], gathered[:n], product)
         for place in range(n):
             slope = observed.b[start + place] - observed.a[start + place] * scores[start + place - begin]
             for k in range(size):

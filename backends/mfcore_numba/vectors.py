@@ -1,11 +1,12 @@
 """Rows of a parameter table as vector registers, for kernels specialised to the number of factors.
 
 `rows(table)` views an array [n, k] as n records of k numbers, so that k is part of the array's type and
-kernels are compiled for it. `load` and `store` then move a whole row between memory and a vector value, and
-the arithmetic below works on such values; the compiler keeps them in registers and splits them to the
-machine's width.
+kernels are compiled for it. `load` and `store` move a whole row between memory and a value that the
+arithmetic below works on. Such a value is a tuple of vectors of 512 bits, the last one padded with zeros;
+the compiler keeps them in registers, and splits them where the machine's are narrower.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 # Of an instruction: reassociate, contract to fused multiply-add, ignore the sign of zero. NaN and infinity count.
 FLAGS = ("reassoc", "contract", "nsz")
+VECTOR_BITS = 512
 CACHE_LINE = 64
 
 
@@ -42,12 +44,34 @@ class Vector(types.Type):  # type: ignore[misc]
         self.dtype, self.width = dtype, width
         super().__init__(name=f"Vector({dtype}, {width})")
 
+    @property
+    def lanes(self) -> int:
+        """Numbers in one of the vectors."""
+        return int(VECTOR_BITS // self.dtype.bitwidth)
+
+    @property
+    def n_pieces(self) -> int:
+        """Vectors in the value."""
+        return -(-self.width // self.lanes)
+
+    @property
+    def piece(self) -> ir.VectorType:
+        """The type of one of the vectors."""
+        element = ir.FloatType() if self.dtype == types.float32 else ir.DoubleType()
+        return ir.VectorType(element, self.lanes)
+
+    def mask(self, number: int) -> ir.Constant | None:
+        """Return which lanes of a piece hold numbers of the row, or None for all of them."""
+        used = min(self.width - number * self.lanes, self.lanes)
+        if used == self.lanes:
+            return None
+        return ir.Constant(ir.VectorType(ir.IntType(1), self.lanes), [1] * used + [0] * (self.lanes - used))
+
 
 @register_model(Vector)
 class _VectorModel(models.PrimitiveModel):  # type: ignore[misc]
     def __init__(self, manager: Any, vector: Vector) -> None:
-        element = ir.FloatType() if vector.dtype == types.float32 else ir.DoubleType()
-        super().__init__(manager, vector, ir.VectorType(element, vector.width))
+        super().__init__(manager, vector, ir.ArrayType(vector.piece, vector.n_pieces))
 
 
 def _vector_of(table: Any) -> Vector:
@@ -55,25 +79,79 @@ def _vector_of(table: Any) -> Vector:
     return Vector(field.dtype, field.shape[0])
 
 
-def _pointer(context: Any, builder: Any, table_type: Any, table: Any, row: Any, vector: Vector) -> Any:
+def _row_pointer(context: Any, builder: Any, table_type: Any, table: Any, row: Any) -> Any:
     array = context.make_array(table_type)(context, builder, table)
-    place = builder.gep(array.data, [row])
-    return builder.bitcast(place, context.get_value_type(vector).as_pointer())
+    return builder.gep(array.data, [row])
 
 
-def _splat(builder: Any, vector_type: Any, number: Any) -> Any:
-    undefined = ir.Constant(vector_type, ir.Undefined)
+def _piece_pointer(builder: Any, start: Any, vector: Vector, number: int) -> Any:
+    first = builder.bitcast(start, vector.piece.as_pointer())
+    return builder.gep(first, [ir.Constant(ir.IntType(64), number)])
+
+
+def _read(builder: Any, start: Any, vector: Vector) -> Any:
+    align = vector.dtype.bitwidth // 8
+    value = ir.Constant(ir.ArrayType(vector.piece, vector.n_pieces), None)
+    for number in range(vector.n_pieces):
+        pointer, mask = _piece_pointer(builder, start, vector, number), vector.mask(number)
+        if mask is None:
+            piece = builder.load(pointer, align=align, typ=vector.piece)
+        else:
+            kind = ir.FunctionType(vector.piece, [pointer.type, ir.IntType(32), mask.type, vector.piece])
+            function = _llvm(builder, f"masked.load.{_suffix(vector)}.p0", kind)
+            empty = ir.Constant(vector.piece, None)
+            piece = builder.call(function, [pointer, ir.Constant(ir.IntType(32), align), mask, empty])
+        value = builder.insert_value(value, piece, number)
+    return value
+
+
+def _write(builder: Any, start: Any, vector: Vector, value: Any) -> None:
+    align = vector.dtype.bitwidth // 8
+    for number in range(vector.n_pieces):
+        pointer, mask = _piece_pointer(builder, start, vector, number), vector.mask(number)
+        piece = builder.extract_value(value, number)
+        if mask is None:
+            builder.store(piece, pointer, align=align)
+        else:
+            kind = ir.FunctionType(ir.VoidType(), [vector.piece, pointer.type, ir.IntType(32), mask.type])
+            function = _llvm(builder, f"masked.store.{_suffix(vector)}.p0", kind)
+            builder.call(function, [piece, pointer, ir.Constant(ir.IntType(32), align), mask])
+
+
+def _suffix(vector: Vector) -> str:
+    return f"v{vector.lanes}f{vector.dtype.bitwidth}"
+
+
+def _llvm(builder: Any, name: str, kind: ir.FunctionType) -> Any:
+    return cgutils.get_or_insert_function(builder.module, kind, f"llvm.{name}")
+
+
+def _each(builder: Any, vector: Vector, values: list[Any], combine: Callable[..., Any]) -> Any:
+    """Return the value whose pieces are combine(pieces of the values)."""
+    result = ir.Constant(ir.ArrayType(vector.piece, vector.n_pieces), None)
+    for number in range(vector.n_pieces):
+        piece = combine(*(builder.extract_value(value, number) for value in values))
+        result = builder.insert_value(result, piece, number)
+    return result
+
+
+def _splat(builder: Any, vector: Vector, number: Any) -> Any:
+    undefined = ir.Constant(vector.piece, ir.Undefined)
     first = builder.insert_element(undefined, number, ir.Constant(ir.IntType(32), 0))
-    mask = ir.Constant(ir.VectorType(ir.IntType(32), vector_type.count), [0] * vector_type.count)
+    mask = ir.Constant(ir.VectorType(ir.IntType(32), vector.lanes), [0] * vector.lanes)
     return builder.shuffle_vector(first, undefined, mask)
 
 
-def _sum(context: Any, builder: Any, vector: Vector, value: Any) -> Any:
-    vector_type = context.get_value_type(vector)
-    kind = ir.FunctionType(vector_type.element, [vector_type.element, vector_type])
-    name = f"llvm.vector.reduce.fadd.v{vector.width}f{vector.dtype.bitwidth}"
-    function = cgutils.get_or_insert_function(builder.module, kind, name)
-    return builder.call(function, [ir.Constant(vector_type.element, 0.0), value], fastmath=FLAGS)
+def _sum(builder: Any, vector: Vector, pieces: list[Any]) -> Any:
+    while len(pieces) > 1:
+        pairs = zip(pieces[::2], pieces[1::2], strict=False)
+        odd = pieces[-1:] if len(pieces) % 2 else []
+        pieces = [builder.fadd(a, b, flags=FLAGS) for a, b in pairs] + odd
+    element = vector.piece.element
+    function = _llvm(
+        builder, f"vector.reduce.fadd.{_suffix(vector)}", ir.FunctionType(element, [element, vector.piece])
+    )
+    return builder.call(function, [ir.Constant(element, 0.0), pieces[0]], fastmath=FLAGS)
 
 
 @intrinsic
@@ -82,19 +160,17 @@ def load(typing_context: Any, table: Any, row: Any) -> Any:
     vector = _vector_of(table)
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        pointer = _pointer(context, builder, signature.args[0], args[0], args[1], vector)
-        return builder.load(pointer, align=vector.dtype.bitwidth // 8, typ=context.get_value_type(vector))
+        return _read(builder, _row_pointer(context, builder, signature.args[0], *args), vector)
 
     return vector(table, types.intp), generate
 
 
 @intrinsic
 def store(typing_context: Any, table: Any, row: Any, value: Any) -> Any:
-    """Write a vector to row `row` of a table of rows."""
+    """Write a value to row `row` of a table of rows."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        pointer = _pointer(context, builder, signature.args[0], args[0], args[1], value)
-        builder.store(args[2], pointer, align=value.dtype.bitwidth // 8)
+        _write(builder, _row_pointer(context, builder, signature.args[0], *args[:2]), value, args[2])
         return context.get_dummy_value()
 
     return types.void(table, types.intp, value), generate
@@ -102,12 +178,11 @@ def store(typing_context: Any, table: Any, row: Any, value: Any) -> Any:
 
 @intrinsic
 def spread(typing_context: Any, numbers: Any, value: Any) -> Any:
-    """Write a vector's elements to an array of numbers [k], to be read one by one."""
+    """Write a value to an array of numbers [k], to be read one by one."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         array = context.make_array(signature.args[0])(context, builder, args[0])
-        pointer = builder.bitcast(array.data, context.get_value_type(value).as_pointer())
-        builder.store(args[1], pointer, align=value.dtype.bitwidth // 8)
+        _write(builder, array.data, value, args[1])
         return context.get_dummy_value()
 
     return types.void(numbers, value), generate
@@ -121,11 +196,10 @@ def prefetch(typing_context: Any, table: Any, row: Any) -> Any:
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         byte_pointer, word = ir.IntType(8).as_pointer(), ir.IntType(32)
-        kind = ir.FunctionType(ir.VoidType(), [byte_pointer, word, word, word])
-        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-        start = builder.bitcast(
-            _pointer(context, builder, signature.args[0], args[0], args[1], vector), byte_pointer
+        function = _llvm(
+            builder, "prefetch.p0", ir.FunctionType(ir.VoidType(), [byte_pointer, word, word, word])
         )
+        start = builder.bitcast(_row_pointer(context, builder, signature.args[0], *args), byte_pointer)
         read, keep, data = (ir.Constant(word, value) for value in (0, 3, 1))
         for offset in range(0, n_bytes, CACHE_LINE):
             line = builder.gep(start, [ir.Constant(ir.IntType(64), offset)])
@@ -136,66 +210,80 @@ def prefetch(typing_context: Any, table: Any, row: Any) -> Any:
 
 
 @intrinsic
-def dot(typing_context: Any, a: Any, b: Any) -> Any:
-    """Return the inner product of two vectors."""
+def zeros(typing_context: Any, table: Any) -> Any:
+    """Return zeros, as many as a row of the table has numbers."""
+    vector = _vector_of(table)
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return _sum(context, builder, a, builder.fmul(args[0], args[1], flags=FLAGS))
+        return ir.Constant(ir.ArrayType(vector.piece, vector.n_pieces), None)
+
+    return vector(table), generate
+
+
+@intrinsic
+def dot(typing_context: Any, a: Any, b: Any) -> Any:
+    """Return the inner product of two values."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        products = [
+            builder.fmul(*(builder.extract_value(value, number) for value in args), flags=FLAGS)
+            for number in range(a.n_pieces)
+        ]
+        return _sum(builder, a, products)
 
     return a.dtype(a, b), generate
 
 
 @intrinsic
-def combine(typing_context: Any, s: Any, a: Any, t: Any, b: Any) -> Any:
-    """Return s * a + t * b, for numbers s and t and vectors a and b."""
+def total(typing_context: Any, a: Any) -> Any:
+    """Return the sum of a value's numbers."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        vector_type = context.get_value_type(a)
-        left = builder.fmul(_splat(builder, vector_type, args[0]), args[1], flags=FLAGS)
-        right = builder.fmul(_splat(builder, vector_type, args[2]), args[3], flags=FLAGS)
-        return builder.fadd(left, right, flags=FLAGS)
+        return _sum(builder, a, [builder.extract_value(args[0], number) for number in range(a.n_pieces)])
+
+    return a.dtype(a), generate
+
+
+@intrinsic
+def combine(typing_context: Any, s: Any, a: Any, t: Any, b: Any) -> Any:
+    """Return s * a + t * b, for numbers s and t and values a and b."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        left, right = (_splat(builder, a, number) for number in (args[0], args[2]))
+
+        def one(x: Any, y: Any) -> Any:
+            scaled = builder.fmul(left, x, flags=FLAGS), builder.fmul(right, y, flags=FLAGS)
+            return builder.fadd(*scaled, flags=FLAGS)
+
+        return _each(builder, a, [args[1], args[3]], one)
 
     return a(a.dtype, a, a.dtype, b), generate
 
 
 @intrinsic
 def add_scaled(typing_context: Any, a: Any, t: Any, b: Any) -> Any:
-    """Return a + t * b, for a number t and vectors a and b."""
+    """Return a + t * b, for a number t and values a and b."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        scaled = builder.fmul(_splat(builder, context.get_value_type(a), args[1]), args[2], flags=FLAGS)
-        return builder.fadd(args[0], scaled, flags=FLAGS)
+        factor = _splat(builder, a, args[1])
+
+        def one(x: Any, y: Any) -> Any:
+            return builder.fadd(x, builder.fmul(factor, y, flags=FLAGS), flags=FLAGS)
+
+        return _each(builder, a, [args[0], args[2]], one)
 
     return a(a, a.dtype, b), generate
 
 
 @intrinsic
-def add_squares(typing_context: Any, total: Any, a: Any, b: Any) -> Any:
-    """Return total + a * a + b * b, element by element."""
+def add_squares(typing_context: Any, sums: Any, a: Any, b: Any) -> Any:
+    """Return sums + a * a + b * b, element by element."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        first = builder.fadd(args[0], builder.fmul(args[1], args[1], flags=FLAGS), flags=FLAGS)
-        return builder.fadd(first, builder.fmul(args[2], args[2], flags=FLAGS), flags=FLAGS)
+        def one(total: Any, x: Any, y: Any) -> Any:
+            first = builder.fadd(total, builder.fmul(x, x, flags=FLAGS), flags=FLAGS)
+            return builder.fadd(first, builder.fmul(y, y, flags=FLAGS), flags=FLAGS)
 
-    return total(total, a, b), generate
+        return _each(builder, sums, args, one)
 
-
-@intrinsic
-def zeros(typing_context: Any, table: Any) -> Any:
-    """Return a vector of zeros for the rows of a table."""
-    vector = _vector_of(table)
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return ir.Constant(context.get_value_type(vector), None)
-
-    return vector(table), generate
-
-
-@intrinsic
-def total(typing_context: Any, a: Any) -> Any:
-    """Return the sum of a vector's elements."""
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return _sum(context, builder, a, args[0])
-
-    return a.dtype(a), generate
+    return sums(sums, a, b), generate

@@ -20,11 +20,9 @@ from mfcore_numba.solvers import conjugate_gradient, direct, subspace
 from mfcore_numba.sorting import counting_sort
 from mfcore_numba.vectors import aligned_copy, dot, load, rows
 
-CHOLESKY, CG, SUBSPACE = range(3)
-CODES = {"cholesky": CHOLESKY, "cg": CG, "subspace": SUBSPACE}
-
 # Parts of about equal work that a call shares among threads; fixed, so that sums do not depend on threads.
 N_PARTS = 64
+N_GRAMS = 16
 # Multiplications between two returns to Python, where an interrupt is noticed.
 AT_ONCE = 20_000_000_000
 
@@ -122,20 +120,25 @@ class WalsTrainer:
     def _half(self, side: str, other: str) -> None:
         job, optimizer, observed = self.job, self.optimizer, self.observed[side]
         solved = self._rows(side)
-        size = {"cg": optimizer.steps, "subspace": optimizer.block_size}.get(optimizer.solver, 0)
         with threads(job.threads), single_threaded_blas():
             half = self._half_of(side, other)
             for bounds in self._parts(observed.starts, solved.shape[1]):
                 try:
-                    solve_parts(
-                        half, rows(solved), solved, observed, bounds, CODES[optimizer.solver], size
-                    )
+                    self._solve(half, solved, observed, bounds)
                 except np.linalg.LinAlgError as error:
                     raise InvalidArgumentError(
                         f"WALS: the system of a {side} is singular in {job.dtype}: raise l2 (it is"
                         f" {optimizer.l2}) or pass dtype='float64'"
                     ) from error
         self._keep(side, solved)
+
+    def _solve(self, half: Half, solved: Floats, observed: Observed, bounds: NDArray[np.int64]) -> None:
+        if self.optimizer.solver == "cg":
+            solve_by_cg(half, rows(solved), observed, bounds, self.optimizer.steps)
+        elif self.optimizer.solver == "cholesky":
+            solve_directly(half, solved, observed, bounds)
+        else:
+            solve_by_subspaces(half, solved, observed, bounds, self.optimizer.block_size)
 
     def _parts(self, starts: NDArray[np.int64], width: int) -> list[NDArray[np.int64]]:
         """Cut the rows into calls of bounded work, and each call into parts of about equal work."""
@@ -190,36 +193,44 @@ def _by_row(
 
 def gram_of(table: Floats) -> Floats:
     """Return table' table, from partial sums that do not depend on the number of threads."""
-    return partial_grams(table, np.linspace(0, len(table), N_PARTS // 4 + 1).astype(np.int64)).sum(axis=0)
+    bounds = np.linspace(0, len(table), N_GRAMS + 1).astype(np.int64)
+    grams = np.empty((N_GRAMS, table.shape[1], table.shape[1]), dtype=table.dtype)
+    partial_grams(table, bounds, grams)
+    return grams.sum(axis=0)
 
 
 @compiled(parallel=True)
-def partial_grams(table, bounds):  # type: ignore[no-untyped-def]
-    """Return the gram matrix of each part of a table's rows."""
-    width = table.shape[1]
-    grams = np.empty((len(bounds) - 1, width, width), dtype=table.dtype)
-    for part in numba.prange(len(bounds) - 1):
-        piece = table[bounds[part] : bounds[part + 1]]
-        grams[part] = np.dot(piece.T, piece)
-    return grams
-
-
-@compiled(parallel=True)
-def solve_parts(half, solved_rows, solved, observed, bounds, solver, size):  # type: ignore[no-untyped-def]
-    """Solve the rows of each part; `solved_rows` and `solved` are the same memory."""
-    for part in numba.prange(len(bounds) - 1):
-        solve_rows(half, solved_rows, solved, observed, bounds[part], bounds[part + 1], solver, size)
+def partial_grams(table, bounds, grams):  # type: ignore[no-untyped-def]
+    """Write the gram matrix of each part of a table's rows."""
+    for part in numba.prange(len(grams)):
+        gram_of_rows(table, bounds[part], bounds[part + 1], grams, part)
 
 
 @compiled()
-def solve_rows(half, solved_rows, solved, observed, first, stop, solver, size):  # type: ignore[no-untyped-def]
-    """Solve rows first..stop, one after another."""
-    if solver == CG:
-        conjugate_gradient(half, solved_rows, observed, first, stop, size)
-    elif solver == CHOLESKY:
-        direct(half, solved, observed, first, stop)
-    else:
-        subspace(half, solved, observed, first, stop, size)
+def gram_of_rows(table, first, stop, grams, part):  # type: ignore[no-untyped-def]
+    """Write the gram matrix of rows first..stop."""
+    np.dot(table[first:stop].T, table[first:stop], grams[part])
+
+
+@compiled(parallel=True)
+def solve_by_cg(half, solved, observed, bounds, steps):  # type: ignore[no-untyped-def]
+    """Improve the rows of each part by conjugate gradient."""
+    for part in numba.prange(len(bounds) - 1):
+        conjugate_gradient(half, solved, observed, bounds[part], bounds[part + 1], steps)
+
+
+@compiled(parallel=True)
+def solve_directly(half, solved, observed, bounds):  # type: ignore[no-untyped-def]
+    """Solve the rows of each part."""
+    for part in numba.prange(len(bounds) - 1):
+        direct(half, solved, observed, bounds[part], bounds[part + 1])
+
+
+@compiled(parallel=True)
+def solve_by_subspaces(half, solved, observed, bounds, block_size):  # type: ignore[no-untyped-def]
+    """Improve the rows of each part block by block."""
+    for part in numba.prange(len(bounds) - 1):
+        subspace(half, solved, observed, bounds[part], bounds[part + 1], block_size)
 
 
 @compiled(parallel=True)
