@@ -15,6 +15,10 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     or complete. On an error the temporary file is removed.
     """
     target = Path(path)
+    if not target.parent.is_dir():
+        raise FileNotFoundError(
+            f"there is no folder {target.parent} to write {target.name} to; create it first"
+        )
     handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
     os.close(handle)
     temporary = Path(name)

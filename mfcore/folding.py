@@ -52,14 +52,14 @@ class FoldedUser:
     def scores(self) -> Floats:
         """Return the score of every item, [n_items]."""
         rows = {name: row[None] for name, row in self.parameters.items()}
-        table = {**self.model._catalogue, **rows}
+        table = {**self.model.catalogue, **rows}
         scores: Floats = self.model.spec.score_catalogue(table, np.zeros(1, dtype=np.int64))[0]
         return scores
 
     def predict(self, items: ArrayLike) -> Floats:
         """Return the prediction for each item id [n]; unknown ids get the average item's."""
         rows = np.atleast_1d(self.model.item_ids.rows(items))
-        table = {**self.model._scoring, **{name: row[None] for name, row in self.parameters.items()}}
+        table = {**self.model.cold_filled, **{name: row[None] for name, row in self.parameters.items()}}
         rows = np.where(rows < 0, self.model.n_items, rows)
         return self.model.spec.output.predict(self.model.spec.score(table, np.zeros_like(rows), rows))
 
@@ -136,10 +136,10 @@ def _problem(model: "Model", items: NDArray[np.int64], values: NDArray[np.float6
     objective: Objective = settings.from_dict(model.training["objective"])
     optimizer: Optimizer = settings.from_dict(model.training["optimizer"])
     plan: SamplingPlan = settings.from_dict(model.training["sampling"])
-    features = model._catalogue["item_factors"].astype(np.float64)
+    features = model.catalogue["item_factors"].astype(np.float64)
     offsets = np.zeros(model.n_items)
     if "global_bias" in model.parameters:
-        offsets = (model.parameters["global_bias"] + model._catalogue["item_bias"]).astype(np.float64)
+        offsets = (model.parameters["global_bias"] + model.catalogue["item_bias"]).astype(np.float64)
         features = np.concatenate([features, np.ones((model.n_items, 1))], axis=1)
     targets = np.zeros(model.n_items)
     weights = np.zeros(model.n_items)
@@ -169,7 +169,7 @@ def _problem(model: "Model", items: NDArray[np.int64], values: NDArray[np.float6
 
 def _average_user(model: "Model") -> NDArray[np.float64]:
     names = ("user_factors", "user_bias") if "user_bias" in model.parameters else ("user_factors",)
-    return np.concatenate([np.atleast_1d(model._scoring[name][-1]) for name in names], dtype=np.float64)
+    return np.concatenate([np.atleast_1d(model.cold_filled[name][-1]) for name in names], dtype=np.float64)
 
 
 def _newton(problem: _Problem, start: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -43,6 +43,7 @@ class Model:
     training : dict
         How it was trained: objective, optimizer, backend and so on, as plain values.
     history : History
+        Every epoch of the run; those from `epochs_trained` on came after these parameters.
     epochs_trained : int
         The epochs that led to these parameters.
     optimizer_state : dict of name to array, or None
@@ -187,7 +188,7 @@ class Model:
     def score_pairs(self, users: NDArray[np.integer], items: NDArray[np.integer]) -> Floats:
         """Return the score of each pair of rows; row -1 is a cold start."""
         return self.spec.score(
-            self._scoring, _cold_last(users, self.n_users), _cold_last(items, self.n_items)
+            self.cold_filled, _cold_last(users, self.n_users), _cold_last(items, self.n_items)
         )
 
     def predict_pairs(self, users: NDArray[np.integer], items: NDArray[np.integer]) -> Floats:
@@ -196,7 +197,7 @@ class Model:
 
     def score_catalogue(self, users: NDArray[np.integer]) -> Floats:
         """Return the score of every item, [n, n_items], for each user row; row -1 is a cold start."""
-        return self.spec.score_catalogue(self._catalogue, _cold_last(users, self.n_users))
+        return self.spec.score_catalogue(self.catalogue, _cold_last(users, self.n_users))
 
     # Files
 
@@ -218,7 +219,7 @@ class Model:
     # Inner parts
 
     @cached_property
-    def _scoring(self) -> dict[str, Floats]:
+    def cold_filled(self) -> dict[str, Floats]:
         """Parameters with the average row in place of cold rows, and as one more row at the end."""
         trained = {"user": self.seen.counts > 0, "item": self.item_counts > 0}
         layout = self.spec.parameters(self.n_users, self.n_items)
@@ -235,12 +236,12 @@ class Model:
         return filled
 
     @cached_property
-    def _catalogue(self) -> dict[str, Floats]:
+    def catalogue(self) -> dict[str, Floats]:
         """The same, without the extra row of the items."""
         layout = self.spec.parameters(self.n_users, self.n_items)
         return {
             name: array[:-1] if layout[name].side == "item" else array
-            for name, array in self._scoring.items()
+            for name, array in self.cold_filled.items()
         }
 
     def _top_k(self, users: NDArray[np.int64], k: int, exclude_seen: bool) -> tuple[Any, Any]:

@@ -239,8 +239,10 @@ class _Run:
         self.patience = patience
         self.callbacks = callbacks
         self.checkpoint = checkpoint
-        self.history = earlier.history if earlier else History()
         self.first = earlier.epochs_trained if earlier else 0
+        # A model kept as the best one also tells of the epochs after it; they are trained anew.
+        past = earlier.history if earlier else ()
+        self.history = History(tuple(record for record in past if record.epoch < self.first))
         self.epoch = self.first
         self.description = {
             "backend": engine.name,
@@ -265,7 +267,9 @@ class _Run:
                 watch(record)
                 if self._ends(record):
                     break
-        return self.best[1] if self.best and self.keep_best else self._model()
+        if self.best and self.keep_best:
+            return replace(self.best[1], history=self.history)
+        return self._model()
 
     def _epoch(self, epoch: int) -> EpochRecord:
         self.epoch = epoch
@@ -368,6 +372,10 @@ def _validation(
 def _check_writable(path: Path) -> None:
     if not path.parent.is_dir():
         raise InvalidArgumentError(f"checkpoint: there is no folder {path.parent}; create it first")
+    if path.is_dir():
+        raise InvalidArgumentError(
+            f"checkpoint: {path} is a folder; name a file, e.g. {path / 'run.safetensors'}"
+        )
 
 
 def _earlier(resume: Model | str | os.PathLike[str] | None) -> Model | None:

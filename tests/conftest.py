@@ -1,9 +1,23 @@
 """Fixtures that every group of tests shares."""
 
 import os
+import sys
+from collections.abc import Callable
+from importlib.metadata import EntryPoint
 from pathlib import Path
+from types import ModuleType
+from typing import Any
+from uuid import uuid4
 
+import numpy as np
 import pytest
+
+from mfcore import Interactions, registry
+from mfcore.contract import TrainingJob
+from mfcore.data import Vocabulary
+from mfcore.jobs import make_job
+from mfcore.specs import ModelSpec
+from mfcore.specs.base import Floats
 
 
 @pytest.fixture(scope="session")
@@ -16,3 +30,88 @@ def shared_data() -> Path:
         if (folder / "ml-100k" / "u.data").is_file():
             return folder
     pytest.skip("no MovieLens data: set MFCORE_DATA to a folder that holds ml-100k, ml-1m and ml-1m-ncf")
+
+
+@pytest.fixture(scope="session")
+def ratings() -> Interactions:
+    """Return 400 planted ratings from 1 to 5: 40 users and 25 items, the last of each without ratings."""
+    generator = np.random.default_rng(7)
+    cells = generator.choice(39 * 24, size=400, replace=False)
+    users, items = cells // 24, cells % 24
+    taste, kind = generator.normal(size=(39, 2)), generator.normal(size=(24, 2))
+    scores = 3 + np.einsum("nk,nk->n", taste[users], kind[items]) + 0.2 * generator.normal(size=400)
+    return Interactions.from_columns(
+        users,
+        items,
+        np.clip(np.round(scores), 1, 5),
+        user_ids=Vocabulary.range(40),
+        item_ids=Vocabulary.range(25),
+    )
+
+
+@pytest.fixture(scope="session")
+def checkerboard() -> Interactions:
+    """Return a board of 20 users and 20 items: u met i where u + i is even, except where u = i."""
+    users, items = np.divmod(np.arange(400), 20)
+    met = ((users + items) % 2 == 0) & (users != items)
+    return Interactions.from_columns(users[met], items[met])
+
+
+@pytest.fixture
+def job_of() -> Callable[..., TrainingJob]:
+    """Return a maker of float64 jobs: `make_job` with the defaults of `fit`."""
+
+    def make(spec: ModelSpec, data: Interactions, **settings: Any) -> TrainingJob:
+        defaults: dict[str, Any] = {
+            "objective": None,
+            "optimizer": None,
+            "batch_size": None,
+            "n_negatives": 0,
+            "order": "auto",
+            "device": "cpu",
+            "threads": 1,
+            "dtype": "float64",
+            "seed": 0,
+        }
+        return make_job(spec, data, **{**defaults, **settings})
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def numeric_gradient() -> Callable[..., Floats]:
+    """Return a function that differentiates by central differences."""
+
+    def gradient(function: Callable[[], float], array: Floats, step: float = 1e-5) -> Floats:
+        """Return d function() / d array, where function reads the float64 array, which is left as it was."""
+        slopes = np.zeros_like(array)
+        for place in np.ndindex(array.shape):
+            before = array[place]
+            array[place] = before + step
+            above = function()
+            array[place] = before - step
+            below = function()
+            array[place] = before
+            slopes[place] = (above - below) / (2 * step)
+        return slopes
+
+    return gradient
+
+
+@pytest.fixture
+def install_backend(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Any], str]:
+    """Return a function that installs an object as an engine for one test, beside the built-in one."""
+    entries: list[EntryPoint] = []
+
+    def entry_points(*, group: str) -> list[EntryPoint]:
+        return [entry for entry in entries if entry.group == group]
+
+    def install(name: str, backend: Any) -> str:
+        module = ModuleType(f"backend_of_test_{uuid4().hex}")
+        module.backend = backend  # type: ignore[attr-defined]
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+        entries.append(EntryPoint(name=name, value=f"{module.__name__}:backend", group=registry.GROUP))
+        monkeypatch.setattr(registry, "entry_points", entry_points)
+        return name
+
+    return install

@@ -99,7 +99,7 @@ class BatchTrainer:
         self.gradient_tables = tables(self.gradients, job.dtype)
         names = ("user_factors", "item_factors", "user_bias", "item_bias")
         flat = [array for name in names for array in self._flat(name)]
-        self.moved = Moved(*flat, job.spec.n_factors)
+        self.moved = Moved._make([*flat, job.spec.n_factors])
         rule = rule_of(job.optimizer)
         assert rule is not None
         self.step = Step(rule, self.optimizer.sparse, job.dtype.type(self.optimizer.l2), job.batch_size)
@@ -173,7 +173,7 @@ class BatchTrainer:
 
 
 @compiled()
-def train_alone(tables, gradients, moved, listing, head, step, coefficients, scratch):  # type: ignore[no-untyped-def]
+def train_alone(tables, gradients, moved, listing, head, step, coefficients, scratch):
     """Take the steps of a listing on this thread; return the sum of the objective over its instances."""
     objective = 0.0
     n_users, n_items = len(scratch.moved_users), len(scratch.moved_items)
@@ -192,7 +192,7 @@ def train_alone(tables, gradients, moved, listing, head, step, coefficients, scr
 
 
 @compiled(parallel=True)
-def train_shared(tables, gradients, moved, listing, head, step, coefficients, scratch):  # type: ignore[no-untyped-def]
+def train_shared(tables, gradients, moved, listing, head, step, coefficients, scratch):
     """Do what `train_alone` does, with each phase shared among threads."""
     objective = 0.0
     n_users, n_items = len(scratch.moved_users), len(scratch.moved_items)
@@ -223,7 +223,7 @@ def train_shared(tables, gradients, moved, listing, head, step, coefficients, sc
 
 
 @compiled()
-def find_slopes(tables, listing, head, step, scratch, first, stop, group):  # type: ignore[no-untyped-def]
+def find_slopes(tables, listing, head, step, scratch, first, stop, group):
     """Write the slope of each instance of a group, divided by the size of the batch, and the group's loss."""
     linear_sum, argument_product, log_sum = 0.0, 1.0, 0.0
     share = type(step.l2)(1.0 / (stop - first))
@@ -251,7 +251,7 @@ def find_slopes(tables, listing, head, step, scratch, first, stop, group):  # ty
 
 
 @compiled()
-def add_gradients(own, other, gradient, places, step, scratch, low, high):  # type: ignore[no-untyped-def]
+def add_gradients(own, other, gradient, places, step, scratch, low, high):
     """Add the batch's gradients of one side's rows in [low, high), in the order of the batch.
 
     own, other and gradient are (factors, bias) of this side, of the other side, and of this side's gradient;
@@ -271,7 +271,7 @@ def add_gradients(own, other, gradient, places, step, scratch, low, high):  # ty
 
 
 @compiled()
-def add_user_gradients(tables, gradients, listing, step, scratch, first, stop, low, high):  # type: ignore[no-untyped-def]
+def add_user_gradients(tables, gradients, listing, step, scratch, first, stop, low, high):
     """Add the batch's gradients of the user rows in [low, high)."""
     own, other = (tables.user_factors, tables.user_bias), (tables.item_factors, tables.item_bias)
     places = (listing.users[first:stop], listing.items[first:stop])
@@ -279,7 +279,7 @@ def add_user_gradients(tables, gradients, listing, step, scratch, first, stop, l
 
 
 @compiled()
-def add_item_gradients(tables, gradients, listing, step, scratch, first, stop, low, high):  # type: ignore[no-untyped-def]
+def add_item_gradients(tables, gradients, listing, step, scratch, first, stop, low, high):
     """Add the batch's gradients of the item rows in [low, high)."""
     own, other = (tables.item_factors, tables.item_bias), (tables.user_factors, tables.user_bias)
     places = (listing.items[first:stop], listing.users[first:stop])
@@ -287,7 +287,7 @@ def add_item_gradients(tables, gradients, listing, step, scratch, first, stop, l
 
 
 @compiled()
-def move_users(moved, listing, step, c, scratch, first, stop, low, high):  # type: ignore[no-untyped-def]
+def move_users(moved, listing, step, c, scratch, first, stop, low, high):
     """Apply the rule to the user rows in [low, high)."""
     factors = Table(moved.p, moved.p_gradient, moved.p_slot0, moved.p_slot1, moved.width)
     bias = Table(moved.b, moved.b_gradient, moved.b_slot0, moved.b_slot1, 1)
@@ -295,7 +295,7 @@ def move_users(moved, listing, step, c, scratch, first, stop, low, high):  # typ
 
 
 @compiled()
-def move_items(moved, listing, step, c, scratch, first, stop, low, high):  # type: ignore[no-untyped-def]
+def move_items(moved, listing, step, c, scratch, first, stop, low, high):
     """Apply the rule to the item rows in [low, high)."""
     factors = Table(moved.q, moved.q_gradient, moved.q_slot0, moved.q_slot1, moved.width)
     bias = Table(moved.c, moved.c_gradient, moved.c_slot0, moved.c_slot1, 1)
@@ -303,7 +303,7 @@ def move_items(moved, listing, step, c, scratch, first, stop, low, high):  # typ
 
 
 @compiled()
-def move_side(factors, bias, touched, step, c, done, low, high):  # type: ignore[no-untyped-def]
+def move_side(factors, bias, touched, step, c, done, low, high):
     """Apply the rule to the rows in [low, high): to all, or once to each that the batch touches."""
     if not step.sparse:
         move_rows(factors, step, c, low, high)
@@ -321,7 +321,7 @@ def move_side(factors, bias, touched, step, c, done, low, high):  # type: ignore
 
 
 @compiled()
-def move_rows(table, step, c, low, high):  # type: ignore[no-untyped-def]
+def move_rows(table, step, c, low, high):
     """Apply the rule to every row in [low, high)."""
     a, b = low * table.width, high * table.width
     move(step.rule, table.parameter[a:b], table.gradient[a:b], table.slot0[a:b], table.slot1[a:b], c)

@@ -22,6 +22,7 @@ from mfcore_numba.sorting import counting_sort
 from mfcore_numba.stream import empty_listing, list_instances, shuffle_of, source
 from mfcore_numba.tables import tables
 from mfcore_numba.vectors import (
+    add_scaled,
     add_squares,
     aligned_copy,
     combine,
@@ -42,10 +43,10 @@ LISTED_AT_ONCE = 4_000_000
 
 
 class Rate(NamedTuple):
-    """The step: parameter <- keep * parameter - learning_rate * gradient of the loss."""
+    """The step: parameter - learning_rate * gradient of the loss - decay * parameter."""
 
     learning_rate: Any
-    keep: Any
+    decay: Any
     l2: Any
 
 
@@ -73,9 +74,7 @@ class BlockedTrainer:
         self._list(job.sampling.bucketing_epoch(epoch))
         real = job.dtype.type
         learning_rate = self.optimizer.learning_rate_at(epoch)
-        rate = Rate(
-            real(learning_rate), real(1 - learning_rate * self.optimizer.l2), real(self.optimizer.l2)
-        )
+        rate = Rate(real(learning_rate), real(learning_rate * self.optimizer.l2), real(self.optimizer.l2))
         rotations = self.grid.rotations(np.diff(self.starts), job.seed, epoch)
         objective = 0.0
         for stratum in self.grid.strata(job.seed, epoch):
@@ -103,9 +102,7 @@ class BlockedTrainer:
         data, shuffle, listing = source(job), shuffle_of(job, epoch), empty_listing(job, n)
         for start in range(0, n, LISTED_AT_ONCE):
             with threads(job.threads):
-                list_instances(
-                    data, shuffle, epoch, start, min(start + LISTED_AT_ONCE, n), listing, start
-                )
+                list_instances(data, shuffle, epoch, start, min(start + LISTED_AT_ONCE, n), listing, start)
         with threads(job.threads):
             keys = cells(listing, self.grid.user_block, self.grid.item_block, self.grid.n_blocks)
             order, self.starts = counting_sort(keys, self.grid.n_blocks**2)
@@ -115,7 +112,7 @@ class BlockedTrainer:
 
 
 @compiled(parallel=True)
-def cells(listing, user_block, item_block, n_blocks):  # type: ignore[no-untyped-def]
+def cells(listing, user_block, item_block, n_blocks):
     """Return the number of each instance's cell."""
     keys = np.empty(len(listing.users), dtype=np.int32)
     for place in numba.prange(len(keys)):
@@ -124,14 +121,14 @@ def cells(listing, user_block, item_block, n_blocks):  # type: ignore[no-untyped
 
 
 @compiled(parallel=True)
-def reorder(listing, order, ordered):  # type: ignore[no-untyped-def]
+def reorder(listing, order, ordered):
     """Write a listing in another order."""
     for place in numba.prange(len(order)):
         move(listing, order[place], ordered, place)
 
 
 @compiled()
-def move(listing, origin, ordered, place):  # type: ignore[no-untyped-def]
+def move(listing, origin, ordered, place):
     """Copy one instance. A function of its own: Numba drops writes to a tuple's arrays made in a prange."""
     ordered.users[place] = listing.users[origin]
     ordered.items[place] = listing.items[origin]
@@ -141,7 +138,7 @@ def move(listing, origin, ordered, place):  # type: ignore[no-untyped-def]
 
 
 @compiled(parallel=True)
-def train_stratum(tables, listing, starts, rotations, stratum, head, rate):  # type: ignore[no-untyped-def]
+def train_stratum(tables, listing, starts, rotations, stratum, head, rate):
     """Train the cells of one stratum; return the sum of the objective over each."""
     n_blocks = int(math.sqrt(len(rotations)))
     sums = np.zeros(n_blocks)
@@ -155,7 +152,7 @@ def train_stratum(tables, listing, starts, rotations, stratum, head, rate):  # t
 
 
 @compiled()
-def train_range(tables, listing, first, stop, head, rate):  # type: ignore[no-untyped-def]
+def train_range(tables, listing, first, stop, head, rate):
     """Take one step for each of a range of instances; return the sum of their objectives before the step."""
     objective = 0.0
     for group in range(first, stop, GROUP):
@@ -164,13 +161,13 @@ def train_range(tables, listing, first, stop, head, rate):  # type: ignore[no-un
 
 
 @compiled()
-def train_group(tables, listing, first, stop, end, head, rate):  # type: ignore[no-untyped-def]
+def train_group(tables, listing, first, stop, end, head, rate):
     """Take the steps of one group, whose losses are added up in the training dtype."""
     p_table, q_table = tables.user_factors, tables.item_factors
     users, items = listing.users, listing.items
     biased, weighted = len(tables.user_bias) > 0, len(listing.weights) > 0
     linear_sum, argument_product, log_sum = 0.0, 1.0, 0.0
-    squares, bias_squares = zeros(p_table), rate.l2 - rate.l2
+    squares, bias_squares, one = zeros(p_table), type(rate.l2)(0), type(rate.l2)(1)
     for place in range(first, stop):
         ahead = min(place + AHEAD, end - 1)
         prefetch(p_table, users[ahead])
@@ -191,11 +188,11 @@ def train_group(tables, listing, first, stop, end, head, rate):  # type: ignore[
         linear_sum += linear
         squares = add_squares(squares, p, q)
         move = -rate.learning_rate * slope
-        store(p_table, user, combine(rate.keep, p, move, q))
-        store(q_table, item, combine(rate.keep, q, move, p))
+        store(p_table, user, add_scaled(p, one, combine(move, q, -rate.decay, p)))
+        store(q_table, item, add_scaled(q, one, combine(move, p, -rate.decay, q)))
         if biased:
             bias_squares += b * b + c * c
-            tables.user_bias[user] = rate.keep * b + move
-            tables.item_bias[item] = rate.keep * c + move
+            tables.user_bias[user] = b + (move - rate.decay * b)
+            tables.item_bias[item] = c + (move - rate.decay * c)
     penalty = 0.5 * rate.l2 * (total(squares) + bias_squares)
     return linear_sum + math.log(argument_product) + log_sum + penalty

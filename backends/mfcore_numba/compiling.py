@@ -15,7 +15,7 @@ from threadpoolctl import ThreadpoolController
 
 import mfcore.optimizers
 
-# Everything that fast-math allows except assuming that NaN and infinity do not occur: a diverged run must show.
+# What fast-math allows, except to assume that NaN and infinity do not occur: a diverged run must show.
 FAST_MATH = frozenset({"reassoc", "contract", "arcp", "nsz", "afn"})
 
 # Numba's simplest threading layer aborts the process when two threads enter parallel kernels at once.

@@ -3,6 +3,7 @@
 import numba
 
 from mfcore.contract import API_VERSION, Scorer, Trainer, TrainingJob
+from mfcore.model import Model
 from mfcore.optimizers import WALS
 from mfcore.specs import MF
 from mfcore_numba import losses
@@ -39,8 +40,11 @@ class NumbaBackend:
 
         return BatchTrainer(job)
 
-    def scorer(self, model: object) -> Scorer | None:
-        return None
+    def scorer(self, model: Model) -> Scorer | None:
+        """Return the compiled top-k."""
+        from mfcore_numba.top_k import TopK
+
+        return TopK(model) if isinstance(model.spec, MF) else None
 
 
 backend = NumbaBackend()

@@ -1,4 +1,4 @@
-"""Losses and output functions on compiled scalars: the formulas of `mfcore.objectives` and `mfcore.specs.outputs`."""
+"""Losses and outputs on compiled scalars, after `mfcore.objectives` and `mfcore.specs.outputs`."""
 
 import math
 from typing import Any, NamedTuple
@@ -13,7 +13,7 @@ LINEAR, RELU, SQUASHED = 0, 1, 2
 
 
 class Head(NamedTuple):
-    """What comes after the score: a loss, and an output function low + width * sigmoid where it is squashed."""
+    """What comes after the score: a loss and an output; where squashed, low + width * sigmoid(score)."""
 
     loss: int
     output: int
@@ -44,8 +44,8 @@ def unsupported(job: TrainingJob) -> str | None:
 
 
 @compiled()
-def loss_and_slope(head, score, target):  # type: ignore[no-untyped-def]
-    """Return (linear, argument, slope): the loss is linear + log(argument), slope its derivative by the score.
+def loss_and_slope(head, score, target):
+    """Return (linear, argument, slope): the loss is linear + log(argument), slope its derivative.
 
     Leaving the logarithm to the caller lets it take one of a product of many arguments.
     """
@@ -53,19 +53,16 @@ def loss_and_slope(head, score, target):  # type: ignore[no-untyped-def]
     one, half = kind(1), kind(0.5)
     if head.loss == LOGISTIC:
         small = math.exp(-abs(score))
-        squashed = one / (one + small)
-        if score < 0:
-            squashed *= small
+        inverse = one / (one + small)
+        squashed = inverse if score >= 0 else small * inverse
         return max(score, kind(0)) - target * score, one + small, squashed - target
     prediction, derivative = score, one
     if head.output == RELU and score <= 0:
         prediction, derivative = kind(0), kind(0)
     elif head.output == SQUASHED:
         small = math.exp(-abs(score))
-        squashed = one / (one + small)
-        if score < 0:
-            squashed *= small
-        prediction = head.low + head.width * squashed
-        derivative = head.width * squashed * (one - squashed)
+        inverse = one / (one + small)
+        prediction = head.low + head.width * (inverse if score >= 0 else small * inverse)
+        derivative = head.width * small * inverse * inverse
     error = prediction - target
     return half * error * error, one, error * derivative

@@ -22,7 +22,7 @@ def rule_of(optimizer: GradientOptimizer) -> int | None:
 
 
 @compiled()
-def move(rule, parameter, gradient, slot0, slot1, c):  # type: ignore[no-untyped-def]
+def move(rule, parameter, gradient, slot0, slot1, c):
     """Apply a rule to flat arrays in place, and set the gradient to zero for the next step."""
     zero = gradient.dtype.type(0)
     if rule == SGD_RULE and len(slot0) == 0:

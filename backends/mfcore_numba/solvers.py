@@ -17,7 +17,7 @@ GATHERED = 512
 
 
 @compiled()
-def conjugate_gradient(half, solved, observed, first, stop, steps):  # type: ignore[no-untyped-def]
+def conjugate_gradient(half, solved, observed, first, stop, steps):
     """Improve rows first..stop of `solved`, rows of vectors, by some steps of conjugate gradient each."""
     numbers = np.empty(half.table.shape[1], dtype=half.table.dtype)
     for row in range(first, stop):
@@ -31,7 +31,8 @@ def conjugate_gradient(half, solved, observed, first, stop, steps):  # type: ign
         for _ in range(steps):
             if square <= floor:
                 break
-            image = add_observed(half, observed, begin, end, direction, gram_times(half, numbers, ridge, direction))
+            image = gram_times(half, numbers, ridge, direction)
+            image = add_observed(half, observed, begin, end, direction, image)
             length = square / dot(direction, image)
             x = add_scaled(x, length, direction)
             residual = add_scaled(residual, -length, image)
@@ -42,7 +43,7 @@ def conjugate_gradient(half, solved, observed, first, stop, steps):  # type: ign
 
 
 @compiled()
-def observed_residual(half, observed, begin, end, x):  # type: ignore[no-untyped-def]
+def observed_residual(half, observed, begin, end, x):
     """Return sum (b - a (o + f.x)) f over a row's interactions."""
     features, others = half.features, observed.others
     result = zeros(features)
@@ -57,7 +58,7 @@ def observed_residual(half, observed, begin, end, x):  # type: ignore[no-untyped
 
 
 @compiled()
-def add_observed(half, observed, begin, end, x, result):  # type: ignore[no-untyped-def]
+def add_observed(half, observed, begin, end, x, result):
     """Return result + sum a (f.x) f over a row's interactions."""
     features, others = half.features, observed.others
     for place in range(begin, end):
@@ -68,7 +69,7 @@ def add_observed(half, observed, begin, end, x, result):  # type: ignore[no-unty
 
 
 @compiled()
-def gram_times(half, numbers, ridge, x):  # type: ignore[no-untyped-def]
+def gram_times(half, numbers, ridge, x):
     """Return (gram + ridge I) x."""
     result = add_scaled(zeros(half.features), ridge, x)
     if len(half.gram):
@@ -79,7 +80,7 @@ def gram_times(half, numbers, ridge, x):  # type: ignore[no-untyped-def]
 
 
 @compiled()
-def direct(half, solved, observed, first, stop):  # type: ignore[no-untyped-def]
+def direct(half, solved, observed, first, stop):
     """Solve rows first..stop of `solved`, an array of numbers, by Cholesky's factorisation."""
     width = half.table.shape[1]
     kind = half.table.dtype
@@ -100,7 +101,7 @@ def direct(half, solved, observed, first, stop):  # type: ignore[no-untyped-def]
 
 
 @compiled()
-def start_system(half, row, system):  # type: ignore[no-untyped-def]
+def start_system(half, row, system):
     """Write gram + ridge I to `system`."""
     zero = half.table.dtype.type(0)
     for i in range(len(system)):
@@ -110,7 +111,7 @@ def start_system(half, row, system):  # type: ignore[no-untyped-def]
 
 
 @compiled()
-def add_product(system, scaled, gathered, product):  # type: ignore[no-untyped-def]
+def add_product(system, scaled, gathered, product):
     """Add scaled' gathered to `system`; `product` is room for it."""
     np.dot(scaled.T, gathered, product)
     for i in range(len(system)):
@@ -119,7 +120,7 @@ def add_product(system, scaled, gathered, product):  # type: ignore[no-untyped-d
 
 
 @compiled()
-def gather(half, observed, begin, n, column, gathered, scaled, right):  # type: ignore[no-untyped-def]
+def gather(half, observed, begin, n, column, gathered, scaled, right):
     """Copy some columns of f and of a f for n interactions, and add (b - a o) f to `right`."""
     for place in range(n):
         other, a = observed.others[begin + place], observed.a[begin + place]
@@ -134,7 +135,7 @@ def gather(half, observed, begin, n, column, gathered, scaled, right):  # type: 
 
 
 @compiled()
-def solve_positive(system, right):  # type: ignore[no-untyped-def]
+def solve_positive(system, right):
     """Overwrite `right` with the solution of system x = right; the system is symmetric and positive."""
     lower = np.linalg.cholesky(system)
     n = len(right)
@@ -151,7 +152,7 @@ def solve_positive(system, right):  # type: ignore[no-untyped-def]
 
 
 @compiled()
-def subspace(half, solved, observed, first, stop, block_size):  # type: ignore[no-untyped-def]
+def subspace(half, solved, observed, first, stop, block_size):
     """Pass once over blocks of the elements of rows first..stop, solving each with the others fixed."""
     width, kind = half.table.shape[1], half.table.dtype
     longest = 0
@@ -165,7 +166,7 @@ def subspace(half, solved, observed, first, stop, block_size):  # type: ignore[n
 
 
 @compiled()
-def start_scores(half, observed, solved, row, scores, image):  # type: ignore[no-untyped-def]
+def start_scores(half, observed, solved, row, scores, image):
     """Write the scores of a row's interactions, o + f.x, and image = (gram + ridge I) x + pull."""
     begin, end = observed.starts[row], observed.starts[row + 1]
     for place in range(end - begin):
@@ -182,7 +183,7 @@ def start_scores(half, observed, solved, row, scores, image):  # type: ignore[no
 
 
 @compiled()
-def solve_block(half, observed, solved, row, column, size, scores, image):  # type: ignore[no-untyped-def]
+def solve_block(half, observed, solved, row, column, size, scores, image):
     """Solve for `size` elements from `column` on, and bring scores and image up to date."""
     kind, begin, end = half.table.dtype, observed.starts[row], observed.starts[row + 1]
     system, right = np.zeros((size, size), dtype=kind), np.empty(size, dtype=kind)

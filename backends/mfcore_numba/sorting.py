@@ -33,7 +33,7 @@ def counting_sort(keys: NDArray[np.int32], n_keys: int) -> tuple[NDArray[np.int6
 
 
 @compiled(parallel=True)
-def _count(keys, counts):  # type: ignore[no-untyped-def]
+def _count(keys, counts):
     n_chunks = len(counts)
     for chunk in numba.prange(n_chunks):
         for position in range(chunk * len(keys) // n_chunks, (chunk + 1) * len(keys) // n_chunks):
@@ -41,7 +41,7 @@ def _count(keys, counts):  # type: ignore[no-untyped-def]
 
 
 @compiled(parallel=True)
-def _place(keys, next_place, order):  # type: ignore[no-untyped-def]
+def _place(keys, next_place, order):
     n_chunks = len(next_place)
     for chunk in numba.prange(n_chunks):
         for position in range(chunk * len(keys) // n_chunks, (chunk + 1) * len(keys) // n_chunks):

@@ -94,7 +94,7 @@ def empty_listing(job: TrainingJob, n: int) -> Listing:
 
 
 @compiled()
-def philox_pair(seed, purpose, epoch, position):  # type: ignore[no-untyped-def]
+def philox_pair(seed, purpose, epoch, position):
     """Return the first two words of a position, as the high and the low half of 64 random bits."""
     c0, c1 = position & MASK, position >> HALF
     c2, c3 = epoch, purpose
@@ -108,7 +108,7 @@ def philox_pair(seed, purpose, epoch, position):  # type: ignore[no-untyped-def]
 
 
 @compiled()
-def shuffled(shuffle, position):  # type: ignore[no-untyped-def]
+def shuffled(shuffle, position):
     """Return the instance at a position of the shuffled order."""
     left_mask = (np.uint64(1) << shuffle.left_bits) - np.uint64(1)
     right_mask = (np.uint64(1) << shuffle.right_bits) - np.uint64(1)
@@ -126,7 +126,7 @@ def shuffled(shuffle, position):  # type: ignore[no-untyped-def]
 
 
 @compiled()
-def negative(source, epoch, user, instance):  # type: ignore[no-untyped-def]
+def negative(source, epoch, user, instance):
     """Return the negative of an instance; see `mfcore.sampling.negatives`."""
     first, stop = source.seen_indptr[user], source.seen_indptr[user + 1]
     n_unseen = np.uint64(source.n_items - (stop - first))
@@ -143,7 +143,7 @@ def negative(source, epoch, user, instance):  # type: ignore[no-untyped-def]
 
 
 @compiled()
-def show(source, shuffle, epoch, position, listing, place):  # type: ignore[no-untyped-def]
+def show(source, shuffle, epoch, position, listing, place):
     """Write the instance at a position of the shuffled order to a place of a listing."""
     instance = shuffled(shuffle, position)
     width = 1 + source.n_negatives
@@ -163,8 +163,8 @@ def show(source, shuffle, epoch, position, listing, place):  # type: ignore[no-u
 
 
 @compiled(parallel=True)
-def list_instances(source, shuffle, epoch, start, stop, listing, offset):  # type: ignore[no-untyped-def]
-    """Write the instances at positions start..stop of the shuffled order to a listing, from place `offset`."""
+def list_instances(source, shuffle, epoch, start, stop, listing, offset):
+    """Write the instances at positions start..stop of the shuffled order to a listing, from `offset` on."""
     n_chunks = (stop - start + CHUNK - 1) // CHUNK
     for chunk in numba.prange(n_chunks):
         first = start + chunk * CHUNK

@@ -32,7 +32,7 @@ def tables(parameters: dict[str, Floats], dtype: np.dtype[np.floating]) -> Table
 
 
 @compiled()
-def score_of(tables, user, item):  # type: ignore[no-untyped-def]
+def score_of(tables, user, item):
     """Return the score of a pair of rows."""
     score = dot(load(tables.user_factors, user), load(tables.item_factors, item))
     if len(tables.user_bias):

@@ -16,7 +16,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic, models, register_model
 from numpy.typing import NDArray
 
-# Of an instruction: reassociate, contract to fused multiply-add, ignore the sign of zero. NaN and infinity count.
+# Reassociate, contract to fused multiply-add, ignore the sign of zero; NaN and infinity count.
 FLAGS = ("reassoc", "contract", "nsz")
 VECTOR_BITS = 512
 CACHE_LINE = 64

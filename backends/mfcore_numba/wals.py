@@ -74,7 +74,7 @@ class WalsTrainer:
         self.constant = float((weights * job.targets.astype(np.float64) ** 2).sum())
 
     def run_epoch(self, epoch: int) -> float:
-        """Solve for all users, then for all items; return the objective divided by the number of interactions."""
+        """Solve for all users, then for all items; return the objective per interaction."""
         self._half("user", "item")
         self._half("item", "user")
         self.state[STEP] += 1
@@ -196,45 +196,46 @@ def gram_of(table: Floats) -> Floats:
     bounds = np.linspace(0, len(table), N_GRAMS + 1).astype(np.int64)
     grams = np.empty((N_GRAMS, table.shape[1], table.shape[1]), dtype=table.dtype)
     partial_grams(table, bounds, grams)
-    return grams.sum(axis=0)
+    gram: Floats = grams.sum(axis=0)
+    return gram
 
 
 @compiled(parallel=True)
-def partial_grams(table, bounds, grams):  # type: ignore[no-untyped-def]
+def partial_grams(table, bounds, grams):
     """Write the gram matrix of each part of a table's rows."""
     for part in numba.prange(len(grams)):
         gram_of_rows(table, bounds[part], bounds[part + 1], grams, part)
 
 
 @compiled()
-def gram_of_rows(table, first, stop, grams, part):  # type: ignore[no-untyped-def]
+def gram_of_rows(table, first, stop, grams, part):
     """Write the gram matrix of rows first..stop."""
     np.dot(table[first:stop].T, table[first:stop], grams[part])
 
 
 @compiled(parallel=True)
-def solve_by_cg(half, solved, observed, bounds, steps):  # type: ignore[no-untyped-def]
+def solve_by_cg(half, solved, observed, bounds, steps):
     """Improve the rows of each part by conjugate gradient."""
     for part in numba.prange(len(bounds) - 1):
         conjugate_gradient(half, solved, observed, bounds[part], bounds[part + 1], steps)
 
 
 @compiled(parallel=True)
-def solve_directly(half, solved, observed, bounds):  # type: ignore[no-untyped-def]
+def solve_directly(half, solved, observed, bounds):
     """Solve the rows of each part."""
     for part in numba.prange(len(bounds) - 1):
         direct(half, solved, observed, bounds[part], bounds[part + 1])
 
 
 @compiled(parallel=True)
-def solve_by_subspaces(half, solved, observed, bounds, block_size):  # type: ignore[no-untyped-def]
+def solve_by_subspaces(half, solved, observed, bounds, block_size):
     """Improve the rows of each part block by block."""
     for part in numba.prange(len(bounds) - 1):
         subspace(half, solved, observed, bounds[part], bounds[part + 1], block_size)
 
 
 @compiled(parallel=True)
-def observed_loss(p_rows, q_rows, user_offsets, item_offsets, observed, bounds):  # type: ignore[no-untyped-def]
+def observed_loss(p_rows, q_rows, user_offsets, item_offsets, observed, bounds):
     """Return the sum of a s^2 - 2 b s over the interactions of each part."""
     sums = np.zeros(len(bounds) - 1)
     for part in numba.prange(len(bounds) - 1):
@@ -245,7 +246,7 @@ def observed_loss(p_rows, q_rows, user_offsets, item_offsets, observed, bounds):
 
 
 @compiled()
-def observed_loss_of(p_rows, q_rows, user_offsets, item_offsets, observed, first, stop):  # type: ignore[no-untyped-def]
+def observed_loss_of(p_rows, q_rows, user_offsets, item_offsets, observed, first, stop):
     """Return the sum over the interactions of some users; offsets of length 1 are none."""
     loss = 0.0
     for user in range(first, stop):

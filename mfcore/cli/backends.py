@@ -4,13 +4,13 @@ import typer
 
 from mfcore import registry
 from mfcore.cli.console import Output
-from mfcore.cli.help import PlainCommand
+from mfcore.cli.help import HelpedCommand
 from mfcore.cli.options import JsonOption
 
 
 def add_to(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("backends", cls=PlainCommand, help="List the engines, and what each can do.")(backends)
+    app.command("backends", cls=HelpedCommand, help="List the engines, and what each can do.")(backends)
 
 
 def backends(*, as_json: JsonOption = False) -> None:

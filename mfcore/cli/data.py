@@ -7,7 +7,7 @@ import numpy as np
 import typer
 
 from mfcore.cli.console import Output, note
-from mfcore.cli.help import MARKUP, PlainCommand, PlainGroup, examples
+from mfcore.cli.help import MARKUP, HelpedCommand, HelpedGroup, examples
 from mfcore.cli.options import (
     ColumnsOption,
     DataArgument,
@@ -31,21 +31,21 @@ def add_to(app: typer.Typer) -> None:
     """Add the group of commands."""
     group = typer.Typer(rich_markup_mode=MARKUP)
     group.callback(invoke_without_command=True)(_help)
-    group.command("list", cls=PlainCommand, help="List the named data sets, and where they lie.")(list_)
+    group.command("list", cls=HelpedCommand, help="List the named data sets, and where they lie.")(list_)
     group.command(
         "fetch",
-        cls=PlainCommand,
+        cls=HelpedCommand,
         help=f"Get a named data set onto the disk and print its path.\n\nIt is looked for in the folder that"
         f" {datasets.DATA_VARIABLE} names, then in the cache, and downloaded and verified otherwise.",
         epilog=examples("mfcore data fetch ml-100k"),
     )(fetch)
     group.command(
         "info",
-        cls=PlainCommand,
+        cls=HelpedCommand,
         help="Tell what is in a data set.\n\nA named one that is not on the disk is described, not fetched.",
         epilog=examples("mfcore data info ml-100k", "mfcore data info ratings.csv --columns user,film,stars"),
     )(info)
-    app.add_typer(group, name="data", cls=PlainGroup, help="List, fetch and describe data sets.")
+    app.add_typer(group, name="data", cls=HelpedGroup, help="List, fetch and describe data sets.")
 
 
 def _help(context: typer.Context) -> None:

@@ -43,36 +43,55 @@ class Settings:
 
 
 COMMON = Settings(model="mf", seed=0, dtype="float32")
-RATINGS = Settings(n_factors=50, biases=True, output="range", init_std=0.001, objective="squared")
-IMPLICIT = Settings(n_factors=64, biases=False, init_std=0.0125)
+RATINGS = Settings(n_factors=50, biases=True, output="range", init_std=0.001, objective="squared").over(
+    COMMON
+)
+IMPLICIT = Settings(n_factors=64, biases=False).over(COMMON)
+BY_WALS = Settings(nu=1.0, solver="cholesky")
+
+# "batched sgd" is SGD with momentum or with a batch_size above 1. Its learning rate is multiplied by
+# 1 - momentum: the velocity sums up that many gradients.
+BATCHED_SGD = "batched sgd"
+RATINGS_BY_GRADIENT = Settings(learning_rate=0.002, l2=0.1, n_negatives=0, batch_size=256, epochs=20).over(
+    RATINGS
+)
 RATINGS_BY_OPTIMIZER = {
-    "sgd": Settings(learning_rate=0.01, l2=0.1, batch_size=1, n_negatives=0, epochs=100),
-    "wals": Settings(unobserved_weight=0.0, l2=0.1, nu=1.0, solver="cholesky", epochs=20),
-    "adagrad": Settings(learning_rate=0.1, l2=0.1, batch_size=256, n_negatives=0, epochs=30),
-}
-RATINGS_BY_GRADIENT = Settings(learning_rate=0.001, l2=0.1, batch_size=256, n_negatives=0, epochs=30)
-IMPLICIT_BY_OPTIMIZER = {
-    "wals": Settings(
-        objective="weighted-squared", unobserved_weight=0.3, l2=0.007, nu=1.0, solver="cholesky", epochs=12
-    ),
-    "sgd": Settings(
-        objective="logistic", learning_rate=0.02, l2=0.005, batch_size=1, n_negatives=8, epochs=64
-    ),
-    "adagrad": Settings(
-        objective="logistic", learning_rate=0.1, l2=0.0, batch_size=256, n_negatives=4, epochs=20
-    ),
+    "sgd": Settings(learning_rate=0.01, batch_size=1, epochs=100).over(RATINGS_BY_GRADIENT),
+    BATCHED_SGD: Settings(learning_rate=1.0, epochs=40).over(RATINGS_BY_GRADIENT),
+    "adagrad": Settings(learning_rate=1.0, epochs=40).over(RATINGS_BY_GRADIENT),
+    "wals": Settings(unobserved_weight=0.0, l2=0.1, epochs=20).over(BY_WALS).over(RATINGS),
 }
 IMPLICIT_BY_GRADIENT = Settings(
-    objective="logistic", learning_rate=0.001, l2=0.0, batch_size=1024, n_negatives=4, epochs=20
-)
+    objective="logistic", learning_rate=0.001, l2=0.0, n_negatives=4, batch_size=1024, epochs=20
+).over(IMPLICIT)
+IMPLICIT_BY_OPTIMIZER = {
+    "sgd": Settings(learning_rate=0.02, l2=0.005, n_negatives=8, batch_size=1).over(IMPLICIT_BY_GRADIENT),
+    BATCHED_SGD: Settings(learning_rate=10.0, batch_size=256).over(IMPLICIT_BY_GRADIENT),
+    "adagrad": Settings(learning_rate=1.0, batch_size=256).over(IMPLICIT_BY_GRADIENT),
+    "wals": Settings(objective="weighted-squared", unobserved_weight=0.3, l2=0.007, epochs=12)
+    .over(BY_WALS)
+    .over(IMPLICIT),
+}
 
 
 def defaults_for(is_implicit: bool, optimizer: str) -> Settings:
-    """Return all settings of an optimizer but its name, for implicit data or for ratings."""
+    """Return the settings of an optimizer (or `BATCHED_SGD`) for implicit data or for ratings.
+
+    Left open are the optimizer's name, and what follows from other settings: the output function of implicit
+    data and the standard deviation of their initial factors.
+    """
     if is_implicit:
-        by_optimizer = IMPLICIT_BY_OPTIMIZER.get(optimizer, IMPLICIT_BY_GRADIENT)
-        return by_optimizer.over(IMPLICIT).over(COMMON)
-    return RATINGS_BY_OPTIMIZER.get(optimizer, RATINGS_BY_GRADIENT).over(RATINGS).over(COMMON)
+        return IMPLICIT_BY_OPTIMIZER.get(optimizer, IMPLICIT_BY_GRADIENT)
+    return RATINGS_BY_OPTIMIZER.get(optimizer, RATINGS_BY_GRADIENT)
+
+
+def default_of(name: str) -> str:
+    """Return a setting's default for both kinds of data, each with its default optimizer, in words."""
+    ratings, implicit = (
+        defaults_for(False, "sgd").given().get(name),
+        defaults_for(True, "wals").given().get(name),
+    )
+    return f"Default: {ratings} for ratings, {implicit} for implicit data"
 
 
 def describe_defaults() -> str:
@@ -80,8 +99,8 @@ def describe_defaults() -> str:
     ratings, implicit = defaults_for(False, "sgd"), defaults_for(True, "wals")
     return (
         f"Ratings are fitted by biased matrix factorisation and SGD: {ratings.n_factors} factors, learning"
-        f" rate {ratings.learning_rate:g}, l2 {ratings.l2:g}, {ratings.epochs} epochs, predictions clipped to the"
-        f" range of the ratings. Data without ratings (all values equal, or an NCF split) are ranked by WALS:"
-        f" {implicit.n_factors} factors, unobserved weight {implicit.unobserved_weight:g},"
+        f" rate {ratings.learning_rate:g}, l2 {ratings.l2:g}, {ratings.epochs} epochs, predictions clipped to"
+        " the range of the ratings. Data without ratings (all values equal, or an NCF split) are ranked by"
+        f" WALS: {implicit.n_factors} factors, unobserved weight {implicit.unobserved_weight:g},"
         f" l2 {implicit.l2:g}, nu {implicit.nu:g}, {implicit.epochs} epochs."
     )

@@ -14,7 +14,7 @@ import typer
 
 import mfcore
 from mfcore.cli import backends, data, evaluate, explore, recommend, train
-from mfcore.cli.help import MARKUP, PlainGroup, examples
+from mfcore.cli.help import MARKUP, HelpedGroup, examples
 from mfcore.errors import MfcoreError
 
 FAILED, INTERRUPTED = 2, 130
@@ -25,7 +25,7 @@ _UsageError: type[typer.BadParameter] = typer.BadParameter.__mro__[1]
 
 app = typer.Typer(
     name="mfcore",
-    cls=PlainGroup,
+    cls=HelpedGroup,
     help="Train, judge and use recommenders: matrix factorisation on ratings or on implicit feedback.",
     epilog=examples(
         "mfcore train ml-100k",

@@ -9,7 +9,7 @@ import typer
 
 from mfcore.cli.choices import choose, flag, metrics_of
 from mfcore.cli.console import Output, note
-from mfcore.cli.help import PlainCommand, examples
+from mfcore.cli.help import HelpedCommand, examples
 from mfcore.cli.options import (
     ColumnsOption,
     DataArgument,
@@ -46,7 +46,7 @@ def add_to(app: typer.Typer) -> None:
     """Add the command."""
     app.command(
         "evaluate",
-        cls=PlainCommand,
+        cls=HelpedCommand,
         help="Judge a saved model on the interactions of DATA that it was not trained on.\n\nOf an NCF data"
         " set that is its test part, ranked among the given negatives and, beside it, the whole catalogue.",
         epilog=examples(
@@ -69,7 +69,7 @@ def evaluate(
             rich_help_panel=RANKING,
             show_default=False,
             help="Among what a held-out item is ranked: full (the catalogue), sampled (drawn negatives) or"
-            " given (the negatives of an NCF data set). Default: full, and given beside it where there are any.",
+            " given (the negatives of an NCF data set). Default: full, with given beside it where there are.",
         ),
     ] = None,
     n_negatives: Annotated[

@@ -8,9 +8,17 @@ import typer
 from mfcore import report
 from mfcore.cli.choices import id_of
 from mfcore.cli.console import Output, note
-from mfcore.cli.help import PlainCommand, examples
-from mfcore.cli.options import JsonOption, KOption, ModelArgument, entries, show_items, show_ranking
-from mfcore.cli.recommend import has_training_data, note_unknown
+from mfcore.cli.help import HelpedCommand, examples
+from mfcore.cli.options import (
+    JsonOption,
+    KOption,
+    ModelArgument,
+    entries,
+    min_count_option,
+    show_items,
+    show_ranking,
+)
+from mfcore.cli.recommend import has_training_data, note_unknown, recommended, show_recommended
 from mfcore.model import Model
 from mfcore.model_file import load_model
 
@@ -22,7 +30,7 @@ def add_to(app: typer.Typer) -> None:
     """Add the command."""
     app.command(
         "explore",
-        cls=PlainCommand,
+        cls=HelpedCommand,
         help="Look into a saved model: how it was trained, its factors, its neighbours, its users.\n\nWithout"
         " an option it shows what the model is and how its training went.",
         epilog=examples(
@@ -60,6 +68,7 @@ def explore(
         ),
     ] = None,
     k: KOption = 10,
+    min_count: Annotated[int, min_count_option("0")] = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Do what the command's help says."""
@@ -74,7 +83,7 @@ def explore(
     if item is not None:
         document["similar"] = _show_similar(out, trained, item, k)
     if user is not None:
-        document["user"] = _show_user(out, trained, user, k)
+        document["user"] = _show_user(out, trained, user, k, min_count)
     if plot is not None:
         report.plot(trained, plot)
         note(f"drew {plot}")
@@ -198,7 +207,7 @@ def _show_similar(out: Output, model: Model, text: str, k: int) -> dict[str, Any
     return {"item": item, "title": title, "items": entries(ranking)}
 
 
-def _show_user(out: Output, model: Model, text: str, k: int) -> dict[str, Any]:
+def _show_user(out: Output, model: Model, text: str, k: int, min_count: int) -> dict[str, Any]:
     user = id_of(text, model.user_ids, "user")
     known = has_training_data(model, user)
     seen: list[list[Any]] = []
@@ -210,12 +219,12 @@ def _show_user(out: Output, model: Model, text: str, k: int) -> dict[str, Any]:
         show_items(out, ["item", "title"], seen[:k])
     else:
         note_unknown(user)
-    ranking = model.recommend(user, k)[0]
-    out.heading(f"Recommended to user {user}")
-    show_ranking(out, ranking)
+    ranking = recommended(model, user, k, min_count=min_count)
+    show_recommended(out, ranking, min_count)
     return {
         "user": user,
         "known": known,
+        "min_count": min_count,
         "seen": [{"item": item, "title": title} for item, title in seen],
         "items": entries(ranking),
     }

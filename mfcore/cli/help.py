@@ -8,39 +8,56 @@ from typer.core import TyperCommand, TyperGroup
 MARKUP: Literal["rich"] | None = "rich" if sys.stdout.isatty() else None
 
 
-class PlainCommand(TyperCommand):
-    """A command whose plain help keeps the groups of its options."""
-
-    def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Write one section a group, in the order of the options."""
-        _write_groups(self, ctx, formatter)
-
-
-class PlainGroup(TyperGroup):
-    """A group of commands, likewise."""
-
-    def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Write one section a group, then the commands."""
-        _write_groups(self, ctx, formatter)
-        self.format_commands(ctx, formatter)
-
-
-def _write_groups(command: Any, ctx: Any, formatter: Any) -> None:
-    groups: dict[str, list[tuple[str, str]]] = {}
-    for parameter in command.get_params(ctx):
-        record = parameter.get_help_record(ctx)
-        if record is not None:
-            kind = "Arguments" if parameter.param_type_name == "argument" else "Options"
-            groups.setdefault(getattr(parameter, "rich_help_panel", None) or kind, []).append(record)
-    # What has no group of its own (--help among it) comes first, as on a terminal.
-    for title in sorted(groups, key=lambda title: title not in ("Arguments", "Options")):
-        with formatter.section(title):
-            formatter.write_dl(groups[title])
-
-
 def examples(*commands: str) -> str:
     """Return the foot of a help page: example commands, one a line."""
-    if MARKUP:
-        return "\n\n".join(["[bold]Examples[/bold]", *(f"  [cyan]{command}[/cyan]" for command in commands)])
-    # The mark keeps the lines that follow from being joined to one paragraph.
-    return "\b\nExamples:\n" + "\n".join(f"  {command}" for command in commands)
+    # The mark keeps plain help from joining the lines to one paragraph.
+    return "\n".join(["\b", "Examples:", *(f"  {command}" for command in commands)])
+
+
+class _Page:
+    """What commands and groups have in common: groups of options in plain help, examples in both."""
+
+    epilog: str | None
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        if MARKUP is None:
+            super().format_help(ctx, formatter)  # type: ignore[misc]
+            return
+        # Versions of typer differ in what they do to the lines of an epilog, so it is printed here.
+        epilog, self.epilog = self.epilog, None
+        try:
+            super().format_help(ctx, formatter)  # type: ignore[misc]
+        finally:
+            self.epilog = epilog
+        if epilog is not None:
+            from rich.console import Console
+
+            console = Console(highlight=False, markup=False)
+            for line in epilog.splitlines()[1:]:
+                console.print(f" {line}", style="cyan" if line.startswith(" ") else "bold")
+            console.print()
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):  # type: ignore[attr-defined]
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                kind = "Arguments" if parameter.param_type_name == "argument" else "Options"
+                groups.setdefault(getattr(parameter, "rich_help_panel", None) or kind, []).append(record)
+        # What has no group of its own (--help among it) comes first, as on a terminal.
+        for title in sorted(groups, key=lambda title: title not in ("Arguments", "Options")):
+            with formatter.section(title):
+                formatter.write_dl(groups[title])
+
+
+class HelpedCommand(_Page, TyperCommand):
+    """A command with such a help page."""
+
+
+class HelpedGroup(_Page, TyperGroup):
+    """A group of commands with such a help page."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write the options, then the commands."""
+        super().format_options(ctx, formatter)
+        self.format_commands(ctx, formatter)

@@ -19,17 +19,39 @@ READING = "Reading a file"
 DataArgument = Annotated[str, typer.Argument(metavar="DATA", help=DATA_HELP, show_default=False)]
 ModelArgument = Annotated[Path, typer.Argument(metavar="MODEL", help="A model file.", show_default=False)]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
-KOption = Annotated[int, typer.Option("--k", "-k", metavar="N", help="Length of the lists.")]
-MetricOption = Annotated[
-    list[str] | None,
-    typer.Option(
+
+
+def k_option(panel: str | None = None) -> Any:
+    """Return the option that sets the length of lists."""
+    return typer.Option("--k", "-k", metavar="N", help="Length of the lists.", rich_help_panel=panel)
+
+
+def min_count_option(default: str, panel: str | None = None) -> Any:
+    """Return the option that leaves little-known items out of recommendations."""
+    return typer.Option(
+        "--min-count",
+        metavar="N",
+        show_default=False,
+        rich_help_panel=panel,
+        help="Recommend only items with at least so many users in the training data: a model of ratings knows"
+        f" little about the others, and may rate them highest. Default: {default}",
+    )
+
+
+def metric_option(panel: str | None = None) -> Any:
+    """Return the option that names metrics, to be repeated."""
+    return typer.Option(
         "--metric",
         metavar="NAME",
         show_default=False,
+        rich_help_panel=panel,
         help=f"Repeat for several: {', '.join(METRIC_NAMES)}, with any number after the @."
         " Default: rmse and mae for ratings, hr@10 and ndcg@10 for implicit data.",
-    ),
-]
+    )
+
+
+KOption = Annotated[int, k_option()]
+MetricOption = Annotated[list[str] | None, metric_option()]
 ColumnsOption = Annotated[
     str | None,
     typer.Option(

@@ -5,7 +5,7 @@ from typing import Any
 
 from mfcore import settings
 from mfcore.cli.choices import choose, flag
-from mfcore.cli.defaults import Settings, defaults_for
+from mfcore.cli.defaults import BATCHED_SGD, Settings, defaults_for
 from mfcore.data import Interactions
 from mfcore.errors import InvalidArgumentError
 from mfcore.model import Model
@@ -35,8 +35,10 @@ class Recipe:
         Further arguments of `fit`: epochs, batch_size, n_negatives, seed, dtype.
     is_implicit : bool
         Whether the model is to rank items, and is judged by that; otherwise it predicts ratings.
-    rows : list of (option, value, remark)
-        The same for people: the remark says where a value comes from if it was not given.
+    options : dict
+        The same as options of the command: name to value.
+    given : frozenset of str
+        Names of those options that were given; the others are defaults, or come from a file.
     """
 
     spec: ModelSpec
@@ -44,7 +46,8 @@ class Recipe:
     optimizer: Optimizer
     arguments: dict[str, Any]
     is_implicit: bool
-    rows: list[tuple[str, str, str]]
+    options: dict[str, Any]
+    given: frozenset[str]
 
 
 def checked_names(given: Settings) -> Settings:
@@ -82,22 +85,15 @@ def make_recipe(given: Settings, data: Interactions, *, data_is_implicit: bool) 
     )
     optimizer = given.optimizer or _default_optimizer(given, is_implicit)
     _require_applicable(given, optimizer)
-    chosen = given.over(replace(defaults_for(is_implicit, optimizer), optimizer=optimizer))
-    if given.momentum and given.batch_size is None:
-        chosen = replace(chosen, batch_size=defaults_for(is_implicit, "adam").batch_size)
-    if chosen.objective == "logistic" and chosen.output is None:
-        chosen = replace(chosen, output="sigmoid")
-    chosen = chosen.over(Settings(output="linear"))
+    chosen = _completed(given, is_implicit, optimizer)
     return Recipe(
         spec=_spec(chosen, data),
         objective=OBJECTIVES[str(chosen.objective).replace("-", "_")](),
         optimizer=_optimizer(chosen),
         arguments=_arguments(chosen),
         is_implicit=is_implicit,
-        rows=[
-            (name.replace("_", "-"), _shown(value), "" if name in given.given() else "default")
-            for name, value in chosen.given().items()
-        ],
+        options=chosen.given(),
+        given=frozenset(given.given()),
     )
 
 
@@ -134,13 +130,19 @@ def resumed_recipe(given: Settings, model: Model) -> Recipe:
         "order": plan.order,
         **{name: model.training[name] for name in ("batch_size", "seed", "dtype")},
     }
-    shown = {"model": model.spec, "objective": objective, "optimizer": optimizer, **arguments}
-    rows = [
-        (name.replace("_", "-"), str(value), "" if name in given.given() else "from the file")
-        for name, value in shown.items()
-    ]
     return Recipe(
-        model.spec, objective, optimizer, arguments, _ranks(objective, optimizer, plan.n_negatives), rows
+        spec=model.spec,
+        objective=objective,
+        optimizer=optimizer,
+        arguments=arguments,
+        is_implicit=_ranks(objective, optimizer, plan.n_negatives),
+        options={
+            "model": str(model.spec),
+            "objective": str(objective),
+            "optimizer": str(optimizer),
+            **arguments,
+        },
+        given=frozenset(given.given()),
     )
 
 
@@ -158,6 +160,22 @@ def ranks(model: Model) -> bool:
 def _ranks(objective: Objective, optimizer: Optimizer, n_negatives: int) -> bool:
     weighs_unobserved = isinstance(optimizer, WALS) and optimizer.unobserved_weight > 0
     return bool(n_negatives) or weighs_unobserved or objective.short_name != "squared"
+
+
+def _completed(given: Settings, is_implicit: bool, optimizer: str) -> Settings:
+    """Return the settings with a default wherever one applies."""
+    momentum = given.momentum or 0.0
+    in_batches = optimizer == "sgd" and (momentum > 0 or (given.batch_size or 1) > 1)
+    defaults = defaults_for(is_implicit, BATCHED_SGD if in_batches else optimizer)
+    if in_batches and defaults.learning_rate is not None:
+        defaults = replace(defaults, learning_rate=defaults.learning_rate * (1 - momentum))
+    chosen = given.over(replace(defaults, optimizer=optimizer))
+    # Scores start at the same size whatever the number of factors.
+    open_settings = Settings(
+        output="sigmoid" if chosen.objective == "logistic" else "linear",
+        init_std=0.1 / max(1, chosen.n_factors or 1) ** 0.5,
+    )
+    return chosen.over(open_settings)
 
 
 def _default_optimizer(given: Settings, is_implicit: bool) -> str:
@@ -219,9 +237,3 @@ def _optimizer(chosen: Settings) -> Optimizer:
 def _arguments(chosen: Settings) -> dict[str, Any]:
     names = ("epochs", "batch_size", "n_negatives", "seed", "dtype")
     return {name: value for name, value in chosen.given().items() if name in names}
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -2,21 +2,30 @@
 
 from typing import Annotated
 
+import numpy as np
 import typer
 
 from mfcore.cli.choices import id_of
 from mfcore.cli.console import Output, note
-from mfcore.cli.help import PlainCommand, examples
-from mfcore.cli.options import JsonOption, KOption, ModelArgument, entries, show_ranking
+from mfcore.cli.help import HelpedCommand, examples
+from mfcore.cli.options import (
+    JsonOption,
+    KOption,
+    ModelArgument,
+    entries,
+    min_count_option,
+    show_ranking,
+)
 from mfcore.model import Model
 from mfcore.model_file import load_model
+from mfcore.recommendations import Ranking
 
 
 def add_to(app: typer.Typer) -> None:
     """Add the command."""
     app.command(
         "recommend",
-        cls=PlainCommand,
+        cls=HelpedCommand,
         help="List the items of highest score for users of a saved model.\n\nItems of the training data are"
         " left out. A user without training data gets what suits the average user.",
         epilog=examples(
@@ -33,6 +42,7 @@ def recommend(
         list[str], typer.Option(metavar="USER", help="A user's id; repeat for several.", show_default=False)
     ],
     k: KOption = 10,
+    min_count: Annotated[int, min_count_option("0")] = 0,
     include_seen: Annotated[
         bool, typer.Option("--include-seen", help="Leave the items of the training data in.")
     ] = False,
@@ -43,14 +53,34 @@ def recommend(
     users = [id_of(text, trained.user_ids, "user") for text in user]
     out = Output(as_json)
     document = []
-    for ranking in trained.recommend(users, k, exclude_seen=not include_seen):
-        known = has_training_data(trained, ranking.query)
+    for one in users:
+        known = has_training_data(trained, one)
         if not known:
-            note_unknown(ranking.query)
-        out.heading(f"Recommended to user {ranking.query}")
-        show_ranking(out, ranking)
-        document.append({"user": ranking.query, "known": known, "items": entries(ranking)})
+            note_unknown(one)
+        ranking = recommended(trained, one, k, min_count=min_count, exclude_seen=not include_seen)
+        show_recommended(out, ranking, min_count)
+        document.append({"user": one, "known": known, "min_count": min_count, "items": entries(ranking)})
     out.document({"model": str(model), "recommendations": document})
+
+
+def recommended(
+    model: Model, user: int | str, k: int, *, min_count: int = 0, exclude_seen: bool = True
+) -> Ranking:
+    """Return the k items of highest score among those with at least `min_count` training users."""
+    if min_count <= 0:
+        return model.recommend(user, k, exclude_seen=exclude_seen)[0]
+    every = model.recommend(user, model.n_items, exclude_seen=exclude_seen)[0]
+    well_known = model.item_counts[model.item_ids.rows(every.items)] >= min_count
+    kept = np.flatnonzero(well_known)[:k]
+    names = None if every.names is None else every.names[kept]
+    return Ranking(user, every.items[kept], every.scores[kept], names)
+
+
+def show_recommended(out: Output, ranking: Ranking, min_count: int) -> None:
+    """Print a user's list, with what was asked of its items."""
+    among = f", among items with at least {min_count} users" if min_count > 0 else ""
+    out.heading(f"Recommended to user {ranking.query}{among}")
+    show_ranking(out, ranking)
 
 
 def has_training_data(model: Model, user: int | str) -> bool:

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from mfcore.cli.choices import id_of
-from mfcore.cli.console import Output, note
+from mfcore.cli.console import Output
 from mfcore.cli.defaults import Settings
-from mfcore.cli.options import entries, show_items, show_ranking
 from mfcore.cli.quality import default_metrics, judge, show_quality
 from mfcore.cli.recipes import Recipe, make_recipe, resumed_recipe
+from mfcore.cli.showcase import showcase
 from mfcore.cli.sources import Parts, Reading, Source, hold_out, hold_out_validation, read_source
 from mfcore.data import Interactions
 from mfcore.errors import InvalidArgumentError
@@ -32,7 +32,7 @@ from mfcore.model import Model
 from mfcore.model_file import load_model
 from mfcore.training import fit
 
-N_LIKED = 5
+WELL_KNOWN = 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +50,7 @@ class Request:
     metrics: Sequence[Metric]
     user: str | None
     k: int
+    min_count: int | None
     out: Path | None
     resume: Path | None
 
@@ -116,7 +117,7 @@ def run_training(request: Request, out: Output) -> None:
     metrics = request.metrics or default_metrics(recipe.is_implicit)
     training = _training(parts, metrics[0], seed, request.patience, earlier)
     document: dict[str, Any] = {"data": _show_data(out, source, parts, training.validation)}
-    document["settings"] = _show_recipe(out, recipe)
+    document["settings"] = _show_recipe(out, recipe, request)
     model, records = _fit(recipe, training, request, clock)
     document["training"] = _show_training(out, model, records, training, clock.seconds["training"])
     if request.out is not None:
@@ -126,7 +127,14 @@ def run_training(request: Request, out: Output) -> None:
             quality = judge(model, parts.test, metrics, _protocols(parts))
         show_quality(out, quality)
         document["quality"] = quality.document()
-    document["recommendations"] = _show_recommendations(out, model, parts.train, user, request.k)
+    document["recommendations"] = showcase(
+        out,
+        model,
+        parts.train,
+        user=user,
+        k=request.k,
+        min_count=_min_count(request.min_count, model, recipe, request.k),
+    )
     document["saved"] = _show_saved(out, request.out)
     document["seconds"] = clock.seconds
     out.text(", ".join(f"{seconds:.1f} s {step}" for step, seconds in clock.seconds.items()))
@@ -248,10 +256,22 @@ def _show_data(out: Output, source: Source, parts: Parts, validation: Interactio
     }
 
 
-def _show_recipe(out: Output, recipe: Recipe) -> dict[str, Any]:
+def _show_recipe(out: Output, recipe: Recipe, request: Request) -> dict[str, Any]:
     out.heading("Settings")
-    out.fields(recipe.rows)
-    return {option: value for option, value, _ in recipe.rows}
+    origin = "default" if request.resume is None else "from the file"
+    out.fields(
+        [
+            (name.replace("_", "-"), _in_words(value), "" if name in recipe.given else origin)
+            for name, value in recipe.options.items()
+        ]
+    )
+    return recipe.options
+
+
+def _in_words(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _show_training(
@@ -269,7 +289,7 @@ def _show_training(
             ("time", f"{seconds:.1f} s, {_rate(records)} instances a second"),
         ]
     )
-    return {**model.training, "epochs": done, "epochs_run": len(records), "history": model.history.columns()}
+    return {**model.training, "epochs": done, "epochs_run": len(records)}
 
 
 def _rate(records: Sequence[EpochRecord]) -> str:
@@ -278,57 +298,12 @@ def _rate(records: Sequence[EpochRecord]) -> str:
     return f"{rate / 1e6:.1f} M" if rate >= 1e6 else f"{rate / 1e3:.1f} k"
 
 
-def _show_recommendations(
-    out: Output, model: Model, data: Interactions, user: int | str | None, k: int
-) -> dict[str, Any]:
-    if user is None:
-        user = _middling_user(data)
-    row = int(data.user_ids.rows(user))
-    if row < 0 or model.seen.counts[row] == 0:
-        note(f"user {user} has no training data; shown is the answer for an average user")
-        liked: list[list[Any]] = []
-    else:
-        liked = _liked(data, row)
-    if liked:
-        rated = bool(data.values.min() < data.values.max())
-        out.heading(
-            f"User {user}: {'rated highest' if rated else 'some'} of {model.seen.counts[row]:,} items"
-        )
-        show_items(
-            out,
-            ["item", "title", "rating"] if rated else ["item", "title"],
-            [entry if rated else entry[:2] for entry in liked],
-        )
-    ranking = model.recommend(user, k)[0]
-    out.heading(f"Recommended to user {user}")
-    show_ranking(out, ranking)
-    return {
-        "user": user,
-        "liked": [{"item": item, "title": title, "value": value} for item, title, value in liked],
-        "items": entries(ranking),
-    }
-
-
-def _middling_user(data: Interactions) -> int | str:
-    """Return the user of median activity among those in the training data, the lowest id of equals."""
-    warm = np.flatnonzero(data.user_counts)
-    order = np.argsort(data.user_counts[warm], kind="stable")
-    counts = data.user_counts[warm][order]
-    middle = np.searchsorted(counts, counts[len(counts) // 2])
-    user: int | str = data.user_ids[int(warm[order][middle])]
-    return user
-
-
-def _liked(data: Interactions, row: int) -> list[list[Any]]:
-    """Return id, title and value of the items that a user rated highest, well-known ones first."""
-    mine = np.flatnonzero(data.users == row)
-    best = mine[np.lexsort((-data.item_counts[data.items[mine]], -data.values[mine]))][:N_LIKED]
-    titles = [None] * len(best) if data.item_names is None else data.item_names[data.items[best]].tolist()
-    ids = data.item_ids[data.items[best]].tolist()
-    return [
-        [str(item), title, float(value)]
-        for item, title, value in zip(ids, titles, data.values[best], strict=True)
-    ]
+def _min_count(asked: int | None, model: Model, recipe: Recipe, k: int) -> int:
+    """Return what was asked for; else, of ratings, a number that is seldom reached by chance."""
+    if asked is not None:
+        return asked
+    enough = int((model.item_counts >= WELL_KNOWN).sum()) >= 10 * k
+    return WELL_KNOWN if enough and not recipe.is_implicit else 0
 
 
 def _show_saved(out: Output, path: Path | None) -> str | None:

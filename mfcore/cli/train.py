@@ -7,16 +7,17 @@ import typer
 
 from mfcore.cli.choices import choose, metrics_of
 from mfcore.cli.console import Output
-from mfcore.cli.defaults import Settings, describe_defaults
-from mfcore.cli.help import PlainCommand, examples
+from mfcore.cli.defaults import Settings, default_of, describe_defaults
+from mfcore.cli.help import HelpedCommand, examples
 from mfcore.cli.options import (
     ColumnsOption,
     DataArgument,
     DuplicatesOption,
     JsonOption,
-    KOption,
-    MetricOption,
     StringIdsOption,
+    k_option,
+    metric_option,
+    min_count_option,
 )
 from mfcore.cli.recipes import OBJECTIVE_NAMES, OUTPUTS, checked_names
 from mfcore.cli.run import Request, run_training
@@ -42,7 +43,7 @@ def add_to(app: typer.Typer) -> None:
     """Add the command."""
     app.command(
         "train",
-        cls=PlainCommand,
+        cls=HelpedCommand,
         help="Train a model on DATA, judge it on a held-out part, and recommend something.\n\n"
         + describe_defaults(),
         epilog=examples(
@@ -84,7 +85,9 @@ def train(
     model: Annotated[
         str | None, _option(MODEL, f"One of: {', '.join(MODELS)}. Default: mf", metavar="NAME")
     ] = None,
-    n_factors: Annotated[int | None, _option(MODEL, "Length of the factors.")] = None,
+    n_factors: Annotated[
+        int | None, _option(MODEL, f"Length of the factors. {default_of('n_factors')}")
+    ] = None,
     biases: Annotated[
         bool | None,
         typer.Option(
@@ -116,10 +119,11 @@ def train(
     objective: Annotated[
         str | None, _option(TRAINING, f"One of: {', '.join(OBJECTIVE_NAMES)}.", metavar="NAME")
     ] = None,
-    epochs: Annotated[int | None, _option(TRAINING, "Epochs in all.")] = None,
+    epochs: Annotated[int | None, _option(TRAINING, f"Epochs in all. {default_of('epochs')}")] = None,
     learning_rate: Annotated[float | None, _option(TRAINING, "Not for wals.", metavar="X")] = None,
     l2: Annotated[
-        float | None, _option(TRAINING, "Weight of the regularisation.", "--l2", metavar="X")
+        float | None,
+        _option(TRAINING, f"Weight of the regularisation. {default_of('l2')}", "--l2", metavar="X"),
     ] = None,
     momentum: Annotated[float | None, _option(TRAINING, "For sgd only.", metavar="X")] = None,
     batch_size: Annotated[int | None, _option(TRAINING, "Not for wals.")] = None,
@@ -143,14 +147,15 @@ def train(
         float | None, _option(WALS, "l2 grows with the interactions of a row to this power.", metavar="X")
     ] = None,
     solver: Annotated[str | None, _option(WALS, f"One of: {', '.join(SOLVERS)}.", metavar="NAME")] = None,
-    metric: MetricOption = None,
+    metric: Annotated[list[str] | None, metric_option(RESULTS)] = None,
     recommend_for: Annotated[
         str | None,
         _option(
             RESULTS, "Show recommendations for this user. Default: one of middling activity.", metavar="USER"
         ),
     ] = None,
-    k: KOption = 10,
+    k: Annotated[int, k_option(RESULTS)] = 10,
+    min_count: Annotated[int | None, min_count_option("20 for ratings", RESULTS)] = None,
     out: Annotated[
         Path | None, _option(RESULTS, "Save the model there, ready to be resumed.", metavar="FILE")
     ] = None,
@@ -197,6 +202,7 @@ def train(
             metrics=metrics_of(metric or ()),
             user=recommend_for,
             k=k,
+            min_count=min_count,
             out=out,
             resume=resume,
         ),

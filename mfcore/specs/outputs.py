@@ -64,9 +64,8 @@ class Sigmoid(Output):
         return sigmoid(scores)
 
     def train(self, scores: Floats) -> tuple[Floats, Floats]:
-        """Return s = sigmoid(score) and s (1 - s)."""
-        squashed = sigmoid(scores)
-        return squashed, squashed * (1 - squashed)
+        """Return sigmoid(score) and its derivative."""
+        return sigmoid(scores), sigmoid_slope(scores)
 
     def inverse(self, prediction: float) -> float:
         """Return log(p / (1 - p)), with p kept inside (0, 1)."""
@@ -115,8 +114,7 @@ class RatingRange(Output):
         if self.method == "clip":
             return scores, np.ones_like(scores)
         low, width = scores.dtype.type(self.low), scores.dtype.type(self.high - self.low)
-        squashed = sigmoid(scores)
-        return low + width * squashed, width * squashed * (1 - squashed)
+        return low + width * sigmoid(scores), width * sigmoid_slope(scores)
 
     def inverse(self, prediction: float) -> float:
         """Return the score of a prediction."""
@@ -129,4 +127,11 @@ def sigmoid(scores: Floats) -> Floats:
     """Return 1 / (1 + exp(-score)), without overflow for scores of any size."""
     small = np.exp(-np.abs(scores))
     result: Floats = np.where(scores >= 0, 1 / (1 + small), small / (1 + small)).astype(scores.dtype)
+    return result
+
+
+def sigmoid_slope(scores: Floats) -> Floats:
+    """Return the sigmoid's derivative, e / (1 + e)^2 with e = exp(-|score|); s (1 - s) would cancel."""
+    small = np.exp(-np.abs(scores))
+    result: Floats = small / np.square(1 + small)
     return result

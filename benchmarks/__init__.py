@@ -1,0 +1,1 @@
+"""Engines side by side, peers side by side, and the quality beside every speed; see README.md."""

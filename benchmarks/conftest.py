@@ -1,0 +1,66 @@
+"""Settings, the machine, and the ledger that the benchmarks of a session share."""
+
+import os
+from collections.abc import Callable, Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.ours import THREADS
+from benchmarks.results import Measure, Result, markdown
+from mfcore import datasets
+
+LEDGER = pytest.StashKey[list[Result]]()
+VERSIONS = ("mfcore", "numpy", "scipy", "numba", "implicit", "cmfrec", "irspack", "libmf")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[LEDGER] = []
+    beside = Path(__file__).resolve().parents[2] / "shared" / "data"
+    if not os.environ.get(datasets.DATA_VARIABLE) and beside.is_dir():
+        os.environ[datasets.DATA_VARIABLE] = str(beside)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_benchmark_update_machine_info(machine_info: dict[str, Any]) -> None:
+    machine_info["threads"] = THREADS
+    machine_info["versions"] = {name: found for name in VERSIONS if (found := _version(name))}
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if config.stash[LEDGER]:
+        terminalreporter.section("results")
+        terminalreporter.write_line(markdown(config.stash[LEDGER]))
+
+
+@pytest.fixture
+def ledger(request: pytest.FixtureRequest) -> list[Result]:
+    """Return the results of this session so far."""
+    return request.config.stash[LEDGER]
+
+
+@pytest.fixture
+def measure(benchmark: Any, ledger: list[Result]) -> Iterator[Measure]:
+    """Return a function that runs once what makes a result, and records both.
+
+    The benchmark's own time is that of the whole run, set-up and judging included; the figures that count
+    are the result's, kept in `extra_info`.
+    """
+
+    def run(work: Callable[[], Result]) -> Result:
+        result: Result = benchmark.pedantic(work, rounds=1, iterations=1)
+        benchmark.group = f"{result.task}: {result.setting}"
+        benchmark.extra_info["result"] = result.document()
+        ledger.append(result)
+        return result
+
+    return run
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None

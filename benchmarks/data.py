@@ -1,0 +1,48 @@
+"""What the benchmarks train on: synthetic ratings of the size of MovieLens 20M, and MovieLens itself."""
+
+import os
+from functools import cache
+
+import pytest
+
+from mfcore import Interactions, datasets, splits
+from mfcore.data.synthetic import synthetic
+
+N_RATINGS, N_USERS, N_ITEMS = 20_000_000, 138_493, 26_744
+RATINGS_VARIABLE = "MFCORE_BENCHMARK_RATINGS"
+
+
+def n_ratings() -> int:
+    """Return the number of synthetic ratings, by environment or the full 20 million.
+
+    Raises
+    ------
+    ValueError
+        The variable is no number, or too small to be split.
+    """
+    wanted = os.environ.get(RATINGS_VARIABLE, str(N_RATINGS)).replace("_", "")
+    if not wanted.isdecimal() or int(wanted) < 10_000:
+        raise ValueError(f"{RATINGS_VARIABLE} is {wanted!r}; it must be a number from 10000, such as 2000000")
+    return int(wanted)
+
+
+@cache
+def synthetic_split() -> tuple[Interactions, Interactions]:
+    """Return the synthetic ratings from 1 to 5, all but a random 1 % of them for training.
+
+    Fewer ratings than 20 million come with fewer users and items, so that the share of rated pairs stays.
+    """
+    shrink = (n_ratings() / N_RATINGS) ** 0.5
+    ratings = synthetic(n_ratings(), round(N_USERS * shrink), round(N_ITEMS * shrink)).interactions
+    return splits.ratio(ratings, test=0.01)
+
+
+def in_words(data: Interactions) -> str:
+    """Return the size of a data set for a table, such as "20.0 M ratings"."""
+    return f"{len(data) / 1e6:.3g} M ratings"
+
+
+def require(name: str) -> None:
+    """Skip the benchmark where a named data set is not on disk; benchmarks fetch nothing."""
+    if datasets.find(name) is None:
+        pytest.skip(f"{name} is not on disk: set {datasets.DATA_VARIABLE} to a folder that holds it")

@@ -1,0 +1,159 @@
+"""cmfrec, implicit and irspack: build, train, and the seconds of an epoch without set-up.
+
+All minimise the objective of Hu, Koren & Volinsky (2008) with confidence 1 + alpha * value and plain l2:
+`mfcore.WALS(unobserved_weight=1, zero_pairs="unobserved", nu=0)`.
+"""
+
+import time
+import warnings
+from collections.abc import Callable
+from importlib import import_module
+from statistics import median
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+from benchmarks.ours import THREADS, Training
+from mfcore import Interactions
+
+Peer = Callable[..., Training]
+
+
+def load(name: str) -> Any:
+    """Return a peer's package; skip where it is not installed."""
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            return import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name != name.partition(".")[0]:
+            raise
+        pytest.skip(f"{error.name} is not installed: pip install 'mfcore[peers]'")
+
+
+def cmfrec(
+    data: Interactions,
+    *,
+    n_factors: int,
+    l2: float,
+    alpha: float,
+    solver: str,
+    steps: int,
+    block_size: int,
+    epochs: int,
+) -> Training:
+    """Train `CMF_implicit`; an epoch's time is the difference of a long and a short run."""
+    matrix = data.to_csr().tocoo()
+    model_of = load("cmfrec").CMF_implicit
+
+    def run(n_epochs: int) -> tuple[Any, float]:
+        model = model_of(
+            k=n_factors,
+            lambda_=l2,
+            alpha=alpha,
+            use_cg=solver == "cg",
+            finalize_chol=False,
+            max_cg_steps=steps,
+            niter=n_epochs,
+            nthreads=THREADS,
+            precompute_for_predictions=False,
+            produce_dicts=False,
+            verbose=False,
+        )
+        start = time.perf_counter()
+        model.fit(sparse.coo_matrix(matrix))
+        return model, time.perf_counter() - start
+
+    _, short = run(1)
+    model, long = run(epochs)
+    return Training((long - short) / (epochs - 1), short, model.A_, model.B_)
+
+
+def implicit(
+    data: Interactions,
+    *,
+    n_factors: int,
+    l2: float,
+    alpha: float,
+    solver: str,
+    steps: int,
+    block_size: int,
+    epochs: int,
+) -> Training:
+    """Train `AlternatingLeastSquares`, which tells the seconds of each iteration."""
+    model = load("implicit.cpu.als").AlternatingLeastSquares(
+        factors=n_factors,
+        regularization=l2,
+        alpha=1.0,
+        use_cg=solver == "cg",
+        iterations=epochs,
+        num_threads=THREADS,
+        random_state=0,
+    )
+    model.cg_steps = steps
+    # Its weight of an interaction is the value itself.
+    confidence = sparse.csr_matrix(data.to_csr())
+    confidence.data = 1 + np.float32(alpha) * confidence.data
+    laps: list[float] = []
+    start = time.perf_counter()
+    with single_threaded_blas():
+        model.fit(
+            confidence, show_progress=False, callback=lambda number, seconds, loss: laps.append(seconds)
+        )
+    whole = time.perf_counter() - start
+    return Training(median(laps[1:]), whole - sum(laps[1:]), model.user_factors, model.item_factors)
+
+
+def irspack(
+    data: Interactions,
+    *,
+    n_factors: int,
+    l2: float,
+    alpha: float,
+    solver: str,
+    steps: int,
+    block_size: int,
+    epochs: int,
+) -> Training:
+    """Train `IALSRecommender` with its "ORIGINAL" loss, epoch by epoch."""
+    weights = sparse.csr_matrix(data.to_csr())
+    weights.data *= np.float32(alpha)
+    return ials(
+        weights,
+        epochs=epochs,
+        n_components=n_factors,
+        alpha0=1.0,
+        reg=l2,
+        nu=0.0,
+        solver_type={"cg": "CG", "cholesky": "CHOLESKY", "subspace": "IALSPP"}[solver],
+        max_cg_steps=steps,
+        ialspp_subspace_dimension=block_size,
+        loss_type="ORIGINAL",
+    )
+
+
+def ials(matrix: sparse.csr_matrix, *, epochs: int, **settings: Any) -> Training:
+    """Train irspack's `IALSRecommender` with its own settings."""
+    recommender_of = load("irspack").IALSRecommender
+    laps = []
+    with single_threaded_blas():
+        start = time.perf_counter()
+        recommender = recommender_of(matrix, n_threads=THREADS, train_epochs=epochs, **settings)
+        recommender.start_learning()
+        for _ in range(epochs):
+            recommender.run_epoch()
+            laps.append(time.perf_counter())
+    seconds = np.diff([start, *laps])
+    core = recommender.trainer.core_trainer
+    return Training(float(np.median(seconds[1:])), float(seconds[0]), core.user, core.item)
+
+
+def single_threaded_blas() -> Any:
+    """Keep BLAS from starting threads beside a peer's own, as implicit's manual asks."""
+    from threadpoolctl import threadpool_limits
+
+    return threadpool_limits(limits=1, user_api="blas")
+
+
+WALS_PEERS: dict[str, Peer] = {"cmfrec": cmfrec, "implicit": implicit, "irspack": irspack}

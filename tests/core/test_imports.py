@@ -1,0 +1,56 @@
+"""What `import mfcore` brings into a fresh process."""
+
+import subprocess
+import sys
+import textwrap
+
+HEAVY = [
+    *("numba", "llvmlite", "torch", "tensorflow", "keras", "matplotlib", "polars", "pandas", "pyarrow"),
+    *("scipy", "rich", "typer", "narwhals", "safetensors", "platformdirs"),
+]
+
+
+def run(source):
+    """Run Python source in a fresh process with this one's path, and return what it prints."""
+    prelude = f"import sys; sys.path[:0] = {[path for path in sys.path if path]!r}\n"
+    done = subprocess.run(
+        [sys.executable, "-c", prelude + textwrap.dedent(source)], capture_output=True, text=True, check=True
+    )
+    return done.stdout
+
+
+def test_importing_mfcore_loads_none_of_the_heavy_libraries():
+    loaded = run(
+        """
+        import time
+        start = time.perf_counter()
+        import mfcore
+        print(f"import mfcore: {1000 * (time.perf_counter() - start):.0f} ms")
+        print(*(name for name in sys.modules))
+        """
+    )
+    timing, modules = loaded.splitlines()
+    print(timing)
+    assert "mfcore" in modules.split()
+    assert not set(HEAVY) & set(modules.split())
+
+
+def test_the_core_works_where_no_framework_and_no_table_library_is_installed():
+    printed = run(
+        """
+        ABSENT = {"numba", "llvmlite", "torch", "tensorflow", "keras", "pandas", "polars", "matplotlib"}
+
+        class Absent:
+            def find_spec(self, name, path=None, target=None):
+                if name.partition(".")[0] in ABSENT:
+                    raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+        sys.meta_path.insert(0, Absent())
+        import mfcore
+
+        data = mfcore.Interactions.from_columns(["ann", "ann", "bob"], [1, 2, 1], [1.0, 2.0, 3.0])
+        model = mfcore.fit(mfcore.MF(2), data, epochs=1)
+        print(model.training["backend"], model.recommend("bob")[0].items.tolist())
+        """
+    )
+    assert printed.strip() == "reference [2]"
