@@ -1,7 +1,7 @@
 """Settings, the machine, and the ledger that the benchmarks of a session share."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,8 @@ VERSIONS = ("mfcore", "numpy", "scipy", "numba", "implicit", "cmfrec", "irspack"
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.stash[LEDGER] = []
+    results: list[Result] = []
+    config.stash[LEDGER] = results
     beside = Path(__file__).resolve().parents[2] / "shared" / "data"
     if not os.environ.get(datasets.DATA_VARIABLE) and beside.is_dir():
         os.environ[datasets.DATA_VARIABLE] = str(beside)
@@ -30,9 +31,10 @@ def pytest_benchmark_update_machine_info(machine_info: dict[str, Any]) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    if config.stash[LEDGER]:
+    results = config.stash[LEDGER]
+    if results:
         terminalreporter.section("results")
-        terminalreporter.write_line(markdown(config.stash[LEDGER]))
+        terminalreporter.write_line(markdown(results))
 
 
 @pytest.fixture
@@ -42,7 +44,7 @@ def ledger(request: pytest.FixtureRequest) -> list[Result]:
 
 
 @pytest.fixture
-def measure(benchmark: Any, ledger: list[Result]) -> Iterator[Measure]:
+def measure(benchmark: Any, ledger: list[Result]) -> Measure:
     """Return a function that runs once what makes a result, and records both.
 
     The benchmark's own time is that of the whole run, set-up and judging included; the figures that count

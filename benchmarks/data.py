@@ -9,6 +9,8 @@ from mfcore import Interactions, datasets, splits
 from mfcore.data.synthetic import synthetic
 
 N_RATINGS, N_USERS, N_ITEMS = 20_000_000, 138_493, 26_744
+# Below, the ratings would come near the number of pairs.
+FEWEST = 500_000
 RATINGS_VARIABLE = "MFCORE_BENCHMARK_RATINGS"
 
 
@@ -21,8 +23,10 @@ def n_ratings() -> int:
         The variable is no number, or too small to be split.
     """
     wanted = os.environ.get(RATINGS_VARIABLE, str(N_RATINGS)).replace("_", "")
-    if not wanted.isdecimal() or int(wanted) < 10_000:
-        raise ValueError(f"{RATINGS_VARIABLE} is {wanted!r}; it must be a number from 10000, such as 2000000")
+    if not wanted.isdecimal() or int(wanted) < FEWEST:
+        raise ValueError(
+            f"{RATINGS_VARIABLE} is {wanted!r}; it must be a number from {FEWEST}, such as 2000000"
+        )
     return int(wanted)
 
 
@@ -30,9 +34,10 @@ def n_ratings() -> int:
 def synthetic_split() -> tuple[Interactions, Interactions]:
     """Return the synthetic ratings from 1 to 5, all but a random 1 % of them for training.
 
-    Fewer ratings than 20 million come with fewer users and items, so that the share of rated pairs stays.
+    Fewer ratings than 20 million come with as many fewer users and items, so that each keeps its share of
+    ratings and an epoch teaches as much.
     """
-    shrink = (n_ratings() / N_RATINGS) ** 0.5
+    shrink = n_ratings() / N_RATINGS
     ratings = synthetic(n_ratings(), round(N_USERS * shrink), round(N_ITEMS * shrink)).interactions
     return splits.ratio(ratings, test=0.01)
 

@@ -44,7 +44,7 @@ def cmfrec(
     epochs: int,
 ) -> Training:
     """Train `CMF_implicit`; an epoch's time is the difference of a long and a short run."""
-    matrix = data.to_csr().tocoo()
+    matrix = sparse.coo_matrix(data.to_csr())
     model_of = load("cmfrec").CMF_implicit
 
     def run(n_epochs: int) -> tuple[Any, float]:
@@ -62,7 +62,8 @@ def cmfrec(
             verbose=False,
         )
         start = time.perf_counter()
-        model.fit(sparse.coo_matrix(matrix))
+        with single_threaded_blas():
+            model.fit(matrix)
         return model, time.perf_counter() - start
 
     _, short = run(1)
@@ -82,13 +83,11 @@ def implicit(
     epochs: int,
 ) -> Training:
     """Train `AlternatingLeastSquares`, which tells the seconds of each iteration."""
-    model = load("implicit.cpu.als").AlternatingLeastSquares(
+    model = implicit_model(
         factors=n_factors,
         regularization=l2,
-        alpha=1.0,
         use_cg=solver == "cg",
         iterations=epochs,
-        num_threads=THREADS,
         random_state=0,
     )
     model.cg_steps = steps
@@ -103,6 +102,13 @@ def implicit(
         )
     whole = time.perf_counter() - start
     return Training(median(laps[1:]), whole - sum(laps[1:]), model.user_factors, model.item_factors)
+
+
+def implicit_model(**settings: Any) -> Any:
+    """Return an untrained `AlternatingLeastSquares` for the processor, with as many threads as all others."""
+    model_of = load("implicit.cpu.als").AlternatingLeastSquares
+    with single_threaded_blas():
+        return model_of(alpha=1.0, num_threads=THREADS, **settings)
 
 
 def irspack(

@@ -12,7 +12,7 @@ COLUMNS = (
     "per",
     "rate",
     "against best peer",
-    "first epoch",
+    "first",
     "quality",
 )
 LEFT, RIGHT = "---", "---:"
@@ -37,8 +37,8 @@ class Result:
         Units of work a second.
     unit : str
         Of the rate.
-    first_epoch : float or None
-        Seconds of the first epoch and all that precedes it: compilation, or loading compiled code, and
+    first : float or None
+        Seconds of the first epoch or call with all that precedes it: compiling or loading the kernels,
         listing the instances.
     quality : dict of name to number
     """
@@ -50,7 +50,7 @@ class Result:
     per: str
     rate: float | None = None
     unit: str = ""
-    first_epoch: float | None = None
+    first: float | None = None
     quality: Mapping[str, float] = field(default_factory=dict)
 
     @property
@@ -79,8 +79,9 @@ def ratio_to_best_peer(result: Result, results: Iterable[Result]) -> float | Non
 
 def markdown(results: Iterable[Result]) -> str:
     """Return one Markdown table, in the order of the results' tasks and settings."""
-    results = sorted(results, key=_place(list(results)))
-    lines = [COLUMNS, (LEFT, LEFT, LEFT, RIGHT, LEFT, RIGHT, RIGHT, RIGHT, LEFT)]
+    results = list(results)
+    results = sorted(results, key=_place(results))
+    lines: list[tuple[str, ...]] = [COLUMNS, (LEFT, LEFT, LEFT, RIGHT, LEFT, RIGHT, RIGHT, RIGHT, LEFT)]
     lines += [_row(result, results) for result in results]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
@@ -101,7 +102,7 @@ def _row(result: Result, results: list[Result]) -> tuple[str, ...]:
         result.per,
         "" if result.rate is None else f"{_with_prefix(result.rate)} {result.unit}/s",
         "" if ratio is None else f"{ratio:.2f}",
-        "" if result.first_epoch is None else f"{result.first_epoch:.1f} s",
+        "" if result.first is None else f"{result.first:.1f} s",
         ", ".join(f"{name} {value:.5g}" for name, value in result.quality.items()),
     )
 

@@ -40,7 +40,7 @@ def test_biased_mf_by_sgd_reaches_the_published_errors_on_u1_to_u5(measure: Meas
             "epoch",
             rate=80_000 / float(np.median(seconds)),
             unit="updates",
-            first_epoch=firsts[0],
+            first=firsts[0],
             quality={name: float(np.mean([fold[name] for fold in folds])) for name in ("RMSE", "MAE")},
         )
 
@@ -69,7 +69,7 @@ def test_three_factors_by_adam_reach_the_rounded_mae_of_the_tutorial(measure: Me
             "epoch",
             rate=len(train) / trained.epoch_seconds,
             unit="instances",
-            first_epoch=trained.first_epoch,
+            first=trained.first_epoch,
             quality=dict(mfcore.evaluate(model, test, [mfcore.RoundedMAE()])),
         )
 

@@ -37,7 +37,7 @@ def result_of(engine: str, solver: str, trained: Training) -> Result:
         "epoch",
         rate=len(train) / trained.epoch_seconds,
         unit="interactions",
-        first_epoch=trained.first_epoch,
+        first=trained.first_epoch,
         quality={
             "objective": quality.hu_objective(trained, train, l2=L2, alpha=ALPHA),
             "epochs": EPOCHS[solver],

@@ -143,7 +143,7 @@ def plot(model: Model, path: str | os.PathLike[str]) -> None:
     try:
         from matplotlib.figure import Figure
     except ModuleNotFoundError as error:
-        if error.name != "matplotlib":
+        if (error.name or "").partition(".")[0] != "matplotlib":
             raise
         raise PlottingMissingError(
             "pictures need matplotlib, which is not installed: pip install 'mfcore[plot]'"
@@ -164,18 +164,24 @@ def plot(model: Model, path: str | os.PathLike[str]) -> None:
 
 
 def _draw_history(axes: "Axes", model: Model) -> None:
+    from matplotlib.ticker import ScalarFormatter
+
+    axes.set_title("Training")
     columns = model.history.columns()
-    epochs = [epoch + 1 for epoch in columns.pop("epoch")]
+    epochs = [epoch + 1 for epoch in columns["epoch"]]
     if not epochs:
-        axes.set_title("No history")
+        axes.text(0.5, 0.5, "no history", ha="center", transform=axes.transAxes)
         return
     axes.plot(epochs, columns["objective"], marker="." if len(epochs) < 50 else "", label="objective")
-    metrics = {name: column for name, column in columns.items() if name in model.history[-1].metrics}
-    for name, column in metrics.items():
-        axes.plot(epochs, column, linestyle="--", label=f"validation {name}")
+    for name in model.history[-1].metrics:
+        axes.plot(epochs, columns[name], linestyle="--", label=f"validation {name}")
+    if model.epochs_trained < epochs[-1]:
+        axes.axvline(model.epochs_trained, color="grey", linestyle=":", label="epoch kept")
     axes.set_yscale("log")
+    # The curve may well stay within one power of ten, where only the minor ticks say anything.
+    for place in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+        place(ScalarFormatter())
     axes.set_xlabel("epoch")
-    axes.set_title("Training")
     axes.grid(visible=True, which="both", alpha=0.3)
     axes.legend()
 
@@ -186,12 +192,24 @@ def _draw_factors(axes: "Axes", model: Model) -> None:
     has_two = table.factors.shape[1] > 1
     y = table.factors[:, 1] if has_two else table.counts
     axes.scatter(x, y, s=4 + 120 * table.counts / table.counts.max(), alpha=0.35, linewidths=0)
-    for place in range(min(N_LABELLED, len(table))):
+    for place in _with_room_for_a_title(x, y)[:N_LABELLED]:
         axes.annotate(_escaped(table.titles[place]), (x[place], y[place]), fontsize=7)
+    axes.margins(x=0.15)
     axes.set_xlabel("factor 1")
     axes.set_ylabel("factor 2" if has_two else "training users")
     axes.set_title(f"The {len(table)} most popular items")
     axes.grid(visible=True, alpha=0.3)
+
+
+def _with_room_for_a_title(x: npt.NDArray[Any], y: npt.NDArray[Any]) -> list[int]:
+    """Return the places of points, most popular first, whose titles would not run into each other."""
+    width, height = 0.3 * np.ptp(x), 0.025 * np.ptp(y)
+    chosen: list[int] = []
+    for place in range(len(x)):
+        near = (np.abs(x[chosen] - x[place]) < width) & (np.abs(y[chosen] - y[place]) < height)
+        if not near.any():
+            chosen.append(place)
+    return chosen
 
 
 def _escaped(title: str) -> str:

@@ -19,6 +19,9 @@ from mfcore.jobs import make_job
 from mfcore.specs import ModelSpec
 from mfcore.specs.base import Floats
 
+# Numba reads it when it is first imported: tests ask for up to four threads, whatever the machine has.
+os.environ.setdefault("NUMBA_NUM_THREADS", "4")
+
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:

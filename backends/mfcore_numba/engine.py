@@ -4,9 +4,10 @@ import numba
 
 from mfcore.contract import API_VERSION, Scorer, Trainer, TrainingJob
 from mfcore.model import Model
-from mfcore.optimizers import WALS
+from mfcore.optimizers import SGD, WALS
 from mfcore.specs import MF
 from mfcore_numba import losses
+from mfcore_numba.rules import rule_of
 
 
 class NumbaBackend:
@@ -24,6 +25,10 @@ class NumbaBackend:
             return f"it runs on the CPU, and device is {job.device!r}; pass device='cpu'"
         if not isinstance(job.spec, MF):
             return f"it has no kernels for {type(job.spec).__name__}; use backend='reference'"
+        if not isinstance(job.optimizer, WALS) and rule_of(job.optimizer) is None:
+            return f"it has no compiled form of {type(job.optimizer).__name__}; use backend='reference'"
+        if job.sampling.order == "blocked" and not _is_single_steps_of_sgd(job):
+            return "it takes the blocked order with plain SGD and batch_size=1 alone; pass order='shuffled'"
         return losses.unsupported(job)
 
     def trainer(self, job: TrainingJob) -> Trainer:
@@ -45,6 +50,11 @@ class NumbaBackend:
         from mfcore_numba.top_k import TopK
 
         return TopK(model) if isinstance(model.spec, MF) else None
+
+
+def _is_single_steps_of_sgd(job: TrainingJob) -> bool:
+    optimizer = job.optimizer
+    return isinstance(optimizer, SGD) and not optimizer.momentum and job.batch_size == 1
 
 
 backend = NumbaBackend()

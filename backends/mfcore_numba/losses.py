@@ -4,12 +4,15 @@ import math
 from typing import Any, NamedTuple
 
 from mfcore.contract import TrainingJob
-from mfcore.objectives import Logistic, Squared
-from mfcore.specs import RatingRange, ReLU, Sigmoid
+from mfcore.objectives import Logistic, Squared, WeightedSquared
+from mfcore.specs import Linear, RatingRange, ReLU, Sigmoid
 from mfcore_numba.compiling import compiled
 
 SQUARED, LOGISTIC = 0, 1
 LINEAR, RELU, SQUASHED = 0, 1, 2
+
+OBJECTIVES = (Squared, WeightedSquared, Logistic)
+OUTPUTS = (Linear, ReLU, Sigmoid, RatingRange)
 
 
 class Head(NamedTuple):
@@ -37,10 +40,11 @@ def head(job: TrainingJob) -> Head:
 
 
 def unsupported(job: TrainingJob) -> str | None:
-    """Return why the objective is not known here, or None."""
-    if isinstance(job.objective, Squared | Logistic):
-        return None
-    return f"it has no compiled form of the objective {job.objective.short_name!r}; use backend='reference'"
+    """Return why the objective or the output function is not known here, or None."""
+    for part, known in ((job.objective, OBJECTIVES), (job.spec.output, OUTPUTS)):
+        if type(part) not in known:
+            return f"it has no compiled form of {type(part).__name__}; use backend='reference'"
+    return None
 
 
 @compiled()

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mfcore.optimizers import SGD, Adagrad, Adam, GradientOptimizer, RMSprop
+from mfcore.optimizers import SGD, Adagrad, Adam, Optimizer, RMSprop
 from mfcore_numba.compiling import compiled
 
 SGD_RULE, ADAGRAD_RULE, RMSPROP_RULE, ADAM_RULE = range(4)
@@ -13,7 +13,7 @@ _rmsprop = compiled()(RMSprop.rule(np.sqrt))
 _adam = compiled()(Adam.rule(np.sqrt))
 
 
-def rule_of(optimizer: GradientOptimizer) -> int | None:
+def rule_of(optimizer: Optimizer) -> int | None:
     """Return the code of an optimizer's rule, or None where it has no compiled form."""
     for code, kind in enumerate((SGD, Adagrad, RMSprop, Adam)):
         if isinstance(optimizer, kind) and type(optimizer).rule is kind.rule:

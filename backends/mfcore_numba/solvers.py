@@ -81,7 +81,7 @@ def gram_times(half, numbers, ridge, x):
 
 @compiled()
 def direct(half, solved, observed, first, stop):
-    """Solve rows first..stop of `solved`, an array of numbers, by Cholesky's factorisation."""
+    """Solve rows first..stop of `solved`, an array of numbers; return whether all systems are positive."""
     width = half.table.shape[1]
     kind = half.table.dtype
     system, right = np.empty((width, width), dtype=kind), np.empty(width, dtype=kind)
@@ -95,9 +95,11 @@ def direct(half, solved, observed, first, stop):
             n = min(begin + GATHERED, observed.starts[row + 1]) - begin
             gather(half, observed, begin, n, 0, gathered, scaled, right)
             add_product(system, scaled[:n], gathered[:n], product)
-        solve_positive(system, right)
+        if not solve_positive(system, right):
+            return False
         for k in range(width):
             solved[row, k] = right[k]
+    return True
 
 
 @compiled()
@@ -136,8 +138,12 @@ def gather(half, observed, begin, n, column, gathered, scaled, right):
 
 @compiled()
 def solve_positive(system, right):
-    """Overwrite `right` with the solution of system x = right; the system is symmetric and positive."""
-    lower = np.linalg.cholesky(system)
+    """Overwrite `right` with the solution of system x = right; return whether the system is positive."""
+    # The error must not reach the parallel loop that calls this: it would not come out whole.
+    try:
+        lower = np.linalg.cholesky(system)
+    except Exception:
+        return False
     n = len(right)
     for i in range(n):
         value = right[i]
@@ -149,11 +155,15 @@ def solve_positive(system, right):
         right[i] = value
         for k in range(i):
             right[k] -= lower[i, k] * value
+    return True
 
 
 @compiled()
 def subspace(half, solved, observed, first, stop, block_size):
-    """Pass once over blocks of the elements of rows first..stop, solving each with the others fixed."""
+    """Pass once over blocks of the elements of rows first..stop, solving each with the others fixed.
+
+    Return whether all systems are positive.
+    """
     width, kind = half.table.shape[1], half.table.dtype
     longest = 0
     for row in range(first, stop):
@@ -162,7 +172,10 @@ def subspace(half, solved, observed, first, stop, block_size):
     for row in range(first, stop):
         start_scores(half, observed, solved, row, scores, image)
         for column in range(0, width, block_size):
-            solve_block(half, observed, solved, row, column, min(block_size, width - column), scores, image)
+            size = min(block_size, width - column)
+            if not solve_block(half, observed, solved, row, column, size, scores, image):
+                return False
+    return True
 
 
 @compiled()
@@ -184,7 +197,7 @@ def start_scores(half, observed, solved, row, scores, image):
 
 @compiled()
 def solve_block(half, observed, solved, row, column, size, scores, image):
-    """Solve for `size` elements from `column` on, and bring scores and image up to date."""
+    """Solve for `size` elements from `column` on, and bring scores and image up to date, if positive."""
     kind, begin, end = half.table.dtype, observed.starts[row], observed.starts[row + 1]
     system, right = np.zeros((size, size), dtype=kind), np.empty(size, dtype=kind)
     product, unused = np.empty((size, size), dtype=kind), np.empty(size, dtype=kind)
@@ -203,7 +216,8 @@ def solve_block(half, observed, solved, row, column, size, scores, image):
             slope = observed.b[start + place] - observed.a[start + place] * scores[start + place - begin]
             for k in range(size):
                 right[k] += slope * gathered[place, k]
-    solve_positive(system, right)
+    if not solve_positive(system, right):
+        return False
     for k in range(size):
         solved[row, column + k] += right[k]
         image[column + k] += half.ridge[row] * right[k]
@@ -215,3 +229,4 @@ def solve_block(half, observed, solved, row, column, size, scores, image):
         for k in range(size):
             score += half.table[observed.others[place], column + k] * right[k]
         scores[place - begin] = score
+    return True

@@ -123,22 +123,23 @@ class WalsTrainer:
         with threads(job.threads), single_threaded_blas():
             half = self._half_of(side, other)
             for bounds in self._parts(observed.starts, solved.shape[1]):
-                try:
-                    self._solve(half, solved, observed, bounds)
-                except np.linalg.LinAlgError as error:
+                if not self._solve(half, solved, observed, bounds):
                     raise InvalidArgumentError(
                         f"WALS: the system of a {side} is singular in {job.dtype}: raise l2 (it is"
                         f" {optimizer.l2}) or pass dtype='float64'"
-                    ) from error
+                    )
         self._keep(side, solved)
 
-    def _solve(self, half: Half, solved: Floats, observed: Observed, bounds: NDArray[np.int64]) -> None:
+    def _solve(self, half: Half, solved: Floats, observed: Observed, bounds: NDArray[np.int64]) -> bool:
+        """Solve the rows within bounds; return whether their systems are positive."""
+        positive = np.ones(len(bounds) - 1, dtype=np.bool_)
         if self.optimizer.solver == "cg":
             solve_by_cg(half, rows(solved), observed, bounds, self.optimizer.steps)
         elif self.optimizer.solver == "cholesky":
-            solve_directly(half, solved, observed, bounds)
+            solve_directly(half, solved, observed, bounds, positive)
         else:
-            solve_by_subspaces(half, solved, observed, bounds, self.optimizer.block_size)
+            solve_by_subspaces(half, solved, observed, bounds, self.optimizer.block_size, positive)
+        return bool(positive.all())
 
     def _parts(self, starts: NDArray[np.int64], width: int) -> list[NDArray[np.int64]]:
         """Cut the rows into calls of bounded work, and each call into parts of about equal work."""
@@ -221,17 +222,17 @@ def solve_by_cg(half, solved, observed, bounds, steps):
 
 
 @compiled(parallel=True)
-def solve_directly(half, solved, observed, bounds):
+def solve_directly(half, solved, observed, bounds, positive):
     """Solve the rows of each part."""
     for part in numba.prange(len(bounds) - 1):
-        direct(half, solved, observed, bounds[part], bounds[part + 1])
+        positive[part] = direct(half, solved, observed, bounds[part], bounds[part + 1])
 
 
 @compiled(parallel=True)
-def solve_by_subspaces(half, solved, observed, bounds, block_size):
+def solve_by_subspaces(half, solved, observed, bounds, block_size, positive):
     """Improve the rows of each part block by block."""
     for part in numba.prange(len(bounds) - 1):
-        subspace(half, solved, observed, bounds[part], bounds[part + 1], block_size)
+        positive[part] = subspace(half, solved, observed, bounds[part], bounds[part + 1], block_size)
 
 
 @compiled(parallel=True)

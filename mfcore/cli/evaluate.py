@@ -1,6 +1,7 @@
 """`mfcore evaluate`: the quality of a saved model on data that it has not been trained on."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from typing import Annotated, Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from mfcore.cli.options import (
 )
 from mfcore.cli.quality import default_metrics, judge, show_quality
 from mfcore.cli.recipes import ranks
-from mfcore.cli.sources import Negatives, Reading, read_source
+from mfcore.cli.sources import Negatives, Reading, Source, read_source
 from mfcore.data import Interactions
 from mfcore.errors import InvalidArgumentError, InvalidDataError
 from mfcore.metrics import (
@@ -105,68 +106,80 @@ def evaluate(
     as_json: JsonOption = False,
 ) -> None:
     """Do what the command's help says."""
+    ranking = _Ranking(
+        protocol=None if protocol is None else choose("--protocol", protocol, PROTOCOLS),
+        n_negatives=n_negatives,
+        seed=seed,
+        ties=None if ties is None else choose("--ties", ties, TIES),
+    )
     metrics = metrics_of(metric or ())
-    options = {"protocol": protocol, "n_negatives": n_negatives, "seed": seed, "ties": ties}
-    if protocol is not None:
-        protocol = choose("--protocol", protocol, PROTOCOLS)
-    rule = TIES[0] if ties is None else TIES[TIES.index(choose("--ties", ties, TIES))]
-    for name, value in (("n-negatives", n_negatives), ("seed", seed)):
-        if value is not None and protocol != "sampled":
-            raise InvalidArgumentError(
-                f"--{name} applies to --protocol sampled only; add that, or leave it out"
-            )
     trained = load_model(model)
     metrics = metrics or default_metrics(ranks(trained))
-    _require_ranking(metrics, options)
+    ranking.require_use(metrics)
     source = read_source(data, Reading(columns, string_ids, duplicates))
-    test, negatives = _not_trained_on(
-        trained, source.data if source.test is None else source.test, source.negatives, source.name
-    )
-    protocols: list[RankingProtocol] = []
-    if protocol == "given" and negatives is None:
-        raise InvalidArgumentError(
-            f"--protocol given needs the negatives of an NCF data set; {data} has none"
-        )
-    if negatives is not None and protocol in (None, "given"):
-        protocols.append(GivenNegatives(negatives, ties=rule))
-    if protocol == "sampled":
-        drawn = DEFAULT_NEGATIVES if n_negatives is None else n_negatives
-        protocols.append(SampledRanking(drawn, seed=seed or 0, ties=rule))
-    if protocol in (None, "full"):
-        protocols.append(FullRanking(ties=rule))
-    quality = judge(trained, test, metrics, protocols)
+    if ranking.protocol == "given" and source.negatives is None:
+        raise InvalidArgumentError(f"--protocol given needs an NCF data set's negatives; {data} has none")
+    test, negatives = _not_trained_on(trained, source)
+    quality = judge(trained, test, metrics, ranking.protocols(negatives))
     out = Output(as_json)
     show_quality(out, quality)
     out.document({"model": str(model), "data": data, **quality.document()})
 
 
-def _require_ranking(metrics: Sequence[Metric], options: dict[str, Any]) -> None:
-    if not all(isinstance(metric, RatingMetric) for metric in metrics):
-        return
-    for name, value in options.items():
-        if value is not None:
-            raise InvalidArgumentError(
-                f"{flag(name)} does not apply: {', '.join(metric.name for metric in metrics)} rank nothing;"
-                " leave it out, or add a ranking metric, such as --metric ndcg@10"
-            )
+@dataclass(frozen=True)
+class _Ranking:
+    """The options of ranking metrics; None where one was not given."""
+
+    protocol: str | None
+    n_negatives: int | None
+    seed: int | None
+    ties: str | None
+
+    def require_use(self, metrics: Sequence[Metric]) -> None:
+        """Refuse options that would change nothing."""
+        for name in ("n_negatives", "seed"):
+            if getattr(self, name) is not None and self.protocol != "sampled":
+                raise InvalidArgumentError(
+                    f"{flag(name)} applies to --protocol sampled only; add that, or leave it out"
+                )
+        if not all(isinstance(metric, RatingMetric) for metric in metrics):
+            return
+        for field in fields(self):
+            if getattr(self, field.name) is not None:
+                raise InvalidArgumentError(
+                    f"{flag(field.name)} does not apply: {', '.join(metric.name for metric in metrics)} rank"
+                    " nothing; leave it out, or add a ranking metric, such as --metric ndcg@10"
+                )
+
+    def protocols(self, negatives: Negatives | None) -> list[RankingProtocol]:
+        """Return what was asked for; by default full ranking, and before it the given negatives, if any."""
+        ties: Any = TIES[0] if self.ties is None else self.ties
+        if self.protocol == "sampled":
+            n_negatives = DEFAULT_NEGATIVES if self.n_negatives is None else self.n_negatives
+            return [SampledRanking(n_negatives, seed=self.seed or 0, ties=ties)]
+        chosen: list[RankingProtocol] = []
+        if negatives is not None and self.protocol != "full":
+            chosen.append(GivenNegatives(negatives, ties=ties))
+        if self.protocol != "given":
+            chosen.append(FullRanking(ties=ties))
+        return chosen
 
 
-def _not_trained_on(
-    model: Model, data: Interactions, negatives: Negatives | None, name: str
-) -> tuple[Interactions, Negatives | None]:
-    """Return the interactions whose pair of user and item is not among the model's training data."""
+def _not_trained_on(model: Model, source: Source) -> tuple[Interactions, Negatives | None]:
+    """Return the interactions whose pair of user and item is not in the model's training data."""
+    data = source.data if source.test is None else source.test
     known = _seen(model, data)
     if known.all():
         raise InvalidDataError(
-            f"the model was trained on every interaction of {name}; judge it on data that it has not seen"
+            f"the model was trained on every interaction of {source.name}; judge it on other data"
         )
     if not known.any():
-        return data, negatives
+        return data, source.negatives
     note(
-        f"{int(known.sum()):,} of the {len(data):,} interactions of {name} were in the training data and are"
-        " left out"
+        f"{int(known.sum()):,} of the {len(data):,} interactions of {source.name} were in the training data"
+        " and are left out"
     )
-    return data.select(~known), None if negatives is None else negatives[~known]
+    return data.select(~known), None if source.negatives is None else source.negatives[~known]
 
 
 def _seen(model: Model, data: Interactions) -> npt.NDArray[np.bool_]:

@@ -277,15 +277,16 @@ def _in_words(value: Any) -> str:
 def _show_training(
     out: Output, model: Model, records: Sequence[EpochRecord], training: Training, seconds: float
 ) -> dict[str, Any]:
-    last, done = records[-1], model.epochs_trained
+    done = model.epochs_trained
+    kept = next(record for record in records if record.epoch + 1 == done)
     ran = f"{done} in all" if training.earlier is not None else str(done)
     out.heading("Training")
     out.fields(
         [
             ("engine", f"{model.training['backend']} ({model.training['backend_reason']})"),
-            ("epochs", ran if last.epoch + 1 == done else f"{done}, the best of {last.epoch + 1}"),
-            ("objective", f"{model.history[-1].objective:.5f}, from {records[0].objective:.5f}"),
-            *((f"validation {name}", value) for name, value in model.history[-1].metrics.items()),
+            ("epochs", ran if kept is records[-1] else f"{done}, the best of {records[-1].epoch + 1}"),
+            ("objective", f"{kept.objective:.5f}, from {records[0].objective:.5f}"),
+            *((f"validation {name}", value) for name, value in kept.metrics.items()),
             ("time", f"{seconds:.1f} s, {_rate(records)} instances a second"),
         ]
     )

@@ -49,7 +49,7 @@ def add_to(app: typer.Typer) -> None:
         epilog=examples(
             "mfcore train ml-100k",
             "mfcore train ml-1m-ncf --n-factors 192 --out m.safetensors",
-            "mfcore train ratings.csv --optimizer adam --n-factors 3 --no-biases --output linear",
+            "mfcore train ml-100k --optimizer adam --epochs 100 --n-factors 3 --no-biases --l2 0.05",
             "mfcore train ml-1m --n-negatives 8 --patience 5 --metric ndcg@10",
             "mfcore train ml-100k --resume m.safetensors --epochs 200 --out m.safetensors",
         ),

@@ -76,7 +76,7 @@ def _no_data_sets(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) 
 
 
 def ratings() -> tuple[Any, Any, Any]:
-    """Return users, items (from 1) and whole stars with a planted taste; each user rates half of the films."""
+    """Return users, items (from 1) and stars by a planted taste; each user rates half of the films."""
     generator = np.random.default_rng(0)
     users = np.repeat(np.arange(1, N_USERS + 1), N_FILMS // 2)
     items = np.concatenate([generator.permutation(N_FILMS)[: N_FILMS // 2] + 1 for _ in range(N_USERS)])

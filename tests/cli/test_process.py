@@ -22,7 +22,6 @@ def test_the_version_is_the_packages(process):
 
 
 def test_help_is_quick(process):
-    process("--help")
     start = time.perf_counter()
     done = process("--help")
     assert done.status == 0
@@ -33,21 +32,18 @@ def test_help_is_quick(process):
 def test_without_arguments_the_help_is_shown(process):
     done = process()
     assert done.status == 0
-    assert done.out == process("--help").out
-    assert process("data").out == process("data", "--help").out
+    assert "explore" in done.out
+    assert "info" in process("data").out
 
 
-def test_help_in_a_pipe_is_plain_text_in_groups(process):
+def test_help_in_a_pipe_is_plain_text_in_groups_and_states_the_defaults(process):
     text = process("train", "--help").out
     assert text.isascii()
     for group in ("Arguments:", "Options:", "Model:", "Training:", "Training by WALS:", "Examples:"):
         assert group in text
     # Examples stay one a line.
     assert "  mfcore train ml-100k\n" in text
-
-
-def test_help_states_the_defaults(process):
-    text = " ".join(process("train", "--help").out.split())
+    text = " ".join(text.split())
     ratings, implicit = defaults_for(False, "sgd"), defaults_for(True, "wals")
     assert f"{ratings.n_factors} factors, learning rate {ratings.learning_rate:g}" in text
     assert f"{implicit.n_factors} factors, unobserved weight {implicit.unobserved_weight:g}" in text
@@ -59,9 +55,7 @@ def test_help_states_the_defaults(process):
         (["trian"], "No such command 'trian'"),
         (["train"], "mfcore train --help"),
         (["train", "no-such-file.csv"], "no-such-file.csv does not exist"),
-        (["train", "ml-100j"], "ml-100j"),
         (["evaluate", "no-such-model", "x"], "no model file no-such-model"),
-        (["recommend", "m.safetensors"], "--user"),
         (["data", "list", "--jsn"], "--jsn"),
     ],
 )

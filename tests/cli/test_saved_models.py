@@ -62,7 +62,7 @@ def test_evaluate_takes_the_test_part_of_an_ncf_data_set(command, ncf, tmp_path)
     [
         (["--n-negatives", "9", "--metric", "mrr"], "--n-negatives applies to --protocol sampled"),
         (["--seed", "9", "--metric", "mrr", "--protocol", "full"], "--seed applies to --protocol sampled"),
-        (["--protocol", "given", "--metric", "mrr"], "needs the negatives of an NCF data set"),
+        (["--protocol", "given", "--metric", "mrr"], "needs an NCF data set's negatives"),
         (["--protocol", "ful", "--metric", "mrr"], "did you mean 'full'?"),
         (["--ties", "worst", "--metric", "mrr"], "--ties is 'worst'"),
         (["--protocol", "full"], "--protocol does not apply"),
