@@ -31,7 +31,7 @@ N_RANGES = 8
 # Numbers read and written by a step above which it is shared among threads: below, a barrier costs more.
 WORTH_SHARING = 200_000
 # Numbers handled between two returns to Python, where an interrupt is noticed.
-AT_ONCE = 500_000_000
+AT_ONCE = 100_000_000
 
 
 class Table(NamedTuple):

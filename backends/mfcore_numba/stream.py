@@ -17,10 +17,12 @@ HALF = np.uint64(32)
 M0, M1 = (np.uint64(multiplier) for multiplier in core_philox.MULTIPLIERS)
 W0, W1 = (np.uint64(increment) for increment in core_philox.KEY_INCREMENTS)
 ROUNDS = core_philox.ROUNDS
+SHUFFLE_ROUNDS = core_shuffle.ROUNDS
 SHUFFLE_MULTIPLIER = np.uint64(core_shuffle.MULTIPLIER)
 NEGATIVE = np.uint64(int(Purpose.NEGATIVE))
 
-CHUNK = 4096
+# Instances that are listed together; their shuffle's halves stay in a core's first cache.
+CHUNK = 1024
 
 
 class Source(NamedTuple):
@@ -108,58 +110,90 @@ def philox_pair(seed, purpose, epoch, position):
 
 
 @compiled()
-def shuffled(shuffle, position):
-    """Return the instance at a position of the shuffled order."""
+def mixed(shuffle, keys, value):
+    """Return the value that the shuffle's rounds make of one in its whole domain."""
     left_mask = (np.uint64(1) << shuffle.left_bits) - np.uint64(1)
     right_mask = (np.uint64(1) << shuffle.right_bits) - np.uint64(1)
     widening = shuffle.right_bits - shuffle.left_bits
-    value = np.uint64(position)
-    while True:
-        left, right = value >> shuffle.right_bits, value & right_mask
-        for key in shuffle.keys:
-            product = left * SHUFFLE_MULTIPLIER
-            left = ((product >> HALF) ^ key ^ right) & left_mask
-            right = (((product & MASK) << widening) | (right >> shuffle.left_bits)) & right_mask
-        value = (left << shuffle.right_bits) | right
-        if value < np.uint64(shuffle.n):
-            return np.int64(value)
+    left, right = value >> shuffle.right_bits, value & right_mask
+    for number in range(SHUFFLE_ROUNDS):
+        product = left * SHUFFLE_MULTIPLIER
+        left = ((product >> HALF) ^ keys[number] ^ right) & left_mask
+        right = (((product & MASK) << widening) | (right >> shuffle.left_bits)) & right_mask
+    return (left << shuffle.right_bits) | right
 
 
 @compiled()
-def negative(source, epoch, user, instance):
+def shuffled(shuffle, first, instances):
+    """Write the instances at positions first, first + 1, ... of the shuffled order.
+
+    The rounds go over all of them side by side: alone, each would wait for its own multiplications.
+    """
+    n, keys = len(instances), shuffle.keys
+    left_mask = (np.uint64(1) << shuffle.left_bits) - np.uint64(1)
+    right_mask = (np.uint64(1) << shuffle.right_bits) - np.uint64(1)
+    widening = shuffle.right_bits - shuffle.left_bits
+    left, right = np.empty(n, dtype=np.uint64), np.empty(n, dtype=np.uint64)
+    for place in range(n):
+        value = np.uint64(first + place)
+        left[place], right[place] = value >> shuffle.right_bits, value & right_mask
+    for number in range(SHUFFLE_ROUNDS):
+        key = keys[number]
+        for place in range(n):
+            product, old = left[place] * SHUFFLE_MULTIPLIER, right[place]
+            left[place] = ((product >> HALF) ^ key ^ old) & left_mask
+            right[place] = (((product & MASK) << widening) | (old >> shuffle.left_bits)) & right_mask
+    for place in range(n):
+        value = (left[place] << shuffle.right_bits) | right[place]
+        while value >= np.uint64(shuffle.n):
+            value = mixed(shuffle, keys, value)
+        instances[place] = np.int64(value)
+
+
+@compiled()
+def negative(indptr, indices, n_items, seed, epoch, user, instance):
     """Return the negative of an instance; see `mfcore.sampling.negatives`."""
-    first, stop = source.seen_indptr[user], source.seen_indptr[user + 1]
-    n_unseen = np.uint64(source.n_items - (stop - first))
-    high, low = philox_pair(source.seed, NEGATIVE, np.uint64(epoch), np.uint64(instance))
+    first, stop = indptr[user], indptr[user + 1]
+    n_unseen = np.uint64(n_items - (stop - first))
+    high, low = philox_pair(seed, NEGATIVE, np.uint64(epoch), np.uint64(instance))
     rank = np.int64((high * n_unseen + ((low * n_unseen) >> HALF)) >> HALF)
-    bottom, top = first, stop
-    while bottom < top:
-        middle = (bottom + top) // 2
-        if source.seen_indices[middle] - (middle - first) <= rank:
-            bottom = middle + 1
-        else:
-            top = middle
-    return rank + (bottom - first)
+    # The search halves without a branch: where a negative lies cannot be predicted.
+    base, left = first, stop - first
+    while left > 1:
+        half = left >> 1
+        last = base + half - 1
+        base += half if indices[last] - (last - first) <= rank else 0
+        left -= half
+    if left == 1 and indices[base] - (base - first) <= rank:
+        base += 1
+    return rank + (base - first)
 
 
 @compiled()
-def show(source, shuffle, epoch, position, listing, place):
-    """Write the instance at a position of the shuffled order to a place of a listing."""
-    instance = shuffled(shuffle, position)
+def list_range(source, shuffle, epoch, first, stop, listing, place):
+    """Write the instances at positions first..stop of the shuffled order to a listing, from `place` on."""
+    # Every array is taken out of its tuple once: taking it out costs a shared reference count.
+    users, items, targets, weights = source.users, source.items, source.targets, source.weights
+    indptr, indices = source.seen_indptr, source.seen_indices
+    to_users, to_items, to_targets = listing.users, listing.items, listing.targets
+    to_weights, weighted = listing.weights, len(listing.weights) > 0
     width = 1 + source.n_negatives
-    interaction = instance // width
-    user = source.users[interaction]
-    listing.users[place] = user
-    if instance == interaction * width:
-        listing.items[place] = source.items[interaction]
-        listing.targets[place] = source.targets[interaction]
-        if len(listing.weights):
-            listing.weights[place] = source.weights[interaction]
-    else:
-        listing.items[place] = negative(source, epoch, np.int64(user), instance)
-        listing.targets[place] = 0
-        if len(listing.weights):
-            listing.weights[place] = 1
+    instances = np.empty(stop - first, dtype=np.int64)
+    shuffled(shuffle, first, instances)
+    for instance in instances:
+        interaction = instance // width
+        user = np.int64(users[interaction])
+        to_users[place] = user
+        positive = instance == interaction * width
+        if positive:
+            to_items[place] = items[interaction]
+            to_targets[place] = targets[interaction]
+        else:
+            to_items[place] = negative(indptr, indices, source.n_items, source.seed, epoch, user, instance)
+            to_targets[place] = 0
+        if weighted:
+            to_weights[place] = weights[interaction] if positive else 1
+        place += 1
 
 
 @compiled(parallel=True)
@@ -168,5 +202,5 @@ def list_instances(source, shuffle, epoch, start, stop, listing, offset):
     n_chunks = (stop - start + CHUNK - 1) // CHUNK
     for chunk in numba.prange(n_chunks):
         first = start + chunk * CHUNK
-        for position in range(first, min(first + CHUNK, stop)):
-            show(source, shuffle, epoch, position, listing, offset + position - start)
+        place = offset + chunk * CHUNK
+        list_range(source, shuffle, epoch, first, min(first + CHUNK, stop), listing, place)

@@ -42,7 +42,7 @@ def test_json_is_one_document_that_agrees_with_the_library(command, films):
     model = mfcore.fit(
         mfcore.MF(n_factors=2, biases=True, output=mfcore.RatingRange(1, 5), init=mfcore.Normal(std=0.001)),
         train,
-        optimizer=mfcore.SGD(learning_rate=0.01, l2=0.1),
+        optimizer=mfcore.SGD(learning_rate=0.01, l2=0.07),
         epochs=3,
         seed=3,
         dtype="float64",
