@@ -118,3 +118,14 @@ def install_backend(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Any], str
         return name
 
     return install
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let continuous integration insist on engines, so that no skip can hide one."""
+    parser.addoption("--require-backends", default="", help="engines that must load, separated by commas")
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Fail at once where a required engine is missing."""
+    for name in filter(None, session.config.getoption("--require-backends").split(",")):
+        registry.get(name)
