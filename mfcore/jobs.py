@@ -1,6 +1,7 @@
 """From the arguments of `fit` to a validated `TrainingJob`, and to the engine that runs it."""
 
 import os
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -101,19 +102,19 @@ def choose_backend(name: str, job: TrainingJob) -> tuple[Backend, str]:
         backend = registry.get(name)
         reason = backend.unsupported(job)
         if reason:
-            able = [other for other in _loadable() if other.unsupported(job) is None]
+            able = [other for other in _loadable(job.device) if other.unsupported(job) is None]
             raise UnsupportedError(
                 f"backend {name!r} does not do this: {reason}; engines that do:"
                 f" {', '.join(other.name for other in able) or 'none of those installed'}"
             )
         return backend, "asked for by name"
-    refusals = []
-    for backend in _loadable():
+    refusals: list[str] = []
+    for backend in _loadable(job.device):
         if backend.name == registry.REFERENCE:
             continue
         reason = backend.unsupported(job)
         if reason is None:
-            return backend, f"{backend.name} does this job with compiled code on {job.device}"
+            return backend, "; ".join([f"{backend.name} runs this job as compiled code", *refusals])
         refusals.append(f"{backend.name}: {reason}")
     reference = registry.get(registry.REFERENCE)
     reason = reference.unsupported(job)
@@ -130,14 +131,15 @@ def available_threads() -> int:
     return os.cpu_count() or 1
 
 
-def _loadable() -> list[Backend]:
-    loaded = []
-    for name in reversed(registry.names()):
+def _loadable(device: str) -> Iterator[Backend]:
+    """Give the installed engines, best first for the device; none is loaded before it is asked for."""
+    on_cpu = device in ("auto", "cpu")
+    names = registry.names()
+    for name in sorted(names, key=lambda name: (name == registry.REFERENCE, on_cpu != (name == "numba"))):
         try:
-            loaded.append(registry.get(name))
+            yield registry.get(name)
         except registry.BackendMissingError:
             continue
-    return loaded
 
 
 def _check_types(spec: Any, data: Any) -> None:
