@@ -164,8 +164,9 @@ def train_range(tables, listing, first, stop, head, rate):
 def train_group(tables, listing, first, stop, end, head, rate):
     """Take the steps of one group, whose losses are added up in the training dtype."""
     p_table, q_table = tables.user_factors, tables.item_factors
-    users, items = listing.users, listing.items
-    biased, weighted = len(tables.user_bias) > 0, len(listing.weights) > 0
+    user_bias, item_bias, global_bias = tables.user_bias, tables.item_bias, tables.global_bias
+    users, items, targets, weights = listing.users, listing.items, listing.targets, listing.weights
+    biased, weighted = len(user_bias) > 0, len(weights) > 0
     linear_sum, argument_product, log_sum = 0.0, 1.0, 0.0
     squares, bias_squares, one = zeros(p_table), type(rate.l2)(0), type(rate.l2)(1)
     for place in range(first, stop):
@@ -176,11 +177,11 @@ def train_group(tables, listing, first, stop, end, head, rate):
         p, q = load(p_table, user), load(q_table, item)
         score = dot(p, q)
         if biased:
-            b, c = tables.user_bias[user], tables.item_bias[item]
-            score += tables.global_bias + b + c
-        linear, argument, slope = loss_and_slope(head, score, listing.targets[place])
+            b, c = user_bias[user], item_bias[item]
+            score += global_bias + b + c
+        linear, argument, slope = loss_and_slope(head, score, targets[place])
         if weighted:
-            weight = listing.weights[place]
+            weight = weights[place]
             linear, slope = weight * linear, weight * slope
             log_sum += weight * math.log(argument)
         else:
@@ -192,7 +193,7 @@ def train_group(tables, listing, first, stop, end, head, rate):
         store(q_table, item, add_scaled(q, one, combine(move, p, -rate.decay, q)))
         if biased:
             bias_squares += b * b + c * c
-            tables.user_bias[user] = b + (move - rate.decay * b)
-            tables.item_bias[item] = c + (move - rate.decay * c)
+            user_bias[user] = b + (move - rate.decay * b)
+            item_bias[item] = c + (move - rate.decay * c)
     penalty = 0.5 * rate.l2 * (total(squares) + bias_squares)
     return linear_sum + math.log(argument_product) + log_sum + penalty
