@@ -1,49 +1,40 @@
 """Matrix factorisation and neural collaborative filtering: one spec, any engine, the same answer."""
 
 import os as _os
+from importlib import import_module as _import_module
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import Any as _Any
 
-from mfcore.data import Interactions, datasets, splits
-from mfcore.errors import MfcoreError
-from mfcore.metrics import (
-    AUC,
-    MAE,
-    MAP,
-    MRR,
-    NDCG,
-    RMSE,
-    Coverage,
-    Evaluation,
-    FullRanking,
-    GivenNegatives,
-    HitRate,
-    Precision,
-    Recall,
-    RoundedMAE,
-    SampledRanking,
-    evaluate,
-)
-from mfcore.model import Model
-from mfcore.objectives import Logistic, Squared, WeightedSquared
-from mfcore.optimizers import SGD, WALS, Adagrad, Adam, AdamW, LazyAdam, RMSprop, Schedule
-from mfcore.registry import backends
-from mfcore.specs import MF, Constant, Linear, Normal, RatingRange, ReLU, Sigmoid, Uniform
-from mfcore.training import fit
+if _TYPE_CHECKING:
+    from mfcore import data
+    from mfcore.data import Interactions, datasets, splits
+    from mfcore.errors import MfcoreError
+    from mfcore.metrics import (
+        AUC,
+        MAE,
+        MAP,
+        MRR,
+        NDCG,
+        RMSE,
+        Coverage,
+        Evaluation,
+        FullRanking,
+        GivenNegatives,
+        HitRate,
+        Precision,
+        Recall,
+        RoundedMAE,
+        SampledRanking,
+        evaluate,
+    )
+    from mfcore.model import Model
+    from mfcore.objectives import Logistic, Squared, WeightedSquared
+    from mfcore.optimizers import SGD, WALS, Adagrad, Adam, AdamW, LazyAdam, RMSprop, Schedule
+    from mfcore.registry import backends
+    from mfcore.specs import MF, Constant, Linear, Normal, RatingRange, ReLU, Sigmoid, Uniform
+    from mfcore.training import fit
 
 __version__ = "0.1.0"
-
-
-def load(path: "str | _os.PathLike[str]") -> Model:
-    """Return the model that `Model.save` wrote.
-
-    Raises
-    ------
-    ModelFileError
-        The file is missing, truncated, foreign, or written by a newer mfcore.
-    """
-    from mfcore.model_file import load_model
-
-    return load_model(path)
-
 
 __all__ = [
     "AUC",
@@ -84,9 +75,44 @@ __all__ = [
     "Uniform",
     "WeightedSquared",
     "backends",
+    "data",
     "datasets",
     "evaluate",
     "fit",
     "load",
     "splits",
 ]
+
+# The modules that define the names above, in the order in which they are asked for one.
+_MODULES = ("specs", "data", "optimizers", "objectives", "errors", "metrics", "model", "registry", "training")
+
+
+def load(path: "str | _os.PathLike[str]") -> "Model":
+    """Return the model that `Model.save` wrote.
+
+    Raises
+    ------
+    ModelFileError
+        The file is missing, truncated, foreign, or written by a newer mfcore.
+    """
+    from mfcore.model_file import load_model
+
+    return load_model(path)
+
+
+def __getattr__(name: str) -> _Any:
+    """Import a public name when it is first asked for, so that `import mfcore` costs next to nothing."""
+    if name in __all__:
+        if name == "data":
+            return _import_module("mfcore.data")
+        for module in _MODULES:
+            found = getattr(_import_module(f"mfcore.{module}"), name, None)
+            if found is not None:
+                globals()[name] = found
+                return found
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """Return the public names, imported or not."""
+    return [*__all__, "__version__"]

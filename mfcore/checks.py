@@ -9,7 +9,7 @@ import numpy as np
 from mfcore.errors import InvalidArgumentError
 
 
-def require_integer(name: str, value: Any, low: int, high: int | None = None) -> int:
+def require_integer(name: str, value: Any, low: int, high: int | None = None, *, or_none: str = "") -> int:
     """Return the value as an int.
 
     Parameters
@@ -20,6 +20,8 @@ def require_integer(name: str, value: Any, low: int, high: int | None = None) ->
         An int or a numpy integer; no bool.
     low, high : int
         Bounds, both allowed; None for no upper one.
+    or_none : str
+        What None would mean, where the caller allows it: the error then says so.
 
     Raises
     ------
@@ -28,7 +30,8 @@ def require_integer(name: str, value: Any, low: int, high: int | None = None) ->
     whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
     if not whole or value < low or (high is not None and value > high):
         domain = f"of at least {low}" if high is None else f"in [{low}, {high}]"
-        raise InvalidArgumentError(f"{name} is {value!r}; it must be an integer {domain}")
+        alternative = f", or None for {or_none}" if or_none else ""
+        raise InvalidArgumentError(f"{name} is {value!r}; it must be an integer {domain}{alternative}")
     return int(value)
 
 

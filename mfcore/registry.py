@@ -4,10 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING
 
 from mfcore.contract import API_VERSION, Backend
 from mfcore.errors import InvalidArgumentError, MfcoreError
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint, EntryPoints
 
 GROUP = "mfcore.backends"
 REFERENCE = "reference"
@@ -82,12 +85,20 @@ def backends() -> list[BackendInfo]:
     return result
 
 
-def _entry_points() -> dict[str, EntryPoint]:
+def entry_points(*, group: str) -> "EntryPoints":
+    """Return the installed entry points of a group."""
+    # Slow to import, and not needed before an engine is.
+    from importlib import metadata
+
+    return metadata.entry_points(group=group)
+
+
+def _entry_points() -> dict[str, "EntryPoint"]:
     return {entry.name: entry for entry in entry_points(group=GROUP)}
 
 
 @cache
-def _load(entry: EntryPoint) -> Backend:
+def _load(entry: "EntryPoint") -> Backend:
     try:
         backend: Backend = entry.load()
     except ModuleNotFoundError as error:

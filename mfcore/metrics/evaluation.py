@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from mfcore.checks import require_integer
 from mfcore.errors import InvalidArgumentError
-from mfcore.metrics.checks import checked_integer
 from mfcore.metrics.held_out import PAIRS_PER_BLOCK, HeldOut
 from mfcore.metrics.interfaces import ScoringModel
 from mfcore.metrics.protocols import FullRanking, RankedBlock, RankingProtocol
@@ -137,7 +137,7 @@ def evaluate(
         protocol = FullRanking()
     _check_protocol(protocol, is_used=bool(rankers))
     if batch_users is not None:
-        batch_users = checked_integer("batch_users", batch_users, 1, or_none="as many as memory allows")
+        batch_users = require_integer("batch_users", batch_users, 1, or_none="as many as memory allows")
     held_out = HeldOut.align(model, test)
     results = _rate(held_out, raters) if raters else {}
     if protocol is not None:

@@ -9,10 +9,7 @@ import numpy as np
 from mfcore.data.interactions import SeenItems
 from mfcore.metrics.ranks import IntArray
 from mfcore.sampling.negatives import unseen_item
-from mfcore.sampling.philox import bounded, philox4x32, split_seed
-
-# Set apart from the purposes that training draws words for, which count up from 0.
-_EVALUATION = 1 << 31
+from mfcore.sampling.philox import Purpose, bounded, philox4x32, split_seed
 
 
 def draw_negatives(
@@ -70,7 +67,7 @@ def _random_bits(
     # The four words of a counter serve two draws.
     blocks = np.arange((n_draws + 1) // 2)[:, np.newaxis]
     zero = np.zeros((len(blocks), len(user_rows)), dtype=np.int64)
-    counter = (zero + blocks, zero + item_rows, zero + user_rows, zero + _EVALUATION)
+    counter = (zero + blocks, zero + item_rows, zero + user_rows, zero + int(Purpose.EVALUATION))
     first_high, first_low, second_high, second_low = philox4x32(counter, split_seed(seed))
     high = np.stack([first_high, second_high], axis=1).reshape(-1, len(user_rows))
     low = np.stack([first_low, second_low], axis=1).reshape(-1, len(user_rows))

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mfcore.checks import require_integer
 from mfcore.data.interactions import SeenItems
 from mfcore.errors import InvalidArgumentError, InvalidDataError
-from mfcore.metrics.checks import check_ties, checked_integer
 from mfcore.metrics.held_out import PAIRS_PER_BLOCK, HeldOut
 from mfcore.metrics.negatives import draw_negatives
 from mfcore.metrics.ranks import (
@@ -26,6 +26,7 @@ from mfcore.metrics.ranks import (
     ScoreArray,
     TieGroups,
     Ties,
+    check_ties,
     tie_groups,
     tie_groups_of_first,
 )
@@ -148,8 +149,8 @@ class SampledRanking(RankingProtocol):
 
     def __post_init__(self) -> None:
         check_ties(self.ties)
-        object.__setattr__(self, "n_negatives", checked_integer("n_negatives", self.n_negatives, 1))
-        object.__setattr__(self, "seed", checked_integer("seed", self.seed, 0, 2**64 - 1))
+        object.__setattr__(self, "n_negatives", require_integer("n_negatives", self.n_negatives, 1))
+        object.__setattr__(self, "seed", require_integer("seed", self.seed, 0, 2**64 - 1))
 
     def blocks(self, held_out: HeldOut, batch_users: int | None) -> Iterator[RankedBlock]:
         """Rank all test interactions among drawn negatives, a bounded number of users at a time."""

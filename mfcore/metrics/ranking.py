@@ -20,7 +20,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from mfcore.metrics.checks import checked_integer
+from mfcore.checks import require_integer
 from mfcore.metrics.ranks import BoolArray, FloatArray, IntArray, ScoreArray, TieGroups
 from mfcore.retrieval import top_k_of
 
@@ -57,7 +57,7 @@ class WithCutoff:
         if self.k is None and not self._requires_k:
             return
         or_none = "" if self._requires_k else "no cutoff"
-        k = checked_integer(f"k of {type(self).__name__}", self.k, 1, or_none=or_none)
+        k = require_integer(f"k of {type(self).__name__}", self.k, 1, or_none=or_none)
         object.__setattr__(self, "k", k)
 
     @property

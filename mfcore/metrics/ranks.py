@@ -9,10 +9,12 @@ to a few integers per positive and every metric becomes a vectorised function of
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import Any, Literal, Self, TypeAlias
+from typing import Any, Literal, Self, TypeAlias, get_args
 
 import numpy as np
 import numpy.typing as npt
+
+from mfcore.errors import InvalidArgumentError
 
 Ties: TypeAlias = Literal["pessimistic", "average", "optimistic"]
 """Where a positive stands among candidates of its score: last, in every place equally often, or first."""
@@ -180,3 +182,10 @@ def _places(scores: ScoreArray, ranking: IntArray, values: ScoreArray) -> tuple[
             above[start:stop] = n_candidates - up_to
             size[start:stop] = up_to - ascending.searchsorted(values[start:stop], side="left")
     return above, size
+
+
+def check_ties(ties: Any) -> None:
+    """Raise InvalidArgumentError unless `ties` names a tie rule."""
+    if ties not in get_args(Ties):
+        rules = ", ".join(repr(rule) for rule in get_args(Ties))
+        raise InvalidArgumentError(f"ties is {ties!r}; it must be one of {rules}")

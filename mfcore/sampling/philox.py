@@ -31,6 +31,7 @@ class Purpose(IntEnum):
     ITEM_GRID = 4
     STRATUM_ORDER = 5
     CELL_ROTATION = 6
+    EVALUATION = 1 << 31
 
 
 def split_seed(seed: int) -> tuple[int, int]:

@@ -19,13 +19,15 @@ def run(source):
     return done.stdout
 
 
-def test_importing_mfcore_loads_none_of_the_heavy_libraries():
+def test_neither_mfcore_nor_any_public_name_loads_a_heavy_library():
     loaded = run(
         """
         import time
         start = time.perf_counter()
         import mfcore
         print(f"import mfcore: {1000 * (time.perf_counter() - start):.0f} ms")
+        for name in mfcore.__all__:
+            getattr(mfcore, name)
         print(*(name for name in sys.modules))
         """
     )
@@ -54,3 +56,16 @@ def test_the_core_works_where_no_framework_and_no_table_library_is_installed():
         """
     )
     assert printed.strip() == "reference [2]"
+
+
+def test_public_names_are_what_they_are_called_in_any_order_of_use():
+    printed = run(
+        """
+        import mfcore
+
+        mfcore.datasets.available()
+        print(callable(mfcore.data.synthetic), callable(mfcore.backends), callable(mfcore.evaluate))
+        print(set(mfcore.__all__) <= set(dir(mfcore)))
+        """
+    )
+    assert printed.split() == ["True"] * 4
