@@ -11,6 +11,7 @@ from benchmarks import data, ours, peers
 from benchmarks.ours import Training
 from benchmarks.results import Measure, Result
 from mfcore.data.ncf import NcfSplit
+from mfcore.model import Model
 
 Solver = Literal["cg", "cholesky"]
 SOLVERS: tuple[Solver, ...] = ("cg", "cholesky")
@@ -77,7 +78,7 @@ def test_mfcore_by_logistic_sgd_reaches_a_hit_rate_of_71_percent(split: NcfSplit
     spec = mfcore.MF(n_factors=SGD_FACTORS, biases=True, output=mfcore.Sigmoid(), init=mfcore.Normal(std=0.1))
 
     def work() -> Result:
-        _, trained = ours.train(
+        model, trained = ours.train(
             spec,
             split.train,
             epochs=SGD_EPOCHS,
@@ -95,7 +96,7 @@ def test_mfcore_by_logistic_sgd_reaches_a_hit_rate_of_71_percent(split: NcfSplit
             rate=len(split.train) * (1 + N_NEGATIVES) / trained.epoch_seconds,
             unit="updates",
             first=trained.first_epoch,
-            quality=ranking(trained, split),
+            quality=ranking(model, split),
         )
 
     assert measure(work).quality["HR@10"] >= 0.71
@@ -112,13 +113,12 @@ def wals_result(engine: str, solver: Solver, trained: Training, split: NcfSplit)
         rate=len(split.train) / trained.epoch_seconds,
         unit="interactions",
         first=trained.first_epoch,
-        quality=ranking(trained, split),
+        quality=ranking(trained.as_model(split.train), split),
     )
 
 
-def ranking(trained: Training, split: NcfSplit) -> dict[str, float]:
+def ranking(model: Model, split: NcfSplit) -> dict[str, float]:
     """Return HR@10 and NDCG@10 among the 99 given negatives, and NDCG@10 over the whole catalogue."""
-    model = trained.as_model(split.train)
     hit, gain = mfcore.HitRate(10), mfcore.NDCG(10)
     given = mfcore.evaluate(model, split.test, [hit, gain], mfcore.GivenNegatives(split.negatives))
     full = mfcore.evaluate(model, split.test, [gain], mfcore.FullRanking())
