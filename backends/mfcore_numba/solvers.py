@@ -8,18 +8,22 @@ The sums run over the row's interactions; f and o are the features and the offse
 import numpy as np
 
 from mfcore_numba.compiling import compiled
-from mfcore_numba.vectors import add_scaled, dot, load, prefetch, spread, store, zeros
+from mfcore_numba.vectors import add_scaled, dot, load, prefetch, put, store, take, zeros
 
 # Interactions ahead of the one in work whose features are asked for: about the latency of memory.
 AHEAD = 8
-# Interactions whose features are gathered at a time, to meet BLAS in cache.
+# Bytes of features that are gathered at a time: they stay in a core's first cache.
+GATHERED_BYTES = 32_768
+# Bytes of a row of the system up to which two rows fit the registers, beside one of features.
+TWO_ROWS_BYTES = 512
+# Interactions whose features are gathered at a time for the blocks of a subspace, to meet BLAS in cache.
 GATHERED = 512
 
 
 @compiled()
 def conjugate_gradient(half, solved, observed, first, stop, steps):
     """Improve rows first..stop of `solved`, rows of vectors, by some steps of conjugate gradient each."""
-    numbers = np.empty(half.table.shape[1], dtype=half.table.dtype)
+    numbers = np.empty((1, half.table.shape[1]), dtype=half.table.dtype)
     for row in range(first, stop):
         begin, end, ridge = observed.starts[row], observed.starts[row + 1], half.ridge[row]
         x = load(solved, row)
@@ -73,33 +77,70 @@ def gram_times(half, numbers, ridge, x):
     """Return (gram + ridge I) x."""
     result = add_scaled(zeros(half.features), ridge, x)
     if len(half.gram):
-        spread(numbers, x)
-        for k in range(len(numbers)):
-            result = add_scaled(result, numbers[k], load(half.gram_rows, k))
+        put(numbers, 0, x)
+        for k in range(numbers.shape[1]):
+            result = add_scaled(result, numbers[0, k], load(half.gram_rows, k))
     return result
 
 
 @compiled()
 def direct(half, solved, observed, first, stop):
     """Solve rows first..stop of `solved`, an array of numbers; return whether all systems are positive."""
-    width = half.table.shape[1]
-    kind = half.table.dtype
-    system, right = np.empty((width, width), dtype=kind), np.empty(width, dtype=kind)
-    gathered, scaled = np.empty((GATHERED, width), dtype=kind), np.empty((GATHERED, width), dtype=kind)
-    product = np.empty((width, width), dtype=kind)
+    width, kind = half.table.shape[1], half.table.dtype
+    system, right = np.empty((width, width), dtype=kind), np.empty((1, width), dtype=kind)
+    size = max(8, GATHERED_BYTES // (width * half.table.itemsize))
+    gathered, weights = np.empty((size, width), dtype=kind), np.empty(size, dtype=kind)
     for row in range(first, stop):
         start_system(half, row, system)
         for k in range(width):
-            right[k] = -half.pull_numbers[k]
-        for begin in range(observed.starts[row], observed.starts[row + 1], GATHERED):
-            n = min(begin + GATHERED, observed.starts[row + 1]) - begin
-            gather(half, observed, begin, n, 0, gathered, scaled, right)
-            add_product(system, scaled[:n], gathered[:n], product)
-        if not solve_positive(system, right):
+            right[0, k] = -half.pull_numbers[k]
+        for begin in range(observed.starts[row], observed.starts[row + 1], size):
+            n = min(begin + size, observed.starts[row + 1]) - begin
+            gather_rows(half, observed, begin, n, gathered, weights, right)
+            add_products(half, gathered, weights, n, system)
+        if not solve_positive(system, right[0]):
             return False
         for k in range(width):
-            solved[row, k] = right[k]
+            solved[row, k] = right[0, k]
     return True
+
+
+@compiled()
+def gather_rows(half, observed, begin, n, gathered, weights, right):
+    """Copy f and a of n interactions, and add (b - a o) f to `right`."""
+    features, others, total = half.features, observed.others, take(half.features, right, 0)
+    end = begin + n
+    for place in range(begin, end):
+        prefetch(features, others[min(place + AHEAD, end - 1)])
+        f, a, pull = load(features, others[place]), observed.a[place], observed.b[place]
+        if len(half.offsets):
+            pull -= a * half.offsets[others[place]]
+        total = add_scaled(total, pull, f)
+        put(gathered, place - begin, f)
+        weights[place - begin] = a
+    put(right, 0, total)
+
+
+@compiled()
+def add_products(half, gathered, weights, n, system):
+    """Add sum a f f' to `system`, one or two of its rows at a time."""
+    width, i = len(system), 0
+    if width * half.table.itemsize <= TWO_ROWS_BYTES:
+        while i + 1 < width:
+            first, second = take(half.features, system, i), take(half.features, system, i + 1)
+            for place in range(n):
+                f, a = take(half.features, gathered, place), weights[place]
+                first = add_scaled(first, a * gathered[place, i], f)
+                second = add_scaled(second, a * gathered[place, i + 1], f)
+            put(system, i, first)
+            put(system, i + 1, second)
+            i += 2
+    while i < width:
+        row = take(half.features, system, i)
+        for place in range(n):
+            row = add_scaled(row, weights[place] * gathered[place, i], take(half.features, gathered, place))
+        put(system, i, row)
+        i += 1
 
 
 @compiled()

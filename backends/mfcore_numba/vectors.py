@@ -84,6 +84,12 @@ def _row_pointer(context: Any, builder: Any, table_type: Any, table: Any, row: A
     return builder.gep(array.data, [row])
 
 
+def _start_of_row(context: Any, builder: Any, numbers_type: Any, numbers: Any, row: Any) -> Any:
+    array = context.make_array(numbers_type)(context, builder, numbers)
+    width = builder.extract_value(array.shape, 1)
+    return builder.gep(array.data, [builder.mul(row, width)])
+
+
 def _piece_pointer(builder: Any, start: Any, vector: Vector, number: int) -> Any:
     first = builder.bitcast(start, vector.piece.as_pointer())
     return builder.gep(first, [ir.Constant(ir.IntType(64), number)])
@@ -177,15 +183,25 @@ def store(typing_context: Any, table: Any, row: Any, value: Any) -> Any:
 
 
 @intrinsic
-def spread(typing_context: Any, numbers: Any, value: Any) -> Any:
-    """Write a value to an array of numbers [k], to be read one by one."""
+def take(typing_context: Any, table: Any, numbers: Any, row: Any) -> Any:
+    """Return row `row` of an array of numbers [n, k], k as in the table of rows."""
+    vector = _vector_of(table)
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        array = context.make_array(signature.args[0])(context, builder, args[0])
-        _write(builder, array.data, value, args[1])
+        return _read(builder, _start_of_row(context, builder, signature.args[1], *args[1:]), vector)
+
+    return vector(table, numbers, types.intp), generate
+
+
+@intrinsic
+def put(typing_context: Any, numbers: Any, row: Any, value: Any) -> Any:
+    """Write a value to row `row` of an array of numbers [n, k]."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        _write(builder, _start_of_row(context, builder, signature.args[0], *args[:2]), value, args[2])
         return context.get_dummy_value()
 
-    return types.void(numbers, value), generate
+    return types.void(numbers, types.intp, value), generate
 
 
 @intrinsic
