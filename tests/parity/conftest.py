@@ -10,7 +10,6 @@ import pytest
 import mfcore
 from mfcore import registry
 from mfcore.contract import TrainingJob
-from mfcore.jobs import make_job
 
 
 @dataclass(frozen=True)
@@ -54,27 +53,6 @@ def _ratings(low: float, high: float) -> mfcore.Interactions:
     return mfcore.Interactions.from_columns(
         users=pairs // 50, items=pairs % 50, values=rng.uniform(low, high, len(pairs))
     )
-
-
-@pytest.fixture(scope="session")
-def make() -> Callable[..., TrainingJob]:
-    """Return a maker of jobs that takes what `fit` takes and fills in the rest."""
-
-    def build(spec: Any, data: mfcore.Interactions, **given: Any) -> TrainingJob:
-        defaults: dict[str, Any] = {
-            "objective": None,
-            "optimizer": None,
-            "batch_size": None,
-            "n_negatives": 0,
-            "order": "auto",
-            "device": "cpu",
-            "threads": 2,
-            "dtype": "float64",
-            "seed": 5,
-        }
-        return make_job(spec, data, **{**defaults, **given})
-
-    return build
 
 
 @pytest.fixture(scope="session")

@@ -63,14 +63,14 @@ def within(found, dtype):
 @pytest.mark.parametrize("biases", [False, True], ids=["plain", "biased"])
 @pytest.mark.parametrize("head", HEADS)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_batches_agree_with_the_reference(engine, request, make, deviation, optimizer, head, biases, dtype):
+def test_batches_agree_with_the_reference(engine, request, job_of, deviation, optimizer, head, biases, dtype):
     settings = dict(HEADS[head])
     data = request.getfixturevalue(settings.pop("data", "ratings"))
     output = settings.pop("output", mfcore.Linear())
     spec = mfcore.MF(7, biases=biases, output=output, init=mfcore.Normal(0.1))
     batch_size = 23 * (1 + settings.get("n_negatives", 0))
     chosen = optimizer_of(OPTIMIZERS[optimizer], settings)
-    job = make(spec, data, optimizer=chosen, batch_size=batch_size, dtype=dtype, **settings)
+    job = job_of(spec, data, optimizer=chosen, batch_size=batch_size, dtype=dtype, **settings)
     within(deviation(engine, job, epochs=2), dtype)
 
 
@@ -78,7 +78,7 @@ def test_batches_agree_with_the_reference(engine, request, make, deviation, opti
 @pytest.mark.parametrize("head", HEADS)
 @pytest.mark.parametrize("n_factors", [1, 16, 37])
 def test_single_steps_in_the_blocked_order_agree(
-    engine, request, make, deviation, monkeypatch, head, n_factors, dtype
+    engine, request, job_of, deviation, monkeypatch, head, n_factors, dtype
 ):
     monkeypatch.setattr("mfcore.sampling.grid.WORTH_CUTTING", 100)
     settings = dict(HEADS[head])
@@ -87,15 +87,15 @@ def test_single_steps_in_the_blocked_order_agree(
         n_factors, biases=True, output=settings.pop("output", mfcore.Linear()), init=mfcore.Normal(0.1)
     )
     chosen = optimizer_of(STEP_BY_STEP, settings)
-    job = make(spec, data, optimizer=chosen, batch_size=1, dtype=dtype, **settings)
+    job = job_of(spec, data, optimizer=chosen, batch_size=1, dtype=dtype, **settings)
     assert job.sampling.order == "blocked"
     within(deviation(engine, job, epochs=2), dtype)
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "lazyadam"])
-def test_steps_shared_among_threads_agree(engine, ratings, make, deviation, optimizer, dtype):
-    job = make(
+def test_steps_shared_among_threads_agree(engine, ratings, job_of, deviation, optimizer, dtype):
+    job = job_of(
         mfcore.MF(200, biases=True, init=mfcore.Normal(0.1)),
         ratings,
         optimizer=optimizer_of(OPTIMIZERS[optimizer], {"faster": 4}),  # a large batch moves less

@@ -11,8 +11,8 @@ numba_stream = pytest.importorskip("mfcore_numba.stream", reason="numba is not i
 
 @pytest.mark.parametrize("n_negatives", [0, 1, 5])
 @pytest.mark.parametrize("seed", [0, 2**63 - 1])
-def test_numba_lists_the_reference_stream(ratings, make, n_negatives, seed):
-    job = make(
+def test_numba_lists_the_reference_stream(ratings, job_of, n_negatives, seed):
+    job = job_of(
         mfcore.MF(4),
         ratings,
         optimizer="adam",
@@ -37,8 +37,8 @@ def test_numba_lists_the_reference_stream(ratings, make, n_negatives, seed):
         np.testing.assert_array_equal(listing.targets, expected.positive.astype(float))
 
 
-def test_numba_lists_any_slice_alone(ratings, make):
-    job = make(mfcore.MF(4), ratings, optimizer="adam", objective="logistic", n_negatives=3)
+def test_numba_lists_any_slice_alone(ratings, job_of):
+    job = job_of(mfcore.MF(4), ratings, optimizer="adam", objective="logistic", n_negatives=3)
     expected = sampling.epoch(ratings, job.sampling, seed=job.seed, epoch=2)
     listing = numba_stream.empty_listing(job, 100)
     source, shuffle = numba_stream.source(job), numba_stream.shuffle_of(job, 2)

@@ -35,9 +35,9 @@ PROBLEMS = {
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("solver", ["cholesky", "cg", "subspace"])
 @pytest.mark.parametrize("problem", PROBLEMS)
-def test_wals_agrees_with_the_reference(engine, ratings, make, deviation, problem, solver, dtype):
+def test_wals_agrees_with_the_reference(engine, ratings, job_of, deviation, problem, solver, dtype):
     settings = PROBLEMS[problem]
-    job = make(
+    job = job_of(
         mfcore.MF(7, biases=settings.get("biases", False), init=mfcore.Normal(0.1)),
         ratings,
         objective=settings.get("objective"),
