@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from mfcore import registry
+from mfcore import registry, settings
 from mfcore.checks import require_integer
 from mfcore.contract import Backend, TrainingJob, initial_optimizer_state
 from mfcore.data.interactions import Interactions
@@ -56,6 +56,7 @@ def make_job(
         _plain_sgd_order(spec, optimizer, batch_size) if order == "auto" else order,
     )
     _check_sampling(plan, data, optimizer)
+    batch_size = min(batch_size, plan.n_instances(len(data)))
     seed = require_integer("seed", seed, 0, 2**63 - 1)
     real = _resolve_dtype(dtype)
     targets = objective.targets(data.values, plan.n_negatives)
@@ -71,6 +72,9 @@ def make_job(
         state = None
     else:
         parameters, state = _resumed(resume, spec, data, real)
+        _check_continues(
+            resume, objective, optimizer, {"sampling": plan, "batch_size": batch_size, "seed": seed}
+        )
     layout = spec.parameters(data.n_users, data.n_items)
     trained = [name for name, parameter in layout.items() if parameter.trained]
     initial = initial_optimizer_state(optimizer, parameters, trained)
@@ -114,7 +118,7 @@ def choose_backend(name: str, job: TrainingJob) -> tuple[Backend, str]:
             continue
         reason = backend.unsupported(job)
         if reason is None:
-            return backend, "; ".join([f"{backend.name} runs this job as compiled code", *refusals])
+            return backend, "; ".join([f"{backend.name} does this job, faster than reference", *refusals])
         refusals.append(f"{backend.name}: {reason}")
     reference = registry.get(registry.REFERENCE)
     reason = reference.unsupported(job)
@@ -284,6 +288,14 @@ def _resumed(resume: "Model", spec: ModelSpec, data: Interactions, dtype: np.dty
             "resume: the model was trained on other users or items; pass the training data that it was"
             " trained on, or fit a new model"
         )
+    same_pairs = np.array_equal(resume.seen.indptr, data.seen.indptr) and np.array_equal(
+        resume.seen.indices, data.seen.indices
+    )
+    if not same_pairs:
+        raise InvalidArgumentError(
+            "resume: the model was trained on other interactions of these users and items (another split?);"
+            " pass the training data that it was trained on, or fit a new model"
+        )
     state = resume.optimizer_state
     if state is None:
         raise InvalidArgumentError(
@@ -294,6 +306,27 @@ def _resumed(resume: "Model", spec: ModelSpec, data: Interactions, dtype: np.dty
     return parameters, {
         name: array.astype(dtype) if array.dtype.kind == "f" else array for name, array in state.items()
     }
+
+
+def _check_continues(
+    resume: "Model", objective: Objective, optimizer: Optimizer, others: dict[str, Any]
+) -> None:
+    """Require what makes a resumed run go on as if nothing had happened; rates and l2 may change."""
+    earlier = resume.training
+    found = {
+        "objective": settings.to_dict(objective),
+        "optimizer": type(optimizer).__name__,
+        **{name: settings.to_dict(value) if name == "sampling" else value for name, value in others.items()},
+    }
+    for name, new in found.items():
+        if name not in earlier:
+            continue
+        old = earlier[name]["kind"] if name == "optimizer" else earlier[name]
+        if old != new:
+            raise InvalidArgumentError(
+                f"resume: the model was trained with {name} {old}, not {new}; pass what it was trained with,"
+                " or fit a new model"
+            )
 
 
 def _checked_state(state: dict[str, Any], initial: dict[str, Any]) -> dict[str, Any]:

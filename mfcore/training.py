@@ -255,6 +255,7 @@ class _Run:
         self.best: tuple[EpochRecord, Model] | None = None
         self.last_good = earlier
         self.saved = False
+        self.judged: Model | None = None
 
     def train(self, epochs: int, progress: bool | None) -> Model:
         if self.first >= epochs:
@@ -282,16 +283,16 @@ class _Run:
             raise self._diverged(f"the objective is {objective} in epoch {epoch}")
         record = EpochRecord(epoch, objective, seconds, self._n_shown() / max(seconds, 1e-9))
         if self.validation is not None:
-            judged = self._model()
+            self.judged = self._model()
             found = evaluate(
-                judged, self.validation.data, self.validation.metrics, protocol=self.validation.protocol
+                self.judged, self.validation.data, self.validation.metrics, protocol=self.validation.protocol
             )
             record = replace(record, metrics=dict(found))
         self.history = History((*self.history.records, record))
         return record
 
     def _ends(self, record: EpochRecord) -> bool:
-        end = EpochEnd(record, self.history, self._model)
+        end = EpochEnd(record, self.history, self._judged_model if self.judged else self._model)
         if self.validation is not None and self.validation.improves(record, self.best and self.best[0]):
             self.best = (record, end.model)
         if self.checkpoint is not None:
@@ -299,7 +300,7 @@ class _Run:
             self.last_good, self.saved = end.model, True
         stopped = [callback(end) for callback in self.callbacks]
         waited = self.best is not None and record.epoch - self.best[0].epoch >= (self.patience or np.inf)
-        return waited or any(answer is True for answer in stopped)
+        return waited or any(isinstance(answer, bool | np.bool_) and answer for answer in stopped)
 
     def _n_shown(self) -> int:
         return len(self.job.data) if isinstance(self.job.optimizer, WALS) else self.job.n_instances
@@ -315,6 +316,11 @@ class _Run:
             optimizer_state=self.trainer.optimizer_state(),
         )
         return replace(model, scorer=self.engine.scorer(model))
+
+    def _judged_model(self) -> Model:
+        """Return the model that was validated, which now has one more epoch behind it."""
+        assert self.judged is not None
+        return replace(self.judged, history=self.history, epochs_trained=self.epoch + 1)
 
     def _finite_parameters(self) -> dict[str, Floats]:
         """Return the parameters; the objective of an epoch is older than its last steps."""

@@ -32,6 +32,7 @@ N_RANGES = 8
 WORTH_SHARING = 200_000
 # Numbers handled between two returns to Python, where an interrupt is noticed.
 AT_ONCE = 100_000_000
+STEPS_AT_ONCE = 100_000
 
 
 class Table(NamedTuple):
@@ -153,7 +154,7 @@ class BatchTrainer:
 
     def _n_at_once(self) -> int:
         """Return how many instances to train between two returns to Python: whole batches."""
-        return max(1, AT_ONCE // self._work()) * self.job.batch_size
+        return int(np.clip(AT_ONCE // self._work(), 1, STEPS_AT_ONCE)) * self.job.batch_size
 
     def _train(self, listing: Any, coefficients: Any) -> float:
         # Not a matter of job.threads: the two are compiled apart and may round differently.

@@ -36,7 +36,7 @@ from mfcore_numba.vectors import (
 
 # Instances ahead of the one in work whose rows are asked for: about the latency of memory.
 AHEAD = 8
-# Instances whose losses are added up in the training dtype before the sum goes on in float64.
+# Instances whose squared norms are added up in the training dtype before the sum goes on in float64.
 GROUP = 256
 # Positions listed between two returns to Python, where an interrupt is noticed.
 LISTED_AT_ONCE = 4_000_000
@@ -99,6 +99,8 @@ class BlockedTrainer:
         if epoch == self.listed_epoch:
             return
         job, n = self.job, self.job.n_instances
+        # Room for the new one, before it is made.
+        self.listing = empty_listing(job, 0)
         data, shuffle, listing = source(job), shuffle_of(job, epoch), empty_listing(job, n)
         for start in range(0, n, LISTED_AT_ONCE):
             with threads(job.threads):
@@ -162,7 +164,7 @@ def train_range(tables, listing, first, stop, head, rate):
 
 @compiled()
 def train_group(tables, listing, first, stop, end, head, rate):
-    """Take the steps of one group, whose losses are added up in the training dtype."""
+    """Take the steps of one group; see `GROUP`."""
     p_table, q_table = tables.user_factors, tables.item_factors
     user_bias, item_bias, global_bias = tables.user_bias, tables.item_bias, tables.global_bias
     users, items, targets, weights = listing.users, listing.items, listing.targets, listing.weights

@@ -1,6 +1,7 @@
 """How this engine compiles, caches and runs its kernels."""
 
 import hashlib
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,9 +15,14 @@ from numba import njit
 from threadpoolctl import ThreadpoolController
 
 import mfcore.optimizers
+import mfcore.sampling.philox
+import mfcore.sampling.shuffle
 
 # What fast-math allows, except to assume that NaN and infinity do not occur: a diverged run must show.
 FAST_MATH = frozenset({"reassoc", "contract", "arcp", "nsz", "afn"})
+
+# Modules of the core whose functions or constants are compiled into kernels.
+COMPILED = (mfcore.optimizers, mfcore.sampling.philox, mfcore.sampling.shuffle)
 
 # Numba's simplest threading layer aborts the process when two threads enter parallel kernels at once.
 _kernels = threading.Lock()
@@ -27,14 +33,15 @@ def compiled(*, parallel: bool = False) -> Callable[[Callable[..., Any]], Any]:
 
     Numba's own cache watches only the file of the compiled function, so a change in a function that it
     calls, in another file, would go unnoticed. The cache folder is therefore named after the content of all
-    files that end up in kernels.
+    files that end up in kernels. Where it cannot be written to, kernels are compiled anew in each process.
     """
 
     def decorate(function: Callable[..., Any]) -> Any:
         earlier = numba.config.CACHE_DIR
-        numba.config.CACHE_DIR = _cache_folder(earlier)
+        folder = _cache_folder(earlier)
+        numba.config.CACHE_DIR = folder
         try:
-            return njit(function, parallel=parallel, fastmath=set(FAST_MATH), nogil=True, cache=True)
+            return njit(function, parallel=parallel, fastmath=set(FAST_MATH), nogil=True, cache=bool(folder))
         finally:
             numba.config.CACHE_DIR = earlier
 
@@ -70,8 +77,15 @@ def _blas() -> ThreadpoolController:
 
 @cache
 def _cache_folder(wanted: str) -> str:
+    """Return the folder of these sources' kernels, made and tried; empty where none can be written to."""
     digest = hashlib.sha256()
-    for source in [*sorted(Path(__file__).parent.glob("*.py")), Path(mfcore.optimizers.__file__)]:
+    for source in [*sorted(Path(__file__).parent.glob("*.py")), *(Path(str(m.__file__)) for m in COMPILED)]:
         digest.update(source.read_bytes())
     base = Path(wanted) if wanted else Path(platformdirs.user_cache_dir("mfcore")) / "numba"
-    return str(base / digest.hexdigest()[:16])
+    folder = base / digest.hexdigest()[:16]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return str(folder)
+    except OSError:
+        return ""

@@ -111,7 +111,7 @@ def philox_pair(seed, purpose, epoch, position):
 
 @compiled()
 def mixed(shuffle, keys, value):
-    """Return the value that the shuffle's rounds make of one in its whole domain."""
+    """Return what the shuffle's rounds make of one value of its domain, as `shuffled` does of many."""
     left_mask = (np.uint64(1) << shuffle.left_bits) - np.uint64(1)
     right_mask = (np.uint64(1) << shuffle.right_bits) - np.uint64(1)
     widening = shuffle.right_bits - shuffle.left_bits

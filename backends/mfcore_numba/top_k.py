@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from mfcore.jobs import available_threads
 from mfcore.model import Model
+from mfcore.retrieval import top_k
 from mfcore.specs.base import Floats
 from mfcore_numba.compiling import compiled, single_threaded_blas, threads
 
@@ -16,6 +17,8 @@ from mfcore_numba.compiling import compiled, single_threaded_blas, threads
 USERS_AT_ONCE = 16
 # Users answered between two returns to Python, where an interrupt is noticed.
 CALL = 4096
+# The longest list that is kept in order by insertion; beyond, the core's partition is faster.
+LONGEST = 256
 
 
 class TopK:
@@ -27,6 +30,9 @@ class TopK:
 
     def top_k(self, users: NDArray[np.int64], k: int, exclude_seen: bool) -> tuple[NDArray[np.int64], Floats]:
         """Return items [n, k] and scores [n, k], best first; -1 and -inf where a list is shorter."""
+        if k > LONGEST:
+            seen_or_none = self.model.seen if exclude_seen else None
+            return top_k(self.model.score_catalogue, users, k, self.model.n_items, seen_or_none)
         table = self.model.cold_filled
         rows = np.where(users < 0, self.model.n_users, users).astype(np.int64)
         item_factors = np.ascontiguousarray(table["item_factors"][: self.model.n_items])

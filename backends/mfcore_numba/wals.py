@@ -70,8 +70,9 @@ class WalsTrainer:
             owners = np.repeat(np.arange(job.data.n_users, dtype=np.int32), np.diff(users.starts))
             items = _by_row(users.others, owners, users.a, users.b, job.data.n_items)
         self.observed = {"user": users, "item": items}
-        weights = 1.0 if job.weights is None else job.weights.astype(np.float64)
-        self.constant = float((weights * job.targets.astype(np.float64) ** 2).sum())
+        squares = np.einsum("n,n->n", job.targets, job.targets)
+        weights = np.ones_like(squares) if job.weights is None else job.weights
+        self.constant = float(np.einsum("n,n->", squares, weights, dtype=np.float64))
 
     def run_epoch(self, epoch: int) -> float:
         """Solve for all users, then for all items; return the objective per interaction."""
@@ -168,7 +169,7 @@ class WalsTrainer:
                 items = np.concatenate([items[:, :-1], np.ones((len(items), 1)), mu + items[:, -1:]], axis=1)
             with threads(self.job.threads), single_threaded_blas():
                 objective += w0 * float((gram_of(users) * gram_of(items)).sum())
-        offsets = [np.zeros(1, dtype=self.job.dtype)] * 2
+        offsets = [np.empty(0, dtype=self.job.dtype)] * 2
         if self.biased:
             offsets = [self.values["user_bias"] + self.values["global_bias"], self.values["item_bias"]]
         bounds = self._parts(self.observed["user"].starts, self.values["user_factors"].shape[1])
@@ -248,14 +249,14 @@ def observed_loss(p_rows, q_rows, user_offsets, item_offsets, observed, bounds):
 
 @compiled()
 def observed_loss_of(p_rows, q_rows, user_offsets, item_offsets, observed, first, stop):
-    """Return the sum over the interactions of some users; offsets of length 1 are none."""
+    """Return the sum over the interactions of some users; offsets may be empty."""
     loss = 0.0
     for user in range(first, stop):
         p, row_loss = load(p_rows, user), 0.0
         for place in range(observed.starts[user], observed.starts[user + 1]):
             item = observed.others[place]
             score = dot(p, load(q_rows, item))
-            if len(user_offsets) > 1:
+            if len(user_offsets):
                 score += user_offsets[user] + item_offsets[item]
             row_loss += (observed.a[place] * score - 2 * observed.b[place]) * score
         loss += row_loss

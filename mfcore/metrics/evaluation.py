@@ -102,7 +102,8 @@ def evaluate(
     Rating metrics are means over the test interactions. Ranking metrics are means over the rankings that
     the protocol makes: one per user in full ranking, one per test interaction in the sampled protocols. Every
     test interaction is a positive, whatever its rating: select those that you count as positive first. Ids
-    that the model does not know are answered by its cold-start rule.
+    that the model does not know are answered by its cold-start rule. Interactions that the model was
+    trained on belong in no test: they are judged like others, and flatter it.
 
     Parameters
     ----------

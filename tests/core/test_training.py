@@ -289,7 +289,7 @@ def test_a_checkpoint_is_complete_at_any_time(ratings, tmp_path, monkeypatch):
     [
         ({"epochs": 2}, "epochs is 2, but the model to resume has been trained for 2 already"),
         ({"spec": MF(4)}, r"resume: the model's spec is MF\(n_factors=2.*not MF\(n_factors=4"),
-        ({"optimizer": SGD(0.1)}, "user_factors/first_moment.*but this optimizer keeps step; resume with"),
+        ({"optimizer": SGD(0.1)}, "trained with optimizer Adam, not SGD; pass what it was trained with"),
         (
             {"data": Interactions.from_columns([0], [0])},
             "resume: the model was trained on other users or items",
@@ -409,3 +409,35 @@ def test_the_rate_counts_sampled_negatives(ratings):
 
 def test_public_names_are_there():
     assert set(mfcore.__all__) <= set(dir(mfcore))
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"seed": 1}, "trained with seed 0, not 1"),
+        ({"optimizer": mfcore.WALS()}, "trained with optimizer SGD, not WALS"),
+        ({"objective": mfcore.WeightedSquared(alpha=2.0)}, "trained with objective"),
+        ({"n_negatives": 1, "objective": "squared"}, "trained with sampling"),
+        ({"batch_size": 2, "order": "blocked"}, "trained with batch_size 1, not 2"),
+    ],
+    ids=["seed", "optimizer", "objective", "negatives", "batch size"],
+)
+def test_a_run_is_not_resumed_under_other_settings(ratings, changed, message):
+    begun = mfcore.fit(mfcore.MF(2), ratings, epochs=1, backend="reference")
+    with pytest.raises(InvalidArgumentError, match=message):
+        mfcore.fit(mfcore.MF(2), ratings, epochs=2, backend="reference", resume=begun, **changed)
+
+
+def test_a_run_is_not_resumed_on_other_interactions(ratings):
+    first, second = (mfcore.splits.ratio(ratings, test=0.2, seed=seed)[0] for seed in (0, 1))
+    begun = mfcore.fit(mfcore.MF(2), first, epochs=1, backend="reference")
+    with pytest.raises(InvalidArgumentError, match="another split"):
+        mfcore.fit(mfcore.MF(2), second, epochs=2, backend="reference", resume=begun)
+
+
+def test_a_batch_larger_than_an_epoch_is_the_whole_epoch(ratings):
+    settings = {"optimizer": "adam", "epochs": 1, "backend": "reference"}
+    huge, whole = (
+        mfcore.fit(mfcore.MF(2), ratings, batch_size=size, **settings) for size in (2**40, len(ratings))
+    )
+    np.testing.assert_array_equal(huge.parameters["user_factors"], whole.parameters["user_factors"])

@@ -50,9 +50,11 @@ def test_a_rule_of_somebody_elses_is_refused_not_guessed(data):
         mfcore.fit(mfcore.MF(4), data, backend="numba", optimizer=Reversed())
 
 
+@pytest.mark.parametrize("longest", [256, 5], ids=["by insertion", "by the core"])
 @pytest.mark.parametrize("k", [1, 10, 120, 500])
 @pytest.mark.parametrize("exclude_seen", [True, False])
-def test_its_top_k_is_the_core_s(model, k, exclude_seen):
+def test_its_top_k_is_the_core_s(model, k, exclude_seen, longest, monkeypatch):
+    monkeypatch.setattr("mfcore_numba.top_k.LONGEST", longest)
     users = np.array([5, -1, 0, 299, 17])
     kept = min(k, model.n_items)
     items, scores = model.scorer.top_k(users, kept, exclude_seen)
@@ -111,3 +113,17 @@ def test_kernels_compiled_once_are_read_from_disk_by_the_next_process(tmp_path):
     ]
     assert counts[0] > 0
     assert counts[1] == 0
+
+
+def test_without_a_writable_cache_folder_kernels_are_compiled_in_each_process(tmp_path):
+    occupied = tmp_path / "file"
+    occupied.write_text("no folder")
+    script = (
+        "import mfcore\n"
+        "data = mfcore.data.synthetic(500, 40, 30, seed=0).interactions\n"
+        "model = mfcore.fit(mfcore.MF(2), data, epochs=1)\n"
+        "print(model.training['backend'])\n"
+    )
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(occupied)}
+    printed = subprocess.check_output([sys.executable, "-c", script], env=environment, text=True)
+    assert printed.strip() == "numba"
