@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from mfcore.checks import require_integer
 from mfcore.cli.choices import choose, metrics_of
 from mfcore.cli.console import Output
 from mfcore.cli.defaults import Settings, default_of, describe_defaults
@@ -168,6 +169,9 @@ def train(
     as_json: JsonOption = False,
 ) -> None:
     """Do what the command's help says."""
+    for name, number in (("--k", k), ("--epochs", epochs), ("--threads", threads), ("--patience", patience)):
+        if number is not None:
+            require_integer(name, number, 1)
     run_training(
         Request(
             data=data,

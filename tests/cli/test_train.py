@@ -270,3 +270,11 @@ def test_a_diverging_run_is_one_line_and_leaves_no_file(command, films, tmp_path
     assert done.status == 2
     assert "lower the learning rate" in done.err.splitlines()[-1]
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("option", ["--k", "--epochs", "--threads", "--patience"])
+def test_counts_below_one_are_refused_before_anything_is_read_or_printed(command, option):
+    done = command("train", "no-such-file.csv", option, 0)
+    assert done.status == 2
+    assert done.out == ""
+    assert f"{option} is 0; it must be an integer of at least 1" in done.err
