@@ -21,7 +21,7 @@ from mfcore_numba.compiling import compiled, threads
 from mfcore_numba.losses import head, loss_and_slope
 from mfcore_numba.rules import move, rule_of
 from mfcore_numba.stream import empty_listing, list_instances, shuffle_of, source
-from mfcore_numba.tables import score_of, tables
+from mfcore_numba.tables import tables
 from mfcore_numba.vectors import add_scaled, aligned_copy, combine, dot, load, store
 
 # Instances whose losses are added up together; the sum does not depend on who adds.
@@ -226,27 +226,32 @@ def train_shared(tables, gradients, moved, listing, head, step, coefficients, sc
 @compiled()
 def find_slopes(tables, listing, head, step, scratch, first, stop, group):
     """Write the slope of each instance of a group, divided by the size of the batch, and the group's loss."""
+    p_table, q_table = tables.user_factors, tables.item_factors
+    user_bias, item_bias, global_bias = tables.user_bias, tables.item_bias, tables.global_bias
+    users, items, targets, weights = listing.users, listing.items, listing.targets, listing.weights
+    slopes, weighted, biased = scratch.slopes, len(weights) > 0, len(user_bias) > 0
     linear_sum, argument_product, log_sum = 0.0, 1.0, 0.0
     share = type(step.l2)(1.0 / (stop - first))
-    weighted, biased = len(listing.weights) > 0, len(tables.user_bias) > 0
     begin = first + group * GROUP
     for place in range(begin, min(begin + GROUP, stop)):
-        user, item = listing.users[place], listing.items[place]
-        score = score_of(tables, user, item)
-        linear, argument, slope = loss_and_slope(head, score, listing.targets[place])
+        user, item = users[place], items[place]
+        p, q = load(p_table, user), load(q_table, item)
+        score = dot(p, q)
+        if biased:
+            score += global_bias + user_bias[user] + item_bias[item]
+        linear, argument, slope = loss_and_slope(head, score, targets[place])
         if weighted:
-            weight = listing.weights[place]
+            weight = weights[place]
             linear, slope = weight * linear, weight * slope
             log_sum += weight * math.log(argument)
         else:
             argument_product *= argument
         linear_sum += linear
-        scratch.slopes[place - first] = slope * share
+        slopes[place - first] = slope * share
         if step.l2 > 0:
-            p, q = load(tables.user_factors, user), load(tables.item_factors, item)
             squares = dot(p, p) + dot(q, q)
             if biased:
-                squares += tables.user_bias[user] ** 2 + tables.item_bias[item] ** 2
+                squares += user_bias[user] ** 2 + item_bias[item] ** 2
             linear_sum += 0.5 * step.l2 * squares
     scratch.losses[group] = linear_sum + math.log(argument_product) + log_sum
 
@@ -258,17 +263,18 @@ def add_gradients(own, other, gradient, places, step, scratch, low, high):
     own, other and gradient are (factors, bias) of this side, of the other side, and of this side's gradient;
     places are the rows that each instance touches on this side and on the other.
     """
-    n = len(places[0])
+    n, rows, other_rows, slopes = len(places[0]), places[0], places[1], scratch.slopes
+    (own_factors, own_bias), (gradient_factors, gradient_bias), other_factors = own, gradient, other[0]
     one, decay = type(step.l2)(1), step.l2 * type(step.l2)(1.0 / n)
-    biased = len(own[1]) > 0
+    biased = len(own_bias) > 0
     for place in range(n):
-        row = places[0][place]
+        row = rows[place]
         if low <= row < high:
-            slope = scratch.slopes[place]
-            pull = combine(slope, load(other[0], places[1][place]), decay, load(own[0], row))
-            store(gradient[0], row, add_scaled(load(gradient[0], row), one, pull))
+            slope = slopes[place]
+            pull = combine(slope, load(other_factors, other_rows[place]), decay, load(own_factors, row))
+            store(gradient_factors, row, add_scaled(load(gradient_factors, row), one, pull))
             if biased:
-                gradient[1][row] += slope + decay * own[1][row]
+                gradient_bias[row] += slope + decay * own_bias[row]
 
 
 @compiled()

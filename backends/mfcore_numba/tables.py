@@ -5,8 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mfcore.specs.base import Floats
-from mfcore_numba.compiling import compiled
-from mfcore_numba.vectors import dot, load, rows
+from mfcore_numba.vectors import rows
 
 
 class Tables(NamedTuple):
@@ -29,12 +28,3 @@ def tables(parameters: dict[str, Floats], dtype: np.dtype[np.floating]) -> Table
         parameters.get("item_bias", none),
         dtype.type(parameters["global_bias"][0]) if "global_bias" in parameters else dtype.type(0),
     )
-
-
-@compiled()
-def score_of(tables, user, item):
-    """Return the score of a pair of rows."""
-    score = dot(load(tables.user_factors, user), load(tables.item_factors, item))
-    if len(tables.user_bias):
-        score += tables.global_bias + tables.user_bias[user] + tables.item_bias[item]
-    return score

@@ -132,11 +132,11 @@ def _llvm(builder: Any, name: str, kind: ir.FunctionType) -> Any:
     return cgutils.get_or_insert_function(builder.module, kind, f"llvm.{name}")
 
 
-def _each(builder: Any, vector: Vector, values: list[Any], combine: Callable[..., Any]) -> Any:
-    """Return the value whose pieces are combine(pieces of the values)."""
+def _each(builder: Any, vector: Vector, values: list[Any], operation: Callable[..., Any]) -> Any:
+    """Return the value whose pieces are operation(pieces of the values)."""
     result = ir.Constant(ir.ArrayType(vector.piece, vector.n_pieces), None)
     for number in range(vector.n_pieces):
-        piece = combine(*(builder.extract_value(value, number) for value in values))
+        piece = operation(*(builder.extract_value(value, number) for value in values))
         result = builder.insert_value(result, piece, number)
     return result
 
