@@ -25,22 +25,40 @@ if _TYPE_CHECKING:
         Recall,
         RoundedMAE,
         SampledRanking,
+        TopKAccuracy,
         evaluate,
     )
     from mfcore.model import Model
-    from mfcore.objectives import Logistic, Squared, WeightedSquared
+    from mfcore.objectives import BPR, InBatchSoftmax, Logistic, Squared, WeightedSquared
     from mfcore.optimizers import SGD, WALS, Adagrad, Adam, AdamW, LazyAdam, RMSprop, Schedule
     from mfcore.registry import backends
-    from mfcore.specs import MF, Constant, Linear, Normal, RatingRange, ReLU, Sigmoid, Uniform
+    from mfcore.specs import (
+        GMF,
+        MF,
+        MLP,
+        Constant,
+        GlorotUniform,
+        Linear,
+        NeuMF,
+        Normal,
+        RatingRange,
+        ReLU,
+        Sigmoid,
+        TwoTower,
+        Uniform,
+    )
     from mfcore.training import fit
 
 __version__ = "0.1.0"
 
 __all__ = [
     "AUC",
+    "BPR",
+    "GMF",
     "MAE",
     "MAP",
     "MF",
+    "MLP",
     "MRR",
     "NDCG",
     "RMSE",
@@ -54,13 +72,16 @@ __all__ = [
     "Evaluation",
     "FullRanking",
     "GivenNegatives",
+    "GlorotUniform",
     "HitRate",
+    "InBatchSoftmax",
     "Interactions",
     "LazyAdam",
     "Linear",
     "Logistic",
     "MfcoreError",
     "Model",
+    "NeuMF",
     "Normal",
     "Precision",
     "RMSprop",
@@ -72,6 +93,8 @@ __all__ = [
     "Schedule",
     "Sigmoid",
     "Squared",
+    "TopKAccuracy",
+    "TwoTower",
     "Uniform",
     "WeightedSquared",
     "backends",

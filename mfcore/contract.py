@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from mfcore.data.interactions import Interactions
 from mfcore.objectives import Objective
 from mfcore.optimizers import GradientOptimizer, Optimizer
-from mfcore.sampling import SamplingPlan
+from mfcore.sampling import PopularityTable, SamplingPlan
 from mfcore.specs.base import Floats, ModelSpec
 
 API_VERSION = 1
@@ -76,6 +76,27 @@ class TrainingJob:
         weights = self.objective.weights(self.data.values)
         return None if weights is None else weights.astype(self.dtype)
 
+    @cached_property
+    def log_q(self) -> Floats:
+        """The logarithm of each item's share of the interactions, [n_items] in the job's dtype.
+
+        It is 0 for all where the objective does not ask for it, and for items without interactions, which no
+        batch shows.
+        """
+        counts = self.data.item_counts
+        if not getattr(self.objective, "logq", False):
+            return np.zeros(len(counts), dtype=self.dtype)
+        shares = np.where(counts > 0, counts, len(self.data)) / len(self.data)
+        return np.log(shares).astype(self.dtype)
+
+    @cached_property
+    def popularity(self) -> PopularityTable | None:
+        """What it takes to draw negatives by popularity; None where they are drawn uniformly."""
+        exponent = self.sampling.popularity_exponent
+        if not exponent:
+            return None
+        return PopularityTable.make(self.data.seen, self.data.item_counts, exponent)
+
     @property
     def n_instances(self) -> int:
         """The number of instances of an epoch."""
@@ -83,9 +104,18 @@ class TrainingJob:
 
     @property
     def trained(self) -> list[str]:
-        """The names of the parameters that training moves."""
-        layout = self.spec.parameters(self.data.n_users, self.data.n_items)
-        return [name for name, parameter in layout.items() if parameter.trained]
+        """The names of the parameters that training moves; `score_gradients` may give others too."""
+        return trained_parameters(self.spec, self.objective, self.data)
+
+
+def trained_parameters(spec: ModelSpec, objective: Objective, data: Interactions) -> list[str]:
+    """Return the names of the parameters that training by an objective moves."""
+    compares_items = objective.pairing != "pointwise"
+    return [
+        name
+        for name, parameter in spec.parameters(data.n_users, data.n_items).items()
+        if parameter.trained and not (compares_items and parameter.shared_by_items)
+    ]
 
 
 def initial_optimizer_state(

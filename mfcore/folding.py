@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from mfcore import settings
 from mfcore.checks import require_integer
 from mfcore.errors import InvalidArgumentError, InvalidDataError, UnsupportedError
-from mfcore.objectives import Logistic, Objective
+from mfcore.objectives import Logistic, Pointwise
 from mfcore.optimizers import WALS, GradientOptimizer, Optimizer
 from mfcore.recommendations import Ranking
 from mfcore.retrieval import top_k_of
@@ -97,7 +97,7 @@ def fold_in(model: "Model", items: NDArray[np.int64], values: ArrayLike | None) 
 class _Problem:
     """Minimise sum weight * loss(features @ row + offset, target) + ridge/2 |row|^2."""
 
-    objective: Objective
+    objective: Pointwise
     output: Output
     features: NDArray[np.float64]
     offsets: NDArray[np.float64]
@@ -133,7 +133,12 @@ def _problem(model: "Model", items: NDArray[np.int64], values: NDArray[np.float6
     Sampled negatives stand for their expectation: each unseen item with the weight of
     n_negatives * m / n_unseen.
     """
-    objective: Objective = settings.from_dict(model.training["objective"])
+    objective = settings.from_dict(model.training["objective"])
+    if not isinstance(objective, Pointwise):
+        raise UnsupportedError(
+            f"fold_in solves for objectives with a target for each pair, not for {objective.short_name!r};"
+            " train with the new user's interactions instead"
+        )
     optimizer: Optimizer = settings.from_dict(model.training["optimizer"])
     plan: SamplingPlan = settings.from_dict(model.training["sampling"])
     features = model.catalogue["item_factors"].astype(np.float64)

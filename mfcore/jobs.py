@@ -8,13 +8,18 @@ import numpy as np
 
 from mfcore import registry, settings
 from mfcore.checks import require_integer
-from mfcore.contract import Backend, TrainingJob, initial_optimizer_state
+from mfcore.contract import Backend, TrainingJob, initial_optimizer_state, trained_parameters
 from mfcore.data.interactions import Interactions
 from mfcore.errors import InvalidArgumentError, InvalidDataError, UnsupportedError
 from mfcore.objectives import OBJECTIVES, Objective, Squared, WeightedSquared
-from mfcore.optimizers import OPTIMIZERS, SGD, WALS, Optimizer
-from mfcore.sampling import SamplingPlan, require_unseen_items
-from mfcore.specs import MF, RatingRange, Sigmoid
+from mfcore.optimizers import OPTIMIZERS, SGD, WALS, Adam, Optimizer
+from mfcore.sampling import (
+    PopularityTable,
+    SamplingPlan,
+    require_unseen_items,
+    require_unseen_weight,
+)
+from mfcore.specs import MF, MODELS, RatingRange, Sigmoid
 from mfcore.specs.base import ModelSpec
 
 if TYPE_CHECKING:
@@ -32,11 +37,13 @@ def make_job(
     optimizer: str | Optimizer | None,
     batch_size: int | None,
     n_negatives: int,
+    popularity_exponent: float = 0.0,
     order: Literal["auto", "shuffled", "blocked"],
     device: str,
     threads: int | None,
     dtype: Any,
     seed: int,
+    initial: "Model | None" = None,
     resume: "Model | None" = None,
 ) -> TrainingJob:
     """Return a job whose every part was checked; see `mfcore.fit` for the arguments.
@@ -46,38 +53,43 @@ def make_job(
     InvalidArgumentError, InvalidDataError
     """
     _check_types(spec, data)
-    optimizer = _resolve_optimizer(optimizer)
+    optimizer = _resolve_optimizer(optimizer, spec)
     objective = _resolve_objective(objective, optimizer)
     if isinstance(optimizer, WALS):
         _check_wals(optimizer, spec, data)
-    batch_size = _resolve_batch_size(batch_size, spec, optimizer)
+    batch_size = _resolve_batch_size(batch_size, spec, objective, optimizer)
+    n_negatives = require_integer("n_negatives", n_negatives, 0)
+    targets = objective.targets(data.values, n_negatives)
+    objective.check(targets, n_negatives, spec.output)
     plan = SamplingPlan(
-        require_integer("n_negatives", n_negatives, 0),
-        _plain_sgd_order(spec, optimizer, batch_size) if order == "auto" else order,
+        n_negatives=n_negatives,
+        order=_default_order(spec, objective, optimizer, batch_size) if order == "auto" else order,
+        popularity_exponent=popularity_exponent,
+        paired=objective.pairing == "pairwise",
     )
     _check_sampling(plan, data, optimizer)
     batch_size = min(batch_size, plan.n_instances(len(data)))
+    _check_pairing(objective, spec, plan, batch_size)
     seed = require_integer("seed", seed, 0, 2**63 - 1)
     real = _resolve_dtype(dtype)
-    targets = objective.targets(data.values, plan.n_negatives)
-    objective.check(targets, plan.n_negatives, spec.output)
     weights = _checked_weights(objective, data)
-    if resume is None:
+    state = None
+    if resume is not None:
+        parameters, state = _resumed(resume, spec, data, real)
+        _check_continues(
+            resume, objective, optimizer, {"sampling": plan, "batch_size": batch_size, "seed": seed}
+        )
+    elif initial is not None:
+        parameters = _parameters_of("initial", initial, spec, data, real)
+    else:
         best_constant = objective.best_constant(
             targets, weights, _zero_weight(optimizer, plan, data), spec.output
         )
         parameters = spec.initial_parameters(
             data.n_users, data.n_items, seed=seed, dtype=real, best_constant=best_constant
         )
-        state = None
-    else:
-        parameters, state = _resumed(resume, spec, data, real)
-        _check_continues(
-            resume, objective, optimizer, {"sampling": plan, "batch_size": batch_size, "seed": seed}
-        )
-    layout = spec.parameters(data.n_users, data.n_items)
-    trained = [name for name, parameter in layout.items() if parameter.trained]
-    initial = initial_optimizer_state(optimizer, parameters, trained)
+    trained = trained_parameters(spec, objective, data)
+    first_state = initial_optimizer_state(optimizer, parameters, trained)
     return TrainingJob(
         spec=spec,
         data=data,
@@ -90,7 +102,7 @@ def make_job(
         device=device,
         threads=available_threads() if threads is None else require_integer("threads", threads, 1),
         parameters=parameters,
-        optimizer_state=initial if state is None else _checked_state(state, initial),
+        optimizer_state=first_state if state is None else _checked_state(state, first_state),
     )
 
 
@@ -159,9 +171,9 @@ def _check_types(spec: Any, data: Any) -> None:
         raise InvalidDataError("the training data is empty; nothing can be learnt from it")
 
 
-def _resolve_optimizer(optimizer: str | Optimizer | None) -> Optimizer:
+def _resolve_optimizer(optimizer: str | Optimizer | None, spec: ModelSpec) -> Optimizer:
     if optimizer is None:
-        return SGD(learning_rate=0.01, l2=0.05)
+        return SGD(learning_rate=0.01, l2=0.05) if isinstance(spec, MF) else Adam()
     if isinstance(optimizer, str):
         if optimizer not in OPTIMIZERS:
             raise InvalidArgumentError(
@@ -193,20 +205,46 @@ def _resolve_objective(objective: str | Objective | None, optimizer: Optimizer) 
     return objective
 
 
-def _resolve_batch_size(batch_size: int | None, spec: ModelSpec, optimizer: Optimizer) -> int:
+def _resolve_batch_size(
+    batch_size: int | None, spec: ModelSpec, objective: Objective, optimizer: Optimizer
+) -> int:
     if batch_size is None:
-        return 1 if _is_plain_sgd_of_mf(spec, optimizer) else DEFAULT_BATCH_SIZE
+        return 1 if _takes_single_steps(spec, objective, optimizer) else DEFAULT_BATCH_SIZE
     return require_integer("batch_size", batch_size, 1)
 
 
-def _is_plain_sgd_of_mf(spec: ModelSpec, optimizer: Optimizer) -> bool:
-    return isinstance(spec, MF) and isinstance(optimizer, SGD) and not optimizer.momentum
+def _takes_single_steps(spec: ModelSpec, objective: Objective, optimizer: Optimizer) -> bool:
+    is_plain_sgd = isinstance(optimizer, SGD) and not optimizer.momentum
+    return isinstance(spec, MF) and is_plain_sgd and objective.pairing == "pointwise"
 
 
-def _plain_sgd_order(
-    spec: ModelSpec, optimizer: Optimizer, batch_size: int
+def _default_order(
+    spec: ModelSpec, objective: Objective, optimizer: Optimizer, batch_size: int
 ) -> Literal["shuffled", "blocked"]:
-    return "blocked" if batch_size == 1 and _is_plain_sgd_of_mf(spec, optimizer) else "shuffled"
+    single_steps = batch_size == 1 and _takes_single_steps(spec, objective, optimizer)
+    return "blocked" if single_steps else "shuffled"
+
+
+def _check_pairing(objective: Objective, spec: ModelSpec, plan: SamplingPlan, batch_size: int) -> None:
+    if objective.pairing != "in-batch":
+        return
+    if not spec.is_inner_product:
+        able = [name for name, kind in MODELS.items() if kind.is_inner_product]
+        raise InvalidArgumentError(
+            f"the in-batch softmax scores every user of a batch with every item of it, and a"
+            f" {type(spec).__name__} would run its layers once for each such pair: use a model whose score is"
+            f" an inner product ({', '.join(able)}), or another objective"
+        )
+    if batch_size < 2:
+        raise InvalidArgumentError(
+            "batch_size is 1, and the in-batch softmax has nothing to compare an item with; pass"
+            " batch_size=1024, say"
+        )
+    if plan.order == "blocked":
+        raise InvalidArgumentError(
+            "the blocked order shows pairs that share no user or item, one by one; pass order='shuffled' for"
+            " the in-batch softmax"
+        )
 
 
 def _check_wals(optimizer: WALS, spec: ModelSpec, data: Interactions) -> None:
@@ -259,6 +297,9 @@ def _check_sampling(plan: SamplingPlan, data: Interactions, optimizer: Optimizer
         )
     if plan.n_negatives:
         require_unseen_items(data.seen, data.n_items, data.user_ids)
+    if plan.popularity_exponent:
+        table = PopularityTable.make(data.seen, data.item_counts, plan.popularity_exponent)
+        require_unseen_weight(table, data.user_ids)
 
 
 def _zero_weight(optimizer: Optimizer, plan: SamplingPlan, data: Interactions) -> float:
@@ -280,14 +321,24 @@ def _resolve_dtype(dtype: Any) -> np.dtype[np.floating]:
     return real
 
 
-def _resumed(resume: "Model", spec: ModelSpec, data: Interactions, dtype: np.dtype[np.floating]) -> Any:
-    if resume.spec != spec:
-        raise InvalidArgumentError(f"resume: the model's spec is {resume.spec}, not {spec}")
-    if resume.user_ids != data.user_ids or resume.item_ids != data.item_ids:
+def _parameters_of(
+    argument: str, model: "Model", spec: ModelSpec, data: Interactions, dtype: np.dtype[np.floating]
+) -> dict[str, Any]:
+    """Return a model's parameters, for a job of the same spec on the same users and items."""
+    if model.spec != spec:
+        raise InvalidArgumentError(f"{argument}: the model's spec is {model.spec}, not {spec}")
+    if model.user_ids != data.user_ids or model.item_ids != data.item_ids:
         raise InvalidArgumentError(
-            "resume: the model was trained on other users or items; pass the training data that it was"
+            f"{argument}: the model was trained on other users or items; pass the training data that it was"
             " trained on, or fit a new model"
         )
+    # In the spec's order, which a model from a file need not have: sums over parameters depend on it.
+    layout = spec.parameters(data.n_users, data.n_items)
+    return {name: model.parameters[name].astype(dtype) for name in layout}
+
+
+def _resumed(resume: "Model", spec: ModelSpec, data: Interactions, dtype: np.dtype[np.floating]) -> Any:
+    parameters = _parameters_of("resume", resume, spec, data, dtype)
     same_pairs = np.array_equal(resume.seen.indptr, data.seen.indptr) and np.array_equal(
         resume.seen.indices, data.seen.indices
     )
@@ -302,7 +353,6 @@ def _resumed(resume: "Model", spec: ModelSpec, data: Interactions, dtype: np.dty
             "resume: the model carries no optimizer state; resume from a checkpoint, or from a model as `fit`"
             " returned it"
         )
-    parameters = {name: array.astype(dtype) for name, array in resume.parameters.items()}
     return parameters, {
         name: array.astype(dtype) if array.dtype.kind == "f" else array for name, array in state.items()
     }
@@ -322,6 +372,8 @@ def _check_continues(
         if name not in earlier:
             continue
         old = earlier[name]["kind"] if name == "optimizer" else earlier[name]
+        if isinstance(old, dict):
+            old = settings.to_dict(settings.from_dict(old))
         if old != new:
             raise InvalidArgumentError(
                 f"resume: the model was trained with {name} {old}, not {new}; pass what it was trained with,"

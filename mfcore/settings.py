@@ -12,7 +12,7 @@ from mfcore.sampling import SamplingPlan
 
 _CLASSES: tuple[type, ...] = (
     *specs.MODELS.values(),
-    *(specs.Constant, specs.Normal, specs.Uniform),
+    *(specs.Constant, specs.GlorotUniform, specs.Normal, specs.Uniform),
     *(specs.Linear, specs.ReLU, specs.Sigmoid, specs.RatingRange),
     *objectives.OBJECTIVES.values(),
     *optimizers.OPTIMIZERS.values(),

@@ -89,6 +89,7 @@ def fit(
     epochs: int = 20,
     batch_size: int | None = None,
     n_negatives: int = 0,
+    popularity_exponent: float = 0.0,
     order: Literal["auto", "shuffled", "blocked"] = "auto",
     backend: str = "auto",
     device: str = "auto",
@@ -103,6 +104,7 @@ def fit(
     keep_best: bool = True,
     callbacks: Sequence[Callback] = (),
     checkpoint: str | os.PathLike[str] | None = None,
+    initial: Model | None = None,
     resume: Model | str | os.PathLike[str] | None = None,
     progress: bool | None = None,
 ) -> Model:
@@ -116,15 +118,19 @@ def fit(
         The training data.
     objective : str or Objective, optional
         "squared" (the default), "weighted_squared" (the default of WALS with an unobserved weight),
-        "logistic", or an instance.
+        "logistic", "bpr", "in_batch_softmax", or an instance.
     optimizer : str or Optimizer, optional
-        By default ``SGD(learning_rate=0.01, l2=0.05)``.
+        By default ``SGD(learning_rate=0.01, l2=0.05)`` for matrix factorisation, else ``Adam()``.
     epochs : int
         Epochs in all; with `resume`, those done before are counted.
     batch_size : int, optional
         By default 1 for matrix factorisation by plain SGD, else 256. WALS has no batches.
     n_negatives : int
-        Sampled negatives per interaction.
+        Sampled negatives per interaction: items that the user has not seen in the training data, drawn
+        anew in every epoch.
+    popularity_exponent : float
+        Negatives are drawn with a chance proportional to (number of the item's interactions)^exponent; by
+        default uniformly.
     order : "auto", "shuffled" or "blocked"
         See `mfcore.sampling`; "auto" is blocked for matrix factorisation by plain SGD at batch_size 1.
     backend : str
@@ -138,7 +144,8 @@ def fit(
     validation : Interactions, optional
         Judged after every epoch. Never trained on.
     metrics : sequence of Metric, optional
-        By default RMSE and MAE; for implicit data (negatives or an unobserved weight) HR@10 and NDCG@10.
+        By default RMSE and MAE; for implicit data (sampled negatives, an in-batch softmax or an unobserved
+        weight) HR@10 and NDCG@10.
     protocol : RankingProtocol, optional
         For ranking metrics; by default `FullRanking()`.
     monitor : str, optional
@@ -152,6 +159,9 @@ def fit(
         Each is given an `EpochEnd` after every epoch; one that returns True stops the training.
     checkpoint : path, optional
         After every epoch the model of that epoch, with its optimizer state, is written there, atomically.
+    initial : Model, optional
+        Start from the parameters of a model of the same spec, users and items, with a new optimizer state;
+        e.g. that of `NeuMF.from_pretrained`.
     resume : Model or path, optional
         Go on from a model with its optimizer state, trained on any engine, as if nothing had happened.
     progress : bool, optional
@@ -176,17 +186,10 @@ def fit(
         require_integer("patience", patience, 1)
     if not isinstance(callbacks, Sequence) or not all(map(callable, callbacks)):
         raise InvalidArgumentError(f"callbacks is {callbacks!r}; pass a sequence of callables, e.g. [print]")
-    watch = _validation(
-        validation,
-        metrics=metrics,
-        protocol=protocol,
-        monitor=monitor,
-        patience=patience,
-        implicit=bool(n_negatives) or (isinstance(optimizer, WALS) and optimizer.unobserved_weight > 0),
-    )
     if checkpoint is not None:
         _check_writable(Path(checkpoint))
     earlier = _earlier(resume)
+    _check_start(initial, resume)
     job = make_job(
         spec,
         data,
@@ -194,12 +197,22 @@ def fit(
         optimizer=optimizer,
         batch_size=batch_size,
         n_negatives=n_negatives,
+        popularity_exponent=popularity_exponent,
         order=order,
         device=device,
         threads=threads,
         dtype=dtype,
         seed=seed,
+        initial=initial,
         resume=earlier,
+    )
+    watch = _validation(
+        validation,
+        metrics=metrics,
+        protocol=protocol,
+        monitor=monitor,
+        patience=patience,
+        implicit=_is_implicit(job),
     )
     engine, reason = choose_backend(backend, job)
     run = _Run(
@@ -339,6 +352,12 @@ class _Run:
         return error
 
 
+def _is_implicit(job: TrainingJob) -> bool:
+    if isinstance(job.optimizer, WALS):
+        return job.optimizer.unobserved_weight > 0
+    return bool(job.sampling.n_negatives) or job.objective.pairing == "in-batch"
+
+
 def _validation(
     data: Interactions | None,
     *,
@@ -381,6 +400,17 @@ def _check_writable(path: Path) -> None:
     if path.is_dir():
         raise InvalidArgumentError(
             f"checkpoint: {path} is a folder; name a file, e.g. {path / 'run.safetensors'}"
+        )
+
+
+def _check_start(initial: Any, resume: Any) -> None:
+    if initial is None:
+        return
+    require_instance("initial", initial, Model, "NeuMF.from_pretrained(gmf, mlp)")
+    if resume is not None:
+        raise InvalidArgumentError(
+            "initial and resume are both given; pass initial to start a new run from a model's parameters,"
+            " resume to go on with its run"
         )
 
 

@@ -18,6 +18,7 @@ from mfcore.metrics import (
     Precision,
     Recall,
     RoundedMAE,
+    TopKAccuracy,
 )
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ METRICS_AT_K: dict[str, Callable[[int], Metric]] = {
     "ndcg": NDCG,
     "precision": Precision,
     "recall": Recall,
+    "top-k": TopKAccuracy,
     "map": MAP,
     "mrr": MRR,
     "coverage": Coverage,
@@ -47,6 +49,7 @@ METRIC_NAMES = (
     "ndcg@10",
     "precision@10",
     "recall@10",
+    "top-k@10",
     "map@10",
     "mrr",
     "auc",
@@ -74,6 +77,22 @@ def choose(option: str, value: str, names: Iterable[str]) -> str:
     raise InvalidArgumentError(
         f"{option} is {value!r}; it must be one of {', '.join(valid)}{_hint(wanted, valid)}"
     )
+
+
+def widths_of(option: str, text: str) -> tuple[int, ...]:
+    """Return the widths of layers: "64,32,16,8".
+
+    Raises
+    ------
+    InvalidArgumentError
+        For what is no list of positive integers.
+    """
+    widths = [width.strip() for width in text.split(",")]
+    if not all(width.isascii() and width.isdigit() and int(width) >= 1 for width in widths):
+        raise InvalidArgumentError(
+            f"{option} is {text!r}; it must be widths from 1, divided by commas, such as 64,32,16,8"
+        )
+    return tuple(map(int, widths))
 
 
 def metrics_of(names: Sequence[str]) -> list[Metric]:

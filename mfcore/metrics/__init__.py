@@ -3,7 +3,18 @@
 from mfcore.metrics.evaluation import Evaluation, Metric, evaluate
 from mfcore.metrics.interfaces import ScoringModel
 from mfcore.metrics.protocols import FullRanking, GivenNegatives, RankingProtocol, SampledRanking
-from mfcore.metrics.ranking import AUC, MAP, MRR, NDCG, Coverage, HitRate, Precision, RankingMetric, Recall
+from mfcore.metrics.ranking import (
+    AUC,
+    MAP,
+    MRR,
+    NDCG,
+    Coverage,
+    HitRate,
+    Precision,
+    RankingMetric,
+    Recall,
+    TopKAccuracy,
+)
 from mfcore.metrics.ranks import TieGroups, Ties
 from mfcore.metrics.rating import MAE, RMSE, RatingMetric, RoundedMAE
 
@@ -30,5 +41,6 @@ __all__ = [
     "ScoringModel",
     "TieGroups",
     "Ties",
+    "TopKAccuracy",
     "evaluate",
 ]

@@ -69,8 +69,8 @@ class Evaluation(Mapping[str, float]):
     def per_user(self, name: str) -> FloatArray:
         """Return the metric for each user, float64[n_users], in the order of `users`.
 
-        Where a protocol makes several rankings of a user, it is their mean. NaN stands for a user for whom
-        the metric is undefined (AUC without negatives).
+        Where a protocol makes several rankings of a user, it is their mean, weighted as the mean of all
+        rankings is. NaN stands for a user for whom the metric is undefined (AUC without negatives).
 
         Raises
         ------
@@ -100,10 +100,11 @@ def evaluate(
     """Evaluate a model on test interactions.
 
     Rating metrics are means over the test interactions. Ranking metrics are means over the rankings that
-    the protocol makes: one per user in full ranking, one per test interaction in the sampled protocols. Every
-    test interaction is a positive, whatever its rating: select those that you count as positive first. Ids
-    that the model does not know are answered by its cold-start rule. Interactions that the model was
-    trained on belong in no test: they are judged like others, and flatter it.
+    the protocol makes: one per user in full ranking, one per test interaction in the sampled protocols. All
+    count alike, except that `TopKAccuracy` weighs a ranking by its positives. Every test interaction is a
+    positive, whatever its rating: select those that you count as positive first. Ids that the model does not
+    know are answered by its cold-start rule. Interactions that the model was trained on belong in no test:
+    they are judged like others, and flatter it.
 
     Parameters
     ----------
@@ -188,18 +189,20 @@ def _rank(
     coverages = [metric for metric in metrics if isinstance(metric, Coverage)]
     owners: list[IntArray] = []
     values: list[list[FloatArray]] = [[] for _ in ranking]
+    weights: list[list[FloatArray]] = [[] for _ in ranking]
     shown = np.zeros((len(coverages), held_out.n_items), dtype=np.bool_)
     for block in protocol.blocks(held_out, batch_users):
         groups = block.groups.resolved(protocol.ties)
         owners.append(block.owners)
-        for metric, of_blocks in zip(ranking, values, strict=True):
-            of_blocks.append(metric.values(groups))
+        for index, metric in enumerate(ranking):
+            values[index].append(metric.values(groups))
+            weights[index].append(metric.weights(groups))
         for index, coverage in enumerate(coverages):
             shown[index] |= coverage.shown(_of_catalogue(block, coverage, protocol))
     owner = np.concatenate(owners)
     results = {
-        metric.name: _averaged(metric.name, np.concatenate(of_blocks), owner, held_out.n_users)
-        for metric, of_blocks in zip(ranking, values, strict=True)
+        metric.name: _averaged(metric.name, values[index], weights[index], owner, held_out.n_users)
+        for index, metric in enumerate(ranking)
     }
     for coverage, items in zip(coverages, shown, strict=True):
         results[coverage.name] = _Result(value=float(np.mean(items)), per_user=None)
@@ -215,19 +218,27 @@ def _of_catalogue(block: RankedBlock, coverage: Coverage, protocol: RankingProto
     return block.catalogue_scores
 
 
-def _averaged(name: str, values: FloatArray, owners: IntArray, n_users: int) -> _Result:
-    """Average the values of rankings, over all and by user, where they are defined."""
+def _averaged(
+    name: str,
+    values_of_blocks: list[FloatArray],
+    weights_of_blocks: list[FloatArray],
+    owners: IntArray,
+    n_users: int,
+) -> _Result:
+    """Return the weighted mean of the values of rankings, over all and by user, where they are defined."""
+    values, weights = np.concatenate(values_of_blocks), np.concatenate(weights_of_blocks)
     defined = ~np.isnan(values)
     if not defined.any():
         raise InvalidArgumentError(
             f"{name} is undefined: no ranking has both a positive and a negative; test on fewer positives or "
             "leave the metric out"
         )
-    values, owners = values[defined], owners[defined]
-    counts = np.bincount(owners, minlength=n_users)
-    sums = np.bincount(owners, weights=values, minlength=n_users)
-    per_user = np.divide(sums, counts, out=np.full(n_users, np.nan), where=counts > 0)
-    return _Result(value=float(np.mean(values)), per_user=per_user)
+    weights, owners = weights[defined], owners[defined]
+    weighted = weights * values[defined]
+    sums = np.bincount(owners, weights=weighted, minlength=n_users)
+    totals = np.bincount(owners, weights=weights, minlength=n_users)
+    per_user = np.divide(sums, totals, out=np.full(n_users, np.nan), where=totals > 0)
+    return _Result(value=float(np.sum(weighted) / np.sum(weights)), per_user=per_user)
 
 
 def _check_metrics(metrics: Any) -> None:

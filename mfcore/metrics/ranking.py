@@ -2,7 +2,8 @@
 
 Notation: position 1 is the top of a ranking; P is the number of its positives (items outside the model's
 catalogue included: they are misses); the gain of a positive is 1, whatever its rating. A metric with a
-cutoff k looks at positions 1 to k. Each metric is computed per ranking and averaged over the rankings.
+cutoff k looks at positions 1 to k. Each metric is computed per ranking and averaged over the rankings, which
+count alike unless the metric says how they weigh.
 
 A metric reads tie groups (`mfcore.metrics.ranks`) and returns its exact expectation when all orders of the
 candidates within a group are equally likely. Groups of one candidate have one order, so the same formulas
@@ -44,6 +45,10 @@ class RankingMetric(ABC):
 
         NaN stands for a ranking in which the metric is undefined; such rankings are left out of the mean.
         """
+
+    def weights(self, groups: TieGroups) -> FloatArray:
+        """Return float64[n_rankings], each above 0: how much a ranking counts in the mean; by default 1."""
+        return np.ones(groups.n_rankings)
 
 
 class WithCutoff:
@@ -133,6 +138,36 @@ class Recall(WithCutoff, RankingMetric):
     def values(self, groups: TieGroups) -> FloatArray:
         """Return the recall of each ranking, float64[n_rankings]."""
         return _expected_hits(groups, self.k) / groups.n_relevant
+
+
+@dataclass(frozen=True)
+class TopKAccuracy(WithCutoff, RankingMetric):
+    """Share of all positives, pooled over the rankings, that are among the first k: "TopK@k".
+
+    Sum over the rankings of the positives among the first k, over the sum of their P. Every positive counts
+    alike, where `Recall` counts every ranking alike. With one positive a ranking, as in the sampled
+    protocols, the two are equal, and `HitRate` with them.
+
+    Source: `FactorizedTopK` of TensorFlow Recommenders. It leaves items seen in training among the candidates
+    and settles ties in the positive's favour: ``FullRanking(exclude_seen=False, ties="optimistic")``.
+
+    Parameters
+    ----------
+    k
+        Cutoff, at least 1.
+    """
+
+    k: int
+    _label: ClassVar[str] = "TopK"
+    _requires_k: ClassVar[bool] = True
+
+    def values(self, groups: TieGroups) -> FloatArray:
+        """Return the share of each ranking's positives that are among the first k, float64[n_rankings]."""
+        return _expected_hits(groups, self.k) / groups.n_relevant
+
+    def weights(self, groups: TieGroups) -> FloatArray:
+        """Return the number of positives of each ranking, float64[n_rankings]."""
+        return groups.n_relevant.astype(np.float64)
 
 
 @dataclass(frozen=True)

@@ -5,21 +5,24 @@ This is the definition, in numpy. Engines compute the same instances natively; a
 
 The epoch's list, before any shuffling, holds every interaction followed by its negatives: instance q
 belongs to interaction q // (1 + n_negatives); slot q % (1 + n_negatives) = 0 is the interaction itself,
-the other slots are its negatives. The `shuffled` order shows instance shuffle(t) at position t. The
+the other slots are its negatives. A paired epoch lists, for each interaction, one instance with each of its
+negatives: instance q belongs to interaction q // n_negatives, and its negative is that of slot
+1 + q % n_negatives above, the same item. The `shuffled` order shows instance shuffle(t) at position t. The
 `blocked` order sorts the shuffled order by cell of a grid (stably) and visits the cells stratum by stratum.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mfcore.checks import require_number
 from mfcore.data.interactions import Interactions
 from mfcore.errors import InvalidArgumentError
 from mfcore.sampling.grid import Grid, choose_n_blocks
-from mfcore.sampling.negatives import uniform_negatives
+from mfcore.sampling.negatives import PopularityTable, popular_negatives, uniform_negatives
 from mfcore.sampling.philox import Words
 from mfcore.sampling.shuffle import KeyedShuffle
 
@@ -35,20 +38,45 @@ class SamplingPlan:
     n_negatives : int
         Sampled negatives per interaction, drawn anew in every epoch; 0 for none.
     order : "shuffled" or "blocked"
+    popularity_exponent : float
+        Negatives are drawn with a chance proportional to (number of the item's interactions)^exponent; 0 for
+        uniform ones.
+    paired : bool
+        Whether an instance is an interaction together with one of its negatives.
     """
 
     n_negatives: int = 0
     order: Literal["shuffled", "blocked"] = "shuffled"
+    popularity_exponent: float = 0.0
+    paired: bool = False
 
     def __post_init__(self) -> None:
         if self.n_negatives < 0:
             raise InvalidArgumentError(f"n_negatives is {self.n_negatives}; it must be 0 or more")
+        require_number("popularity_exponent", self.popularity_exponent, at_least=0)
+        if self.popularity_exponent and not self.n_negatives:
+            raise InvalidArgumentError(
+                f"popularity_exponent is {self.popularity_exponent:g}, but no negatives are sampled; pass"
+                " n_negatives too"
+            )
+        if self.paired and not self.n_negatives:
+            raise InvalidArgumentError("a paired epoch needs negatives; pass n_negatives=1 or more")
+        if self.paired and self.order == "blocked":
+            raise InvalidArgumentError(
+                "the blocked order keeps instances apart that share a user or an item, and those of a paired"
+                " epoch have two items; pass order='shuffled'"
+            )
         if self.order not in ORDERS:
             raise InvalidArgumentError(f"order is {self.order!r}; it must be one of {', '.join(ORDERS)}")
 
     def n_instances(self, n_interactions: int) -> int:
         """Return the number of instances of an epoch."""
-        return n_interactions * (1 + self.n_negatives)
+        return n_interactions * self.per_interaction
+
+    @property
+    def per_interaction(self) -> int:
+        """The number of instances of each interaction in an epoch."""
+        return self.n_negatives if self.paired else 1 + self.n_negatives
 
     def bucketing_epoch(self, epoch: int) -> int:
         """Return the epoch whose shuffle orders the cells of the blocked order.
@@ -71,12 +99,15 @@ class Instances:
         The interaction that each instance belongs to; targets and weights of positives are looked up there.
     positive : bool array [n]
         False where the item is a sampled negative.
+    negatives : int64 array [n], or None
+        The item that each instance's item is compared with, in a paired epoch.
     """
 
     users: Words
     items: Words
     interactions: Words
     positive: NDArray[np.bool_]
+    negatives: Words | None = None
 
     def __len__(self) -> int:
         return len(self.users)
@@ -88,7 +119,13 @@ class Instances:
 
     def take(self, where: slice | Words) -> "Instances":
         """Return the instances at those positions."""
-        return Instances(self.users[where], self.items[where], self.interactions[where], self.positive[where])
+        return Instances(
+            self.users[where],
+            self.items[where],
+            self.interactions[where],
+            self.positive[where],
+            None if self.negatives is None else self.negatives[where],
+        )
 
 
 def shuffled_instances(
@@ -105,17 +142,34 @@ def shuffled_instances(
         In [0, plan.n_instances(len(data))).
     """
     shuffle = KeyedShuffle.make(plan.n_instances(len(data)), seed, epoch)
-    instances = shuffle(positions)
-    interactions, slots = np.divmod(instances, 1 + plan.n_negatives)
+    interactions, slots = np.divmod(shuffle(positions), plan.per_interaction)
     users = data.users[interactions].astype(np.int64)
     items = data.items[interactions].astype(np.int64)
-    positive = slots == 0
-    drawn = np.flatnonzero(~positive)
-    if drawn.size:
-        items[drawn] = uniform_negatives(
-            data.seen, data.n_items, users[drawn], seed=seed, epoch=epoch, instances=instances[drawn]
-        )
-    return Instances(users, items, interactions, positive)
+    if plan.paired:
+        slots = slots + 1
+    drawn = np.flatnonzero(slots)
+    negatives = _negatives(
+        data,
+        plan,
+        users[drawn],
+        seed=seed,
+        epoch=epoch,
+        instances=interactions[drawn] * (1 + plan.n_negatives) + slots[drawn],
+    )
+    if plan.paired:
+        return Instances(users, items, interactions, np.ones(len(users), dtype=np.bool_), negatives)
+    items[drawn] = negatives
+    return Instances(users, items, interactions, slots == 0)
+
+
+def _negatives(
+    data: Interactions, plan: SamplingPlan, users: Words, *, seed: int, epoch: int, instances: Words
+) -> Words:
+    where: Any = {"seed": seed, "epoch": epoch, "instances": instances}
+    if not plan.popularity_exponent:
+        return uniform_negatives(data.seen, data.n_items, users, **where)
+    table = PopularityTable.make(data.seen, data.item_counts, plan.popularity_exponent)
+    return popular_negatives(table, data.seen, users, **where)
 
 
 def epoch(data: Interactions, plan: SamplingPlan, *, seed: int, epoch: int) -> Instances:

@@ -34,6 +34,9 @@ class Parameter:
         False for a constant that the core computes from the training data.
     decayed : bool
         Whether l2 (for rows) or l2_dense (for the others) applies.
+    shared_by_items : bool
+        Whether it adds the same to a user's scores of all items. It cancels in objectives that compare a
+        user's items with one another, which therefore leave it as it is.
     """
 
     shape: tuple[int, ...]
@@ -41,6 +44,7 @@ class Parameter:
     side: Literal["user", "item"] | None = None
     trained: bool = True
     decayed: bool = True
+    shared_by_items: bool = False
 
 
 class ModelSpec(ABC):
@@ -50,10 +54,14 @@ class ModelSpec(ABC):
     ----------
     short_name : str
         The model's name on the command line.
+    is_inner_product : bool
+        Whether the score is an inner product of something of the user and something of the item, so that all
+        pairs of many users and items can be scored at the cost of a matrix product.
     output : Output
     """
 
     short_name: ClassVar[str]
+    is_inner_product: ClassVar[bool] = False
     output: Output
 
     @abstractmethod

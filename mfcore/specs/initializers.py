@@ -84,6 +84,20 @@ class Uniform(Initializer):
         return (self.low + (self.high - self.low) * uniform).reshape(shape)
 
 
+@dataclass(frozen=True)
+class GlorotUniform(Initializer):
+    """Uniform values in (-a, a), a = sqrt(6 / (n_in + n_out)), for a dense kernel [n_in, n_out].
+
+    Source: Glorot & Bengio, "Understanding the difficulty of training deep feedforward neural networks",
+    AISTATS 2010.
+    """
+
+    def draw(self, name: str, shape: tuple[int, ...], seed: int) -> NDArray[np.float64]:
+        """Return a (2 u - 1) for uniform u; the first and the last axis count inputs and outputs."""
+        limit = float(np.sqrt(6.0 / (shape[0] + shape[-1])))
+        return Uniform(-limit, limit).draw(name, shape, seed)
+
+
 def _size(shape: tuple[int, ...]) -> int:
     return int(np.prod(shape, dtype=np.int64))
 

@@ -45,6 +45,7 @@ class MF(ModelSpec):
     """
 
     short_name: ClassVar[str] = "mf"
+    is_inner_product: ClassVar[bool] = True
 
     n_factors: int = 50
     biases: bool = False
@@ -64,7 +65,7 @@ class MF(ModelSpec):
             "item_factors": Parameter((n_items, self.n_factors), self.init, side="item"),
         }
         if self.biases:
-            layout["user_bias"] = Parameter((n_users,), Constant(0.0), side="user")
+            layout["user_bias"] = Parameter((n_users,), Constant(0.0), side="user", shared_by_items=True)
             layout["item_bias"] = Parameter((n_items,), Constant(0.0), side="item")
             layout["global_bias"] = Parameter((1,), Constant(0.0), trained=False, decayed=False)
         return layout

@@ -124,7 +124,8 @@ def test_bad_columns_are_refused_with_value_place_and_remedy(users, items, value
         ({"order": "sorted"}, "order is 'sorted'; it must be one of shuffled, blocked"),
         (
             {"objective": "bce"},
-            "objective is 'bce'; it must be one of squared, weighted_squared, logistic, or an instance",
+            "objective is 'bce'; it must be one of squared, weighted_squared, logistic, bpr,"
+            " in_batch_softmax, or an instance",
         ),
         (
             {"objective": Squared},

@@ -26,12 +26,13 @@ from mfcore.metrics import (
     Recall,
     RoundedMAE,
     SampledRanking,
+    TopKAccuracy,
     evaluate,
 )
 from mfcore.metrics.held_out import HeldOut
 from mfcore.metrics.negatives import draw_negatives
 
-RANKERS = [HitRate(3), NDCG(3), NDCG(), Precision(3), Recall(3), MAP(3), MRR(), AUC()]
+RANKERS = [HitRate(3), NDCG(3), NDCG(), Precision(3), Recall(3), TopKAccuracy(3), MAP(3), MRR(), AUC()]
 
 
 class TableModel:
@@ -301,6 +302,63 @@ class TestGivenNegatives:
             evaluate(model, TEST, [Coverage(2)], GivenNegatives(np.zeros((4, 2), dtype=int)))
 
 
+def share_in_first_k(model, test, k, protocol):
+    """Return the share of the test interactions among the first k of their users' sorted candidates."""
+    place_in_tie = {"pessimistic": 1, "optimistic": -1}[protocol.ties]
+    n_found = 0
+    for user in np.unique(test.users).tolist():
+        positives = set(test.items[test.users == user].tolist())
+        seen = set(model.seen.of(user).tolist()) if protocol.exclude_seen else set()
+        candidates = [item for item in range(test.n_items) if item in positives or item not in seen]
+        candidates.sort(key=lambda item: (-model.table[user, item], place_in_tie * (item in positives)))
+        n_found += len(positives.intersection(candidates[:k]))
+    return n_found / len(test)
+
+
+class TestTopKAccuracy:
+    # Without what they have seen: ann e, d, c; bob b, e, d, a.
+    TEST = interactions([("ann", "e"), ("bob", "a"), ("bob", "d"), ("bob", "e")], like=TRAIN)
+
+    def test_it_is_the_share_of_all_test_interactions_where_recall_is_the_mean_over_users(self, model):
+        found = evaluate(model, self.TEST, [TopKAccuracy(2), Recall(2)])
+        assert dict(found) == {"TopK@2": 2 / 4, "Recall@2": (1 + 1 / 3) / 2}
+        np.testing.assert_allclose(found.per_user("TopK@2"), [1, 1 / 3])
+
+    def test_seen_items_compete_when_asked_to(self, model):
+        # ann a, b, e, d, c; bob c, b, e, d, a.
+        found = evaluate(
+            model, self.TEST, [TopKAccuracy(2), TopKAccuracy(3)], FullRanking(exclude_seen=False)
+        )
+        assert dict(found) == {"TopK@2": 0.0, "TopK@3": 2 / 4}
+
+    def test_items_outside_the_catalogue_are_misses_that_count(self, model):
+        test = interactions([("ann", "e"), ("bob", "zz"), ("bob", "zzz"), ("bob", "b")])
+        assert evaluate(model, test, [TopKAccuracy(5)])["TopK@5"] == 2 / 4
+
+    @pytest.mark.parametrize("exclude_seen", [True, False])
+    @pytest.mark.parametrize("ties", ["pessimistic", "optimistic"])
+    def test_it_agrees_with_sorting_the_catalogue_of_every_user(self, ties, exclude_seen):
+        model, test = random_case()
+        protocol = FullRanking(exclude_seen=exclude_seen, ties=ties)
+        for k in (1, 5, 20):
+            found = evaluate(model, test, [TopKAccuracy(k)], protocol)
+            assert found[f"TopK@{k}"] == pytest.approx(share_in_first_k(model, test, k, protocol))
+
+    def test_a_constant_model_finds_k_of_n_candidates_on_average(self):
+        model, test = random_case(n_levels=1)
+        found = evaluate(model, test, [TopKAccuracy(6)], FullRanking(exclude_seen=False, ties="average"))
+        assert found["TopK@6"] == pytest.approx(6 / 60)
+
+    @pytest.mark.parametrize("given", [True, False])
+    def test_it_is_the_hit_rate_where_every_test_interaction_has_a_ranking(self, given):
+        model, test = random_case()
+        negatives = np.random.default_rng(1).integers(0, 60, (len(test), 12))
+        protocol = GivenNegatives(negatives) if given else SampledRanking(n_negatives=12)
+        found = evaluate(model, test, [TopKAccuracy(3), HitRate(3)], protocol)
+        assert 0 < found["TopK@3"] == found["HR@3"] < 1
+        np.testing.assert_array_equal(found.per_user("TopK@3"), found.per_user("HR@3"))
+
+
 def test_users_are_cut_into_runs_within_the_budget_that_leave_nobody_out(model):
     everyone = interactions([(user, "a") for user in ("ann", "bob", "cy", "dan", "eve")])
     held_out = HeldOut.align(model, everyone)
@@ -462,6 +520,23 @@ class TestArguments:
 
         found = evaluate(model, TEST, [BestPosition()])
         np.testing.assert_array_equal(found.per_user("best position"), [1.0, 3.0])
+
+    def test_a_metric_s_weights_hold_within_a_user_as_over_all(self, model):
+        @dataclass(frozen=True)
+        class WeightedPosition(RankingMetric):
+            name = "weighted position"
+
+            def values(self, groups):
+                return groups.above + 1.0
+
+            def weights(self, groups):
+                return groups.n_candidates.astype(float)
+
+        # TEST: bob a, ann e, ann c, bob d. Positions 2 of 2, 1 of 2, 3 of 3 and 3 of 4.
+        negatives = np.array([[4, 4, 4], [3, 3, 3], [3, 1, 1], [1, 4, 0]])
+        found = evaluate(model, TEST, [WeightedPosition()], GivenNegatives(negatives))
+        np.testing.assert_allclose(found.per_user("weighted position"), [11 / 5, 16 / 6])
+        assert found["weighted position"] == pytest.approx((11 + 16) / (5 + 6))
 
 
 class TestPublishedNcfFiles:

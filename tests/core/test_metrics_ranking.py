@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import average_precision_score, ndcg_score, roc_auc_score
 
 from mfcore.errors import InvalidArgumentError
-from mfcore.metrics import AUC, MAP, MRR, NDCG, Coverage, HitRate, Precision, Recall
+from mfcore.metrics import AUC, MAP, MRR, NDCG, Coverage, HitRate, Precision, Recall, TopKAccuracy
 from mfcore.metrics.ranks import tie_groups, tie_groups_of_first
 
 NAN = np.nan
@@ -39,6 +39,8 @@ POSITIVES = [1, 4]
         (Precision(10), 2 / 10),
         (Recall(2), 1 / 3),
         (Recall(5), 2 / 3),
+        (TopKAccuracy(1), 0.0),
+        (TopKAccuracy(5), 2 / 3),
         (MRR(), 1 / 2),
         (MRR(1), 0.0),
         (MAP(), (1 / 2 + 2 / 5) / 3),
@@ -84,8 +86,23 @@ def test_infinite_scores_are_ordinary_and_tie_with_each_other():
 
 
 def test_a_ranking_whose_positives_are_all_outside_the_catalogue_scores_zero():
-    metrics = [HitRate(3), Precision(3), Recall(3), NDCG(3), NDCG(), MAP(3), MRR(), AUC()]
+    metrics = [HitRate(3), Precision(3), Recall(3), TopKAccuracy(3), NDCG(3), NDCG(), MAP(3), MRR(), AUC()]
     assert [value(m, SCORES, [], n_missing=2) for m in metrics] == [0.0] * len(metrics)
+
+
+@pytest.mark.parametrize(("ties", "share"), [("pessimistic", 0.0), ("average", 2 / 5), ("optimistic", 2 / 3)])
+def test_the_top_k_accuracy_of_tied_positives_is_their_expected_share_of_the_places(ties, share):
+    # Three positives and two negatives share the places 1 to 5, of which two count.
+    assert value(TopKAccuracy(2), [0.0] * 5, [0, 2, 3], ties=ties) == pytest.approx(share)
+
+
+def test_a_ranking_weighs_by_its_positives_in_top_k_accuracy_and_by_one_elsewhere():
+    scores, rows, columns = np.zeros((2, 3)), np.array([0, 0, 1]), np.array([0, 2, 1])
+    groups = tie_groups(scores, rows, columns, n_relevant=np.array([2, 4]))
+    for ties in ("pessimistic", "average", "optimistic"):
+        assert TopKAccuracy(1).weights(groups.resolved(ties)).tolist() == [2.0, 4.0]
+        for metric in (HitRate(1), Precision(1), Recall(1), NDCG(), MAP(), MRR(), AUC()):
+            assert metric.weights(groups.resolved(ties)).tolist() == [1.0, 1.0]
 
 
 def test_auc_is_undefined_without_negatives():
@@ -125,7 +142,7 @@ def test_average_precision_agrees_with_scikit_learn_where_nothing_ties(ties):
 @pytest.mark.parametrize("ties", ["pessimistic", "average", "optimistic"])
 def test_the_value_of_a_ranking_does_not_depend_on_the_rankings_beside_it(ties):
     scores, relevance, together = random_rankings(n_levels=6)
-    for metric in (HitRate(3), Precision(3), Recall(3), NDCG(3), MAP(3), MRR(3), AUC()):
+    for metric in (HitRate(3), Precision(3), Recall(3), TopKAccuracy(3), NDCG(3), MAP(3), MRR(3), AUC()):
         alone = [
             value(metric, s, np.flatnonzero(y), ties=ties) for s, y in zip(scores, relevance, strict=True)
         ]
@@ -191,6 +208,7 @@ def test_names_say_the_cutoff():
     names = ["HR@10", "NDCG@5", "NDCG", "Precision@1", "Recall@2", "MAP@3", "MAP", "MRR", "MRR@4", "AUC"]
     assert [metric.name for metric in metrics] == names
     assert Coverage(10).name == "Coverage@10"
+    assert TopKAccuracy(100).name == "TopK@100"
 
 
 def test_a_numpy_integer_is_a_cutoff_like_any_other():
@@ -198,14 +216,14 @@ def test_a_numpy_integer_is_a_cutoff_like_any_other():
     assert repr(NDCG(np.int64(5))) == "NDCG(k=5)"
 
 
-@pytest.mark.parametrize("kind", [HitRate, NDCG, Precision, Recall, MAP, MRR, Coverage])
+@pytest.mark.parametrize("kind", [HitRate, NDCG, Precision, Recall, TopKAccuracy, MAP, MRR, Coverage])
 @pytest.mark.parametrize("k", [0, -3, 2.5, "10", True])
 def test_a_cutoff_that_is_no_positive_integer_is_refused(kind, k):
     with pytest.raises(InvalidArgumentError, match=f"k of {kind.__name__} is .*at least 1"):
         kind(k)
 
 
-@pytest.mark.parametrize("kind", [HitRate, Precision, Recall, Coverage])
+@pytest.mark.parametrize("kind", [HitRate, Precision, Recall, TopKAccuracy, Coverage])
 def test_a_metric_that_needs_a_cutoff_refuses_none(kind):
     with pytest.raises(InvalidArgumentError, match=f"k of {kind.__name__} is None"):
         kind(None)

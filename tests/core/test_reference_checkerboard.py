@@ -6,21 +6,27 @@ import numpy as np
 import pytest
 
 from mfcore import (
+    BPR,
+    GMF,
     MF,
+    MLP,
     SGD,
     WALS,
     Adagrad,
     Adam,
     AdamW,
+    InBatchSoftmax,
     Interactions,
     LazyAdam,
     Logistic,
+    NeuMF,
     Normal,
     RatingRange,
     ReLU,
     RMSprop,
     Sigmoid,
     Squared,
+    TwoTower,
     WeightedSquared,
     fit,
 )
@@ -64,6 +70,49 @@ def test_gradient_optimizers_with_negatives_keep_to_the_colour(checkerboard, spe
         batch_size=1 if plain else 32,
         backend="reference",
     )
+    found = model.recommend(range(20), k=1)
+    assert [ranking.items.tolist() for ranking in found] == [[user] for user in range(20)]
+
+
+INIT = Normal(0.1)
+NEUMF = NeuMF(2, (4, 4), activation="tanh", init=INIT)
+
+
+@pytest.mark.parametrize(
+    ("spec", "objective", "settings"),
+    [
+        pytest.param(GMF(2, init=INIT), Logistic(), {"n_negatives": 1}, id="gmf, logistic"),
+        pytest.param(
+            MLP((4, 8, 4), init=INIT),
+            Logistic(),
+            {"n_negatives": 1, "optimizer": Adam(0.02, l2=0.02)},
+            id="mlp, logistic",
+        ),
+        pytest.param(NEUMF, Logistic(), {"n_negatives": 1}, id="neumf, logistic"),
+        pytest.param(replace(NEUMF, fusion="projected"), BPR(), {"n_negatives": 1}, id="projected, bpr"),
+        pytest.param(SPEC, BPR(), {"n_negatives": 1}, id="bpr"),
+        pytest.param(SPEC, BPR(), {"n_negatives": 1, "optimizer": SGD(0.5, l2=0.02)}, id="bpr, plain sgd"),
+        pytest.param(
+            SPEC, BPR(), {"n_negatives": 1, "popularity_exponent": 0.75}, id="bpr, negatives by popularity"
+        ),
+        pytest.param(GMF(2, init=INIT), InBatchSoftmax(), {}, id="gmf, in-batch softmax"),
+        pytest.param(
+            TwoTower(2, init=INIT),
+            InBatchSoftmax(0.5),
+            {"optimizer": Adagrad(0.3, l2=0.02)},
+            id="two towers, in-batch softmax",
+        ),
+        pytest.param(
+            TwoTower(2, (4, 2), "tanh", init=INIT), InBatchSoftmax(), {}, id="layers, in-batch softmax"
+        ),
+        pytest.param(TwoTower(2, (2,), init=INIT), BPR(), {"n_negatives": 1}, id="two towers, bpr"),
+    ],
+)
+def test_neural_models_and_objectives_on_pairs_of_items_keep_to_the_colour(
+    checkerboard, spec, objective, settings
+):
+    settings = {"optimizer": ADAM, "epochs": 30, "batch_size": 32, "backend": "reference", **settings}
+    model = fit(spec, checkerboard, objective=objective, **settings)
     found = model.recommend(range(20), k=1)
     assert [ranking.items.tolist() for ranking in found] == [[user] for user in range(20)]
 

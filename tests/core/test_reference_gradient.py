@@ -61,13 +61,6 @@ def repeating(ratings):
     )
 
 
-def summed(gradient, rows, n_rows):
-    total = np.zeros((n_rows, *gradient.shape[1:]))
-    for row, part in zip(rows, gradient, strict=True):
-        total[row] += part
-    return total
-
-
 @pytest.fixture(
     params=[
         (Squared(), RatingRange(1, 5)),
@@ -92,11 +85,10 @@ def test_the_gradient_of_a_batch_is_that_of_its_whole_objective(trainer, repeati
     _, gradients = trainer.objective_and_gradients(repeating)
     assert set(gradients) == {"user_factors", "item_factors", "user_bias", "item_bias"}
     for name, gradient in gradients.items():
-        rows = repeating.users if name.startswith("user") else repeating.items
         numeric = numeric_gradient(
             lambda: trainer.objective_and_gradients(repeating)[0], trainer.values[name]
         )
-        assert summed(gradient, rows, len(numeric)) == pytest.approx(numeric, abs=1e-8)
+        assert gradient == pytest.approx(numeric, abs=1e-8)
 
 
 def test_the_objective_of_a_batch_is_the_mean_loss_and_the_decay_of_the_touched_rows(ratings, job_of):
@@ -140,8 +132,10 @@ def test_gradients_of_an_id_that_a_batch_repeats_are_summed_before_the_rule(rati
     job = job_of(MF(3, init=Normal(0.5)), ratings, optimizer=Adagrad(0.1), n_negatives=1, batch_size=11)
     trainer = backend.trainer(job)
     before = trainer.parameters()["user_factors"]
-    _, gradients = trainer.objective_and_gradients(repeating)
-    total = summed(gradients["user_factors"], repeating.users, ratings.n_users)
+    total = np.zeros_like(before)
+    for place in range(11):
+        alone = repeating.take(slice(place, place + 1))
+        total += trainer.objective_and_gradients(alone)[1]["user_factors"] / 11
     trainer.step(repeating, 0.1)
     expected = before - 0.1 * total / (np.sqrt(0.1 + total**2) + 1e-7)
     assert trainer.values["user_factors"] == pytest.approx(expected, rel=1e-12)

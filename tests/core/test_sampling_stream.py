@@ -5,7 +5,15 @@ import pytest
 
 from mfcore import Interactions
 from mfcore.errors import InvalidArgumentError
-from mfcore.sampling import Grid, SamplingPlan, choose_n_blocks, epoch, shuffled_instances
+from mfcore.sampling import (
+    Grid,
+    KeyedShuffle,
+    SamplingPlan,
+    choose_n_blocks,
+    epoch,
+    shuffled_instances,
+    uniform_negatives,
+)
 
 
 @pytest.fixture(scope="module")
@@ -41,32 +49,98 @@ def test_every_interaction_appears_once_with_its_negatives(ratings, order):
     assert np.array_equal(positive.items, ratings.items[positive.interactions])
 
 
-@pytest.mark.parametrize("order", ["shuffled", "blocked"])
-def test_no_negative_of_an_epoch_is_a_seen_item(ratings, order):
-    shown = epoch(ratings, SamplingPlan(4, order), seed=3, epoch=2)
+PLANS = [
+    pytest.param(SamplingPlan(4, "shuffled"), id="uniform, shuffled"),
+    pytest.param(SamplingPlan(4, "blocked"), id="uniform, blocked"),
+    pytest.param(SamplingPlan(4, paired=True), id="uniform, paired"),
+    pytest.param(SamplingPlan(4, "shuffled", 0.75), id="by popularity, shuffled"),
+    pytest.param(SamplingPlan(4, "blocked", 0.75), id="by popularity, blocked"),
+    pytest.param(SamplingPlan(4, "shuffled", 0.75, paired=True), id="by popularity, paired"),
+]
+
+
+def negatives_of(shown):
+    """Return the users and the items of an epoch's negatives."""
+    if shown.negatives is not None:
+        return shown.users, shown.negatives
+    return shown.users[~shown.positive], shown.items[~shown.positive]
+
+
+@pytest.mark.parametrize("plan", PLANS)
+def test_no_negative_of_an_epoch_is_a_seen_item(ratings, plan):
+    users, items = negatives_of(epoch(ratings, plan, seed=3, epoch=2))
     table = np.zeros((ratings.n_users, ratings.n_items), dtype=bool)
     table[ratings.users, ratings.items] = True
-    assert not table[shown.users, shown.items][~shown.positive].any()
+    assert len(users) == 4 * len(ratings)
+    assert np.count_nonzero(table[users, items]) == 0
 
 
-def test_items_of_a_test_set_may_be_drawn_as_negatives(ratings):
+@pytest.mark.parametrize("plan", PLANS)
+def test_items_of_a_test_set_may_be_drawn_as_negatives(ratings, plan):
     train = ratings.select(np.arange(300))
     held_out = ratings.select(np.arange(300, 400))
-    shown = epoch(train, SamplingPlan(8), seed=0, epoch=0)
-    drawn = set(
-        zip(shown.users[~shown.positive].tolist(), shown.items[~shown.positive].tolist(), strict=True)
-    )
+    users, items = negatives_of(epoch(train, plan, seed=0, epoch=0))
+    drawn = set(zip(users.tolist(), items.tolist(), strict=True))
     assert drawn.intersection(zip(held_out.users.tolist(), held_out.items.tolist(), strict=True))
 
 
-def test_slices_of_positions_are_slices_of_the_epoch(ratings):
-    plan = SamplingPlan(3)
+# Paired epochs
+
+
+@pytest.mark.parametrize("exponent", [0.0, 0.75], ids=["uniform", "by popularity"])
+def test_a_paired_epoch_shows_each_interaction_with_the_negatives_of_the_pointwise_epoch(ratings, exponent):
+    pointwise = epoch(ratings, SamplingPlan(3, popularity_exponent=exponent), seed=5, epoch=1)
+    paired = epoch(ratings, SamplingPlan(3, popularity_exponent=exponent, paired=True), seed=5, epoch=1)
+    assert len(paired) == 3 * len(ratings)
+    assert paired.positive.all()
+    assert np.array_equal(paired.users, ratings.users[paired.interactions])
+    assert np.array_equal(paired.items, ratings.items[paired.interactions])
+    negative = pointwise.take(np.flatnonzero(~pointwise.positive))
+    listed, found = (
+        sorted(zip(interactions.tolist(), items.tolist(), strict=True))
+        for interactions, items in (
+            (negative.interactions, negative.items),
+            (paired.interactions, paired.negatives),
+        )
+    )
+    assert found == listed
+
+
+def test_a_paired_instance_has_the_negative_of_its_slot(ratings):
+    shown = epoch(ratings, SamplingPlan(3, paired=True), seed=5, epoch=1)
+    places = KeyedShuffle.make(3 * len(ratings), 5, 1)(np.arange(3 * len(ratings), dtype=np.int64))
+    interactions, slots = np.divmod(places, 3)
+    expected = uniform_negatives(
+        ratings.seen, ratings.n_items, shown.users, seed=5, epoch=1, instances=4 * interactions + 1 + slots
+    )
+    assert np.array_equal(shown.interactions, interactions)
+    assert np.array_equal(shown.negatives, expected)
+
+
+def test_batches_of_a_paired_epoch_keep_items_and_negatives_together(ratings):
+    shown = epoch(ratings, SamplingPlan(2, paired=True), seed=0, epoch=0)
+    batches = list(shown.batches(300))
+    assert [len(batch) for batch in batches] == [300, 300, 200]
+    for name in ("items", "negatives"):
+        together = np.concatenate([getattr(batch, name) for batch in batches])
+        assert np.array_equal(together, getattr(shown, name))
+
+
+def test_a_pointwise_epoch_has_no_negatives_beside_its_items(ratings):
+    assert epoch(ratings, SamplingPlan(2), seed=0, epoch=0).negatives is None
+
+
+@pytest.mark.parametrize("paired", [False, True], ids=["pointwise", "paired"])
+@pytest.mark.parametrize("exponent", [0.0, 0.75], ids=["uniform", "by popularity"])
+def test_slices_of_positions_are_slices_of_the_epoch(ratings, exponent, paired):
+    plan = SamplingPlan(3, popularity_exponent=exponent, paired=paired)
     whole = epoch(ratings, plan, seed=5, epoch=1)
     pieces = [
-        shuffled_instances(ratings, plan, seed=5, epoch=1, positions=np.arange(start, start + 400))
-        for start in (0, 400, 800, 1200)
+        shuffled_instances(ratings, plan, seed=5, epoch=1, positions=positions)
+        for positions in np.array_split(np.arange(len(whole)), 4)
     ]
-    for name in ("users", "items", "interactions", "positive"):
+    names = ["users", "items", "interactions", "positive", *(["negatives"] if paired else [])]
+    for name in names:
         together = np.concatenate([getattr(piece, name) for piece in pieces])
         assert np.array_equal(together, getattr(whole, name))
 
@@ -160,6 +234,12 @@ def test_the_shuffled_stream_is_pinned(large):
     assert shown.positive[:8].astype(int).tolist() == [0, 0, 0, 0, 0, 1, 1, 0]
 
 
+def test_the_paired_stream_is_pinned(large):
+    shown = epoch(large, SamplingPlan(2, popularity_exponent=0.75, paired=True), seed=11, epoch=3)
+    assert shown.interactions[:8].tolist() == [15916, 18638, 18882, 9744, 6775, 11862, 10642, 3062]
+    assert shown.negatives[:8].tolist() == [105, 161, 18, 30, 8, 185, 35, 189]
+
+
 @pytest.mark.parametrize(
     ("n_negatives", "expected"),
     [(0, [14152, 8135, 7830, 12754, 3241]), (1, [14767, 12732, 8927, 18356, 7461])],
@@ -175,8 +255,30 @@ def test_the_blocked_stream_is_pinned(large, n_negatives, expected):
     [
         ({"n_negatives": -1}, "n_negatives is -1; it must be 0 or more"),
         ({"order": "sorted"}, "order is 'sorted'; it must be one of shuffled, blocked"),
+        (
+            {"n_negatives": 1, "popularity_exponent": -0.5},
+            "popularity_exponent is -0.5; it must be a finite number of at least 0",
+        ),
+        ({"n_negatives": 1, "popularity_exponent": float("nan")}, "popularity_exponent is nan; it must be"),
+        (
+            {"popularity_exponent": 0.75},
+            "popularity_exponent is 0.75, but no negatives are sampled; pass n_negatives too",
+        ),
+        ({"paired": True}, "a paired epoch needs negatives; pass n_negatives=1 or more"),
+        (
+            {"n_negatives": 1, "paired": True, "order": "blocked"},
+            "those of a paired epoch have two items; pass order='shuffled'",
+        ),
     ],
-    ids=["negative number", "unknown order"],
+    ids=[
+        "negative number",
+        "unknown order",
+        "negative exponent",
+        "no exponent",
+        "exponent without negatives",
+        "pairs without negatives",
+        "blocked pairs",
+    ],
 )
 def test_a_plan_refuses_what_it_does_not_know(settings, message):
     with pytest.raises(InvalidArgumentError, match=message):

@@ -119,10 +119,20 @@ def test_the_metric_that_decides_can_be_chosen(ratings, checkerboard):
         ({"optimizer": Adam()}, ["RMSE", "MAE"]),
         ({"optimizer": Adam(), "n_negatives": 2}, ["HR@10", "NDCG@10"]),
         ({"optimizer": WALS(0.1)}, ["HR@10", "NDCG@10"]),
+        ({"objective": "bpr", "n_negatives": 1}, ["HR@10", "NDCG@10"]),
+        ({"objective": "in_batch_softmax"}, ["HR@10", "NDCG@10"]),
         ({"optimizer": WALS()}, ["RMSE", "MAE"]),
         ({"optimizer": Adam(), "metrics": [HitRate(5)]}, ["HR@5"]),
     ],
-    ids=["ratings", "sampled negatives", "unobserved weight", "wals on ratings", "asked for"],
+    ids=[
+        "ratings",
+        "sampled negatives",
+        "unobserved weight",
+        "pairs of items",
+        "negatives of the batch",
+        "wals on ratings",
+        "asked for",
+    ],
 )
 def test_metrics_fit_the_kind_of_data(ratings, held_out, settings, names):
     model = fit(MF(2), ratings, epochs=1, validation=held_out, backend="reference", **settings)

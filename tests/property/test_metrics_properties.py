@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mfcore.data.interactions import SeenItems
-from mfcore.metrics import AUC, MAP, MRR, NDCG, HitRate, Precision, Recall
+from mfcore.metrics import AUC, MAP, MRR, NDCG, HitRate, Precision, Recall, TopKAccuracy
 from mfcore.metrics.negatives import draw_negatives
 from mfcore.metrics.ranks import tie_groups
 
@@ -29,6 +29,7 @@ def value_of_order(metric, relevant, n_relevant):
         HitRate: lambda: float(bool(positions)),
         Precision: lambda: len(positions) / k,
         Recall: lambda: len(positions) / n_relevant,
+        TopKAccuracy: lambda: len(positions) / n_relevant,
         MRR: lambda: 1 / positions[0] if positions else 0.0,
         MAP: lambda: sum(found / p for found, p in enumerate(positions, 1)) / best,
         NDCG: lambda: gain(positions) / gain(range(1, best + 1)),
@@ -71,6 +72,7 @@ metrics = st.one_of(
     st.builds(HitRate, st.integers(1, 7)),
     st.builds(Precision, st.integers(1, 7)),
     st.builds(Recall, st.integers(1, 7)),
+    st.builds(TopKAccuracy, st.integers(1, 7)),
     st.builds(NDCG, st.none() | st.integers(1, 7)),
     st.builds(MAP, st.none() | st.integers(1, 7)),
     st.builds(MRR, st.none() | st.integers(1, 7)),

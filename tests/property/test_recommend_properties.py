@@ -1,7 +1,7 @@
 """Recommendations, for any scores and any history: what `recommend` promises."""
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -16,7 +16,6 @@ SCORE = st.sampled_from([-np.inf, -1.5, -0.0, 0.0, 0.25, 3.0])
 @given(
     arrays(np.float64, st.tuples(st.integers(1, 6), st.integers(1, 12)), elements=SCORE), st.integers(1, 15)
 )
-@settings(deadline=None)
 def test_top_k_is_a_stable_sort_without_what_is_left_out(scores, k):
     columns, found = top_k_of(scores, k)
     for row, chosen, values in zip(scores, columns, found, strict=True):
@@ -49,7 +48,6 @@ def models(draw):
 
 
 @given(models(), st.integers(1, 10), st.booleans(), st.data())
-@settings(deadline=None)
 def test_recommendations_keep_their_promises(model, k, exclude_seen, data):
     users = data.draw(st.lists(st.integers(0, model.n_users + 2), min_size=1, max_size=4))
     for user, ranking in zip(users, model.recommend(users, k, exclude_seen=exclude_seen), strict=True):
@@ -69,7 +67,6 @@ def test_recommendations_keep_their_promises(model, k, exclude_seen, data):
 
 
 @given(models(), st.data())
-@settings(deadline=None)
 def test_the_answer_to_one_user_does_not_depend_on_the_others(model, data):
     users = data.draw(st.lists(st.integers(0, model.n_users), min_size=1, max_size=5))
     together = model.recommend(users, 4)
@@ -80,7 +77,6 @@ def test_the_answer_to_one_user_does_not_depend_on_the_others(model, data):
 
 
 @given(models(), st.integers(1, 10))
-@settings(deadline=None)
 def test_similar_items_are_never_the_item_itself_and_cosines_stay_in_their_range(model, k):
     warm = np.flatnonzero(model.item_counts > 0)
     for item, ranking in zip(warm.tolist(), model.similar_items(warm, k), strict=True):

@@ -1,7 +1,7 @@
 """The sample stream, for any data, seed and epoch."""
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mfcore import Interactions
@@ -9,13 +9,16 @@ from mfcore.data import Vocabulary
 from mfcore.sampling import (
     Grid,
     KeyedShuffle,
+    PopularityTable,
     Purpose,
     SamplingPlan,
     bounded,
     epoch,
     philox4x32,
+    popular_negatives,
     shuffled_instances,
     unseen_item,
+    words,
 )
 
 SEEDS = st.integers(0, 2**63 - 1)
@@ -51,14 +54,12 @@ def test_bounded_is_the_exact_share_of_64_bits(high, low, bound):
 
 
 @given(st.integers(1, 3000), SEEDS, EPOCHS, st.sampled_from(Purpose))
-@settings(deadline=None)
 def test_the_shuffle_is_a_bijection(n, seed, number, purpose):
     values = KeyedShuffle.make(n, seed, number, purpose)(np.arange(n, dtype=np.int64))
     assert np.array_equal(np.sort(values), np.arange(n))
 
 
 @given(st.integers(1, 2**40), SEEDS, st.data())
-@settings(deadline=None)
 def test_the_shuffle_of_a_huge_range_stays_inside_and_never_collides(n, seed, data):
     start = data.draw(st.integers(0, n - 1))
     positions = np.arange(start, min(n, start + 300), dtype=np.int64)
@@ -81,7 +82,6 @@ def interactions(draw):
 
 
 @given(interactions(), st.integers(0, 4), st.sampled_from(["shuffled", "blocked"]), SEEDS, EPOCHS)
-@settings(deadline=None)
 def test_an_epoch_shows_each_interaction_once_with_unseen_negatives(data, n_negatives, order, seed, number):
     shown = epoch(data, SamplingPlan(n_negatives, order), seed=seed, epoch=number)
     assert np.array_equal(np.bincount(shown.interactions), np.full(len(data), 1 + n_negatives))
@@ -95,7 +95,6 @@ def test_an_epoch_shows_each_interaction_once_with_unseen_negatives(data, n_nega
 
 
 @given(interactions(), st.integers(0, 3), SEEDS, EPOCHS, st.data())
-@settings(deadline=None)
 def test_any_positions_show_what_the_whole_epoch_shows_there(data, n_negatives, seed, number, draw):
     plan = SamplingPlan(n_negatives)
     whole = epoch(data, plan, seed=seed, epoch=number)
@@ -103,6 +102,62 @@ def test_any_positions_show_what_the_whole_epoch_shows_there(data, n_negatives, 
     part = shuffled_instances(data, plan, seed=seed, epoch=number, positions=positions)
     for name in ("users", "items", "interactions", "positive"):
         assert np.array_equal(getattr(part, name), getattr(whole, name)[positions])
+
+
+@given(
+    interactions(),
+    st.integers(1, 3),
+    st.sampled_from([0.0, 0.5, 1.0]),
+    st.booleans(),
+    SEEDS,
+    EPOCHS,
+    st.data(),
+)
+def test_negatives_are_unseen_and_the_same_one_by_one(
+    data, n_negatives, exponent, paired, seed, number, draw
+):
+    if exponent and (PopularityTable.make(data.seen, data.item_counts, exponent).unseen_weight <= 0).any():
+        exponent = 0.0
+    plan = SamplingPlan(n_negatives, popularity_exponent=exponent, paired=paired)
+    whole = epoch(data, plan, seed=seed, epoch=number)
+    negatives = whole.negatives if paired else np.where(whole.positive, -1, whole.items)
+    users = whole.users.tolist()
+    assert all(item not in data.seen.of(user) for user, item in zip(users, negatives.tolist(), strict=True))
+    position = draw.draw(st.integers(0, len(whole) - 1))
+    one = shuffled_instances(data, plan, seed=seed, epoch=number, positions=np.array([position]))
+    assert one.items[0] == whole.items[position]
+    assert not paired or one.negatives[0] == negatives[position]
+
+
+@given(interactions(), st.data(), SEEDS, EPOCHS)
+def test_a_draw_by_weight_is_the_item_under_its_place_for_any_weights(data, draw, seed, number):
+    """Small weights, so that places fall on the ends of spans too."""
+    n = data.n_items
+    weights = np.array(draw.draw(st.lists(st.integers(0, 3), min_size=n, max_size=n)))
+    starts = np.concatenate([[0], np.cumsum(weights)])
+    unseen = [np.setdiff1d(np.arange(n), data.seen.of(user)) for user in range(data.n_users)]
+    table = PopularityTable(
+        starts,
+        unseen_before=np.array(
+            [
+                weights[unseen[user]][unseen[user] < item].sum()
+                for user, item in zip(*pairs(data), strict=True)
+            ]
+        ),
+        unseen_weight=np.array([weights[items].sum() for items in unseen]),
+    )
+    users = np.flatnonzero(table.unseen_weight).repeat(9)
+    instances = np.arange(len(users), dtype=np.int64)
+    found = popular_negatives(table, data.seen, users, seed=seed, epoch=number, instances=instances)
+    high, low, *_ = words(seed, Purpose.NEGATIVE, number, instances)
+    places = bounded(high, low, table.unseen_weight[users])
+    for user, place, item in zip(users, places, found, strict=True):
+        assert item == np.repeat(unseen[user], weights[unseen[user]])[place]
+
+
+def pairs(data):
+    """Return the distinct (user, item) pairs in the order of `SeenItems`."""
+    return np.repeat(np.arange(data.n_users), data.seen.counts), data.seen.indices
 
 
 @given(interactions())
@@ -114,7 +169,6 @@ def test_ranks_of_unseen_items_are_their_numbers(data):
 
 
 @given(st.integers(1, 60), st.integers(1, 60), st.integers(1, 12), SEEDS, EPOCHS)
-@settings(deadline=None)
 def test_the_grid_visits_every_cell_once_and_strata_share_no_block(n_users, n_items, n_blocks, seed, number):
     n_blocks = min(n_blocks, n_users, n_items)
     grid = Grid.make(n_users, n_items, n_blocks, seed)
