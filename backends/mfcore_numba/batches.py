@@ -1,334 +1,360 @@
-"""Matrix factorisation by mini-batches, with any gradient optimizer of the core.
+"""Training by mini-batches: any spec and any gradient optimizer of the core.
 
-A step has three phases: the losses of the batch's instances, the gradient of every row that the batch
-touches (added up in the order of the batch, whichever thread does it), and the update rule. Small steps run
-on one thread; large ones share each phase among tasks that own disjoint instances or rows, so the bits do
-not depend on the number of threads.
+A step has three parts, with a barrier after each: rows that earlier steps left alone are brought up to date;
+the pairs of the batch are scored, chunk by chunk, and their gradients written down; the rows and the dense
+parameters are moved. Every part is cut into tasks that depend on the batch alone, and every sum has one
+order, so the bits do not depend on the number of threads.
 """
 
-import math
-from typing import Any, NamedTuple
+from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from mfcore.contract import STEP, TrainingJob
+from mfcore.objectives import InBatchSoftmax
 from mfcore.optimizers import GradientOptimizer
-from mfcore.specs import MF
+from mfcore.specs import TwoTower
 from mfcore.specs.base import Floats
-from mfcore_numba.compiling import compiled, threads
-from mfcore_numba.losses import head, loss_and_slope
-from mfcore_numba.rules import move, rule_of
-from mfcore_numba.stream import empty_listing, list_instances, shuffle_of, source
-from mfcore_numba.tables import tables
-from mfcore_numba.vectors import add_scaled, aligned_copy, combine, dot, load, store
+from mfcore_numba.compiling import compiled, single_threaded_blas, threads
+from mfcore_numba.layers import CHUNK, N_OUT, room
+from mfcore_numba.losses import head
+from mfcore_numba.nets import Arrays, Roles, make_net, make_tables, roles
+from mfcore_numba.pairs import Scratch, pairs_at, train_pairs
+from mfcore_numba.rules import NEVER, rule_of, settled_from
+from mfcore_numba.sides import (
+    N_SHARES,
+    USERS_A_BLOCK,
+    Ends,
+    compare_users,
+    find_ends,
+    pass_ends,
+    train_sides,
+)
+from mfcore_numba.stream import empty_listing, list_instances, pairs_of, shuffle_of, source
+from mfcore_numba.updates import (
+    DENSE_A_TASK,
+    NONE,
+    PAIRS_A_TASK,
+    ROWS_A_TASK,
+    Dense,
+    Part,
+    Side,
+    Step,
+    catch_up,
+    catch_up_all,
+    link,
+    move_dense,
+    move_rows,
+)
+from mfcore_numba.workers import Workers, wait
 
-# Instances whose losses are added up together; the sum does not depend on who adds.
-GROUP = 256
-# Row ranges that the tasks of a parallel step own, on each side.
-N_RANGES = 8
-# Numbers read and written by a step above which it is shared among threads: below, a barrier costs more.
-WORTH_SHARING = 200_000
-# Numbers handled between two returns to Python, where an interrupt is noticed.
-AT_ONCE = 100_000_000
-STEPS_AT_ONCE = 100_000
-
-
-class Table(NamedTuple):
-    """One parameter with its gradient and slots, flat; `width` numbers a row; empty where there is none."""
-
-    parameter: Any
-    gradient: Any
-    slot0: Any
-    slot1: Any
-    width: int
-
-
-class Moved(NamedTuple):
-    """The four tables that a step moves. Not a tuple of `Table`: a prange takes one level of tuples only."""
-
-    p: Any
-    p_gradient: Any
-    p_slot0: Any
-    p_slot1: Any
-    q: Any
-    q_gradient: Any
-    q_slot0: Any
-    q_slot1: Any
-    b: Any
-    b_gradient: Any
-    b_slot0: Any
-    b_slot1: Any
-    c: Any
-    c_gradient: Any
-    c_slot0: Any
-    c_slot1: Any
-    width: int
-
-
-class Step(NamedTuple):
-    """What all steps of a call share."""
-
-    rule: int
-    sparse: bool
-    l2: Any
-    batch_size: int
-
-
-class Scratch(NamedTuple):
-    """Room for one batch: slopes of its instances, losses of its groups, and which rows it has moved."""
-
-    slopes: Any
-    losses: Any
-    moved_users: NDArray[np.bool_]
-    moved_items: NDArray[np.bool_]
+# Chunks of a batch share so many sums of the dense gradient at most.
+MOST_SHARES = 16
+# Instances between two returns to Python, where an interrupt is noticed, and the steps of so many.
+INSTANCES_AT_ONCE, STEPS_AT_ONCE = 1_000_000, 20_000
+# Numbers handled in a step below which a barrier costs more than a second thread gains.
+WORTH_SHARING = 10_000
 
 
 class BatchTrainer:
-    """A job of `MF` with a gradient optimizer."""
+    """A job with a gradient optimizer."""
 
     def __init__(self, job: TrainingJob) -> None:
         assert isinstance(job.optimizer, GradientOptimizer)
-        assert isinstance(job.spec, MF)
         self.job = job
         self.optimizer: GradientOptimizer = job.optimizer
-        self.values = {name: aligned_copy(array) for name, array in job.parameters.items()}
-        self.state = {name: aligned_copy(array) for name, array in job.optimizer_state.items()}
-        self.gradients = {name: aligned_copy(np.zeros_like(self.values[name])) for name in job.trained}
-        self.tables = tables(self.values, job.dtype)
-        self.gradient_tables = tables(self.gradients, job.dtype)
-        names = ("user_factors", "item_factors", "user_bias", "item_bias")
-        flat = [array for name in names for array in self._flat(name)]
-        self.moved = Moved._make([*flat, job.spec.n_factors])
-        rule = rule_of(job.optimizer)
-        assert rule is not None
-        self.step = Step(rule, self.optimizer.sparse, job.dtype.type(self.optimizer.l2), job.batch_size)
-        self.scratch = Scratch(
-            np.empty(job.batch_size, dtype=job.dtype),
-            np.empty(-(-job.batch_size // GROUP)),
-            np.zeros(job.data.n_users, dtype=np.bool_),
-            np.zeros(job.data.n_items, dtype=np.bool_),
-        )
+        in_batch = job.objective if isinstance(job.objective, InBatchSoftmax) else None
+        self.by_sides = in_batch is not None or isinstance(job.spec, TwoTower)
+        role = roles(job.spec, by_sides=self.by_sides)
+        self.n_pairs = job.batch_size * pairs_of(job)
+        self.arrays = Arrays(job)
+        self.net = make_net(job, self.arrays, by_sides=self.by_sides)
+        self.tables = make_tables(self.arrays, role)
+        self.workers = Workers(min(job.threads, -(-self._work() // WORTH_SHARING)))
+        self.scratch = self._scratch()
+        self.ends = self._ends(in_batch) if in_batch else None
+        self.users, self.items = (self._side(side, role) for side in range(2))
+        self.dense = self._dense()
 
     def run_epoch(self, epoch: int) -> float:
         """Train one epoch and return its mean objective."""
         job = self.job
         data, shuffle = source(job), shuffle_of(job, epoch)
-        learning_rate = self.optimizer.learning_rate_at(epoch)
-        size, n = self._n_at_once(), job.n_instances
+        n, size = job.n_instances, self._n_at_once()
         listing = empty_listing(job, min(size, n))
         objective = 0.0
         for start in range(0, n, size):
             stop = min(start + size, n)
-            steps = int(self.state[STEP][0]) + 1 + np.arange(-(-(stop - start) // job.batch_size))
-            coefficients = np.array(
-                [self.optimizer.coefficients(int(step), learning_rate) for step in steps], dtype=job.dtype
-            )
             with threads(job.threads):
                 list_instances(data, shuffle, epoch, start, stop, listing, 0)
-                objective += self._train(listing.part(stop - start), coefficients)
-            self.state[STEP] += len(steps)
+            objective += self._train(listing.part((stop - start) * pairs_of(job)), epoch)
         return objective / n
 
     def parameters(self) -> dict[str, Floats]:
         """Return copies of all parameters."""
-        return {name: array.copy() for name, array in self.values.items()}
+        return {name: array.copy() for name, array in self.arrays.values.items()}
 
     def optimizer_state(self) -> dict[str, NDArray[Any]]:
         """Return copies of the optimizer's state."""
-        return {name: array.copy() for name, array in self.state.items()}
+        return {name: array.copy() for name, array in self.arrays.state.items()}
 
-    def _flat(self, name: str) -> list[NDArray[Any]]:
-        """Return a parameter, its gradient and its two slots, flat."""
-        none = np.empty(0, dtype=self.job.dtype)
-        if name not in self.values:
-            return [none] * 4
-        slots = [self.state[f"{name}/{slot}"].ravel() for slot in self.optimizer.slot_names]
-        return [self.values[name].ravel(), self.gradients[name].ravel(), *[*slots, none, none][:2]]
+    def _train(self, listing: Any, epoch: int) -> float:
+        """Train the instances of a listing; return the sum of the objective over them."""
+        step = self._step(len(listing.users), epoch)
+        arguments = (
+            # None where there is nothing of the kind: kernels are compiled for what there is.
+            self.by_sides or None,
+            self.net,
+            self.tables,
+            self.dense,
+            self.users,
+            self.items,
+            listing,
+            head(self.job),
+            step,
+            self.scratch,
+            self.ends,
+        )
+        with single_threaded_blas():
+            objective = float(self.workers.run(train, *arguments))
+        self.arrays.state[STEP] += len(step.coefficients)
+        return objective
+
+    def _step(self, n_pairs: int, epoch: int) -> Step:
+        job, real = self.job, self.job.dtype.type
+        rule = rule_of(job.optimizer)
+        assert rule is not None
+        done, learning_rate = int(self.arrays.state[STEP][0]), self.optimizer.learning_rate_at(epoch)
+        steps = done + 1 + np.arange(-(-n_pairs // self.n_pairs))
+        coefficients = [self.optimizer.coefficients(int(step), learning_rate) for step in steps]
+        settled = settled_from(self.optimizer)
+        return Step(
+            rule=rule,
+            sparse=self.optimizer.sparse,
+            l2=real(self.optimizer.l2),
+            l2_dense=real(self.optimizer.l2_dense),
+            batch_size=job.batch_size,
+            pairs=pairs_of(job),
+            coefficients=np.array(coefficients, dtype=job.dtype),
+            settled=settled if settled == NEVER else max(0, settled - done),
+        )
 
     def _work(self) -> int:
-        """Return about how many numbers a step reads and writes."""
-        dense = 0 if self.optimizer.sparse else sum(array.size for array in self.gradients.values())
-        return 4 * self.job.batch_size * self.moved.width + dense
+        """Return about how many numbers a step handles."""
+        trained = [self.arrays.values[name] for name in self.job.trained]
+        n_dense = self.arrays.dense.size
+        n_in_rows = sum(array.size // len(array) for array in trained) - n_dense
+        n_compared = self.job.batch_size if self.job.objective.pairing == "in-batch" else 0
+        return int(self.n_pairs * (4 * max(n_in_rows, 1) + n_dense + n_compared))
 
     def _n_at_once(self) -> int:
         """Return how many instances to train between two returns to Python: whole batches."""
-        return int(np.clip(AT_ONCE // self._work(), 1, STEPS_AT_ONCE)) * self.job.batch_size
+        size = self.job.batch_size
+        return size * int(np.clip(INSTANCES_AT_ONCE // size, 1, STEPS_AT_ONCE))
 
-    def _train(self, listing: Any, coefficients: Any) -> float:
-        # Not a matter of job.threads: the two are compiled apart and may round differently.
-        train = train_shared if self._work() >= WORTH_SHARING else train_alone
-        return float(
-            train(
-                self.tables,
-                self.gradient_tables,
-                self.moved,
-                listing,
-                head(self.job),
-                self.step,
-                coefficients,
-                self.scratch,
-            )
+    def _scratch(self) -> Scratch:
+        n, dtype, tables = self.n_pairs, self.job.dtype, self.tables
+        product, tower = _width(tables.product), _width(tables.tower)
+        if not self.by_sides:
+            inputs = [np.empty(n * (2 * tower + 1), dtype=dtype)] * 2
+            n_work = room(self.net.layers, 2 * tower)
+        else:
+            inputs = [np.empty(n * (tower + 1), dtype=dtype) for _ in range(2)]
+            n_work = 2 * max(room(side, tower) for side in (self.net.user_layers, self.net.item_layers))
+        return Scratch(
+            slopes=np.empty(n, dtype=dtype),
+            product_users=np.empty(n * product, dtype=dtype),
+            product_items=np.empty(n * product, dtype=dtype),
+            tower_users=inputs[0],
+            tower_items=inputs[1],
+            losses=np.zeros(-(-n // CHUNK)),
+            work=np.zeros(self.workers.n * n_work, dtype=dtype),
+            room=n_work,
+        )
+
+    def _ends(self, objective: InBatchSoftmax) -> Ends:
+        job, n, layers = self.job, self.n_pairs, self.net.user_layers
+        width = int(layers[-1, N_OUT]) if len(layers) else _width(self.tables.tower)
+        return Ends(
+            users=np.empty(n * (width + 1), dtype=job.dtype),
+            items=np.empty(n * (width + 1), dtype=job.dtype),
+            by_users=np.empty(n * (width + 1), dtype=job.dtype),
+            by_items=np.empty(N_SHARES * n * (width + 1), dtype=job.dtype),
+            scores=np.empty(self.workers.n * USERS_A_BLOCK * n, dtype=job.dtype),
+            log_q=job.log_q,
+            losses=np.zeros(N_SHARES),
+            width=width,
+            temperature=job.dtype.type(objective.temperature),
+            remove_accidental_hits=objective.remove_accidental_hits,
+        )
+
+    def _side(self, side: int, role: Roles) -> Side:
+        """Return the parameters of the users (0) or the items (1)."""
+        job, scratch = self.job, self.scratch
+        product, tower = _width(self.tables.product), _width(self.tables.tower)
+        of_product = ((scratch.product_users, scratch.product_items)[side], product, 0)
+        of_tower: tuple[Floats, int, int] = (scratch.tower_users, 2 * tower + 1, side * tower)
+        of_bias: tuple[Floats, int, int] = (scratch.slopes, 1, 0)
+        if self.by_sides:
+            of_tower = ((scratch.tower_users, scratch.tower_items)[side], tower + 1, 0)
+        if self.ends:
+            of_bias = (self.ends.by_items, self.ends.width + 1, self.ends.width)
+        n_rows = (job.data.n_users, job.data.n_items)[side]
+        return Side(
+            product=self._part(role.product and role.product[side], *of_product),
+            tower=self._part(role.tower and role.tower[side], *of_tower),
+            bias=self._part(("user_bias", "item_bias")[side], *of_bias),
+            latest=np.full(n_rows, NONE, dtype=np.int32),
+            previous=np.empty(self.n_pairs, dtype=np.int32),
+            done=np.zeros(n_rows, dtype=np.int64),
+            touches=pairs_of(job) if side == 0 else 1,
+        )
+
+    def _part(self, name: str | None, gradient: Floats, stride: int, offset: int) -> Part | None:
+        if name is None or name not in self.job.trained:
+            return None
+        table = self.arrays.table(name)
+        slots = [self.arrays.table(name, slot) for slot in self.optimizer.slot_names]
+        slot0, slot1 = [*slots, table[:0], table[:0]][:2]
+        return Part(table, slot0, slot1, gradient, stride, offset)
+
+    def _dense(self) -> Dense:
+        arrays, job = self.arrays, self.job
+        layout = job.spec.parameters(job.data.n_users, job.data.n_items)
+        segments = [
+            (begin, begin + arrays.values[name].size, layout[name].decayed)
+            for name, begin in arrays.begins.items()
+            if name in job.trained
+        ]
+        n_shares = min(MOST_SHARES, len(self.scratch.losses))
+        none = np.empty(0, dtype=job.dtype)
+        slot0, slot1 = [*arrays.slots, none, none][:2]
+        return Dense(
+            values=arrays.dense,
+            slot0=slot0,
+            slot1=slot1,
+            shares=np.zeros(n_shares * arrays.dense.size, dtype=job.dtype),
+            trained=np.array(segments, dtype=np.int64).reshape(len(segments), 3),
+            losses=np.zeros(-(-arrays.dense.size // DENSE_A_TASK)),
         )
 
 
-@compiled()
-def train_alone(tables, gradients, moved, listing, head, step, coefficients, scratch):
-    """Take the steps of a listing on this thread; return the sum of the objective over its instances."""
-    objective = 0.0
-    n_users, n_items = len(scratch.moved_users), len(scratch.moved_items)
-    for number in range(len(coefficients)):
-        first = number * step.batch_size
-        stop = min(first + step.batch_size, len(listing.users))
-        for group in range((stop - first + GROUP - 1) // GROUP):
-            find_slopes(tables, listing, head, step, scratch, first, stop, group)
-            objective += scratch.losses[group]
-        add_user_gradients(tables, gradients, listing, step, scratch, first, stop, 0, n_users)
-        add_item_gradients(tables, gradients, listing, step, scratch, first, stop, 0, n_items)
-        c = coefficients[number]
-        move_users(moved, listing, step, c, scratch, first, stop, 0, n_users)
-        move_items(moved, listing, step, c, scratch, first, stop, 0, n_items)
-    return objective
-
-
-@compiled(parallel=True)
-def train_shared(tables, gradients, moved, listing, head, step, coefficients, scratch):
-    """Do what `train_alone` does, with each phase shared among threads."""
-    objective = 0.0
-    n_users, n_items = len(scratch.moved_users), len(scratch.moved_items)
-    for number in range(len(coefficients)):
-        first = number * step.batch_size
-        stop = min(first + step.batch_size, len(listing.users))
-        n_groups = (stop - first + GROUP - 1) // GROUP
-        for group in numba.prange(n_groups):
-            find_slopes(tables, listing, head, step, scratch, first, stop, group)
-        objective += scratch.losses[:n_groups].sum()
-        for task in numba.prange(2 * N_RANGES):
-            part = task // 2
-            if task % 2 == 0:
-                low, high = part * n_users // N_RANGES, (part + 1) * n_users // N_RANGES
-                add_user_gradients(tables, gradients, listing, step, scratch, first, stop, low, high)
-            else:
-                low, high = part * n_items // N_RANGES, (part + 1) * n_items // N_RANGES
-                add_item_gradients(tables, gradients, listing, step, scratch, first, stop, low, high)
-        for task in numba.prange(2 * N_RANGES):
-            part = task // 2
-            if task % 2 == 0:
-                low, high = part * n_users // N_RANGES, (part + 1) * n_users // N_RANGES
-                move_users(moved, listing, step, coefficients[number], scratch, first, stop, low, high)
-            else:
-                low, high = part * n_items // N_RANGES, (part + 1) * n_items // N_RANGES
-                move_items(moved, listing, step, coefficients[number], scratch, first, stop, low, high)
-    return objective
+def _width(tables: Any) -> int:
+    """Return how many numbers the rows of two tables have; 0 where there are none."""
+    return 0 if tables is None else int(tables[0].dtype["row"].shape[0])
 
 
 @compiled()
-def find_slopes(tables, listing, head, step, scratch, first, stop, group):
-    """Write the slope of each instance of a group, divided by the size of the batch, and the group's loss."""
-    p_table, q_table = tables.user_factors, tables.item_factors
-    user_bias, item_bias, global_bias = tables.user_bias, tables.item_bias, tables.global_bias
-    users, items, targets, weights = listing.users, listing.items, listing.targets, listing.weights
-    slopes, weighted, biased = scratch.slopes, len(weights) > 0, len(user_bias) > 0
-    linear_sum, argument_product, log_sum = 0.0, 1.0, 0.0
-    share = type(step.l2)(1.0 / (stop - first))
-    begin = first + group * GROUP
-    for place in range(begin, min(begin + GROUP, stop)):
-        user, item = users[place], items[place]
-        p, q = load(p_table, user), load(q_table, item)
-        score = dot(p, q)
-        if biased:
-            score += global_bias + user_bias[user] + item_bias[item]
-        linear, argument, slope = loss_and_slope(head, score, targets[place])
-        if weighted:
-            weight = weights[place]
-            linear, slope = weight * linear, weight * slope
-            log_sum += weight * math.log(argument)
+def train(
+    worker, n_workers, barrier, by_sides, net, tables, dense, users, items, listing, head, step, scratch, ends
+):
+    """Take the steps of a listing as one of several workers; return the sum of the objective to worker 0."""
+    objective, size = 0.0, step.batch_size * step.pairs
+    for number in range(len(step.coefficients)):
+        first = number * size
+        stop = min(first + size, len(listing.users))
+        batch = (stop - first) // step.pairs
+        touched = pairs_at(listing, first, stop)
+        prepare(worker, n_workers, barrier, touched, users, items, step, number)
+        if ends is None:
+            score_batch(
+                worker, n_workers, by_sides, net, tables, dense, listing, head, step, scratch, first, stop
+            )
         else:
-            argument_product *= argument
-        linear_sum += linear
-        slopes[place - first] = slope * share
-        if step.l2 > 0:
-            squares = dot(p, p) + dot(q, q)
-            if biased:
-                squares += user_bias[user] ** 2 + item_bias[item] ** 2
-            linear_sum += 0.5 * step.l2 * squares
-    scratch.losses[group] = linear_sum + math.log(argument_product) + log_sum
-
-
-@compiled()
-def add_gradients(own, other, gradient, places, step, scratch, low, high):
-    """Add the batch's gradients of one side's rows in [low, high), in the order of the batch.
-
-    own, other and gradient are (factors, bias) of this side, of the other side, and of this side's gradient;
-    places are the rows that each instance touches on this side and on the other.
-    """
-    n, rows, other_rows, slopes = len(places[0]), places[0], places[1], scratch.slopes
-    (own_factors, own_bias), (gradient_factors, gradient_bias), other_factors = own, gradient, other[0]
-    one, decay = type(step.l2)(1), step.l2 * type(step.l2)(1.0 / n)
-    biased = len(own_bias) > 0
-    for place in range(n):
-        row = rows[place]
-        if low <= row < high:
-            slope = slopes[place]
-            pull = combine(slope, load(other_factors, other_rows[place]), decay, load(own_factors, row))
-            store(gradient_factors, row, add_scaled(load(gradient_factors, row), one, pull))
-            if biased:
-                gradient_bias[row] += slope + decay * own_bias[row]
-
-
-@compiled()
-def add_user_gradients(tables, gradients, listing, step, scratch, first, stop, low, high):
-    """Add the batch's gradients of the user rows in [low, high)."""
-    own, other = (tables.user_factors, tables.user_bias), (tables.item_factors, tables.item_bias)
-    places = (listing.users[first:stop], listing.items[first:stop])
-    add_gradients(own, other, (gradients.user_factors, gradients.user_bias), places, step, scratch, low, high)
-
-
-@compiled()
-def add_item_gradients(tables, gradients, listing, step, scratch, first, stop, low, high):
-    """Add the batch's gradients of the item rows in [low, high)."""
-    own, other = (tables.item_factors, tables.item_bias), (tables.user_factors, tables.user_bias)
-    places = (listing.items[first:stop], listing.users[first:stop])
-    add_gradients(own, other, (gradients.item_factors, gradients.item_bias), places, step, scratch, low, high)
-
-
-@compiled()
-def move_users(moved, listing, step, c, scratch, first, stop, low, high):
-    """Apply the rule to the user rows in [low, high)."""
-    factors = Table(moved.p, moved.p_gradient, moved.p_slot0, moved.p_slot1, moved.width)
-    bias = Table(moved.b, moved.b_gradient, moved.b_slot0, moved.b_slot1, 1)
-    move_side(factors, bias, listing.users[first:stop], step, c, scratch.moved_users, low, high)
-
-
-@compiled()
-def move_items(moved, listing, step, c, scratch, first, stop, low, high):
-    """Apply the rule to the item rows in [low, high)."""
-    factors = Table(moved.q, moved.q_gradient, moved.q_slot0, moved.q_slot1, moved.width)
-    bias = Table(moved.c, moved.c_gradient, moved.c_slot0, moved.c_slot1, 1)
-    move_side(factors, bias, listing.items[first:stop], step, c, scratch.moved_items, low, high)
-
-
-@compiled()
-def move_side(factors, bias, touched, step, c, done, low, high):
-    """Apply the rule to the rows in [low, high): to all, or once to each that the batch touches."""
+            compare_batch(
+                worker, n_workers, barrier, net, tables, dense, listing, step, scratch, ends, first, stop
+            )
+        wait(barrier, n_workers)
+        if worker == 0:
+            objective += total_loss(scratch, ends, stop - first)
+        share = type(step.l2)(1.0 / batch)
+        for task in range(worker, n_tasks(stop - first, PAIRS_A_TASK), n_workers):
+            move_rows(touched[0], users, step, number, share, task)
+            move_rows(touched[1], items, step, number, share, task)
+        n_shares = min(MOST_SHARES, n_tasks(stop - first, CHUNK))
+        for task in range(worker, len(dense.losses), n_workers):
+            move_dense(dense, step, number, n_shares, task)
+        wait(barrier, n_workers)
+        if worker == 0:
+            objective += batch * dense.losses.sum()
     if not step.sparse:
-        move_rows(factors, step, c, low, high)
-        move_rows(bias, step, c, low, high)
-        return
-    for place in range(len(touched)):
-        row = touched[place]
-        if low <= row < high and not done[row]:
-            done[row] = True
-            move_rows(factors, step, c, row, row + 1)
-            move_rows(bias, step, c, row, row + 1)
-    for place in range(len(touched)):
-        if low <= touched[place] < high:
-            done[touched[place]] = False
+        for task in range(worker, n_tasks(len(users.done), ROWS_A_TASK), n_workers):
+            catch_up_all(users, step, task)
+        for task in range(worker, n_tasks(len(items.done), ROWS_A_TASK), n_workers):
+            catch_up_all(items, step, task)
+    return objective
 
 
 @compiled()
-def move_rows(table, step, c, low, high):
-    """Apply the rule to every row in [low, high)."""
-    a, b = low * table.width, high * table.width
-    move(step.rule, table.parameter[a:b], table.gradient[a:b], table.slot0[a:b], table.slot1[a:b], c)
+def prepare(worker, n_workers, barrier, touched, users, items, step, number):
+    """Chain the batch's pairs by row, and bring these rows to where the step finds them."""
+    if worker == 0:
+        link(touched[0], users)
+    if worker == n_workers - 1:
+        link(touched[1], items)
+    wait(barrier, n_workers)
+    if not step.sparse:
+        for task in range(worker, n_tasks(len(touched[0]), PAIRS_A_TASK), n_workers):
+            catch_up(touched[0], users, step, number, task)
+            catch_up(touched[1], items, step, number, task)
+        wait(barrier, n_workers)
+
+
+@compiled()
+def total_loss(scratch, ends, n_pairs):
+    """Return the sum of the losses of a batch, and of what l2 adds."""
+    total = scratch.losses[: n_tasks(n_pairs, CHUNK)].sum()
+    if ends is not None:
+        total += ends.losses.sum()
+    return total
+
+
+@compiled()
+def n_tasks(n, size):
+    """Return how many tasks of a size there are in n things."""
+    return (n + size - 1) // size
+
+
+@compiled()
+def score_batch(worker, n_workers, by_sides, net, tables, dense, listing, head, step, scratch, first, stop):
+    """Find the gradients of a batch of pairs."""
+    n, n_dense = stop - first, len(dense.values)
+    n_chunks, batch = n_tasks(n, CHUNK), n // step.pairs
+    n_shares = min(MOST_SHARES, n_chunks)
+    for share in range(worker, n_shares, n_workers):
+        dense.shares[share * n_dense : (share + 1) * n_dense] = 0
+        for chunk in range(share * n_chunks // n_shares, (share + 1) * n_chunks // n_shares):
+            begin, end = chunk * CHUNK, min((chunk + 1) * CHUNK, n)
+            if by_sides is None:
+                loss = train_pairs(
+                    net, tables, dense, listing, head, step, scratch, worker, share, first, batch, begin, end
+                )
+            else:
+                loss = train_sides(
+                    net, tables, dense, listing, head, step, scratch, worker, share, first, batch, begin, end
+                )
+            scratch.losses[chunk] = loss
+
+
+@compiled()
+def compare_batch(worker, n_workers, barrier, net, tables, dense, listing, step, scratch, ends, first, stop):
+    """Find the gradients of a batch by the in-batch softmax."""
+    n, n_dense = stop - first, len(dense.values)
+    n_chunks = n_tasks(n, CHUNK)
+    n_shares = min(MOST_SHARES, n_chunks)
+    for chunk in range(worker, n_chunks, n_workers):
+        find_ends(
+            net, tables, listing, scratch, ends, worker, first, chunk * CHUNK, min((chunk + 1) * CHUNK, n)
+        )
+    wait(barrier, n_workers)
+    for share in range(worker, N_SHARES, n_workers):
+        compare_users(listing, ends, worker, share, first, n)
+    wait(barrier, n_workers)
+    for share in range(worker, n_shares, n_workers):
+        dense.shares[share * n_dense : (share + 1) * n_dense] = 0
+        for chunk in range(share * n_chunks // n_shares, (share + 1) * n_chunks // n_shares):
+            begin, end = chunk * CHUNK, min((chunk + 1) * CHUNK, n)
+            scratch.losses[chunk] = pass_ends(
+                net, tables, dense, listing, step, scratch, ends, worker, share, first, n, begin, end
+            )

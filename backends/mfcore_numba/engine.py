@@ -7,6 +7,7 @@ from mfcore.model import Model
 from mfcore.optimizers import SGD, WALS
 from mfcore.specs import MF
 from mfcore_numba import losses
+from mfcore_numba.nets import SPECS
 from mfcore_numba.rules import rule_of
 
 
@@ -16,14 +17,15 @@ class NumbaBackend:
     name = "numba"
     api_version = API_VERSION
     description = (
-        f"compiled for this CPU by Numba {numba.__version__}; MF by SGD, mini-batches and WALS, in parallel"
+        f"compiled for this CPU by Numba {numba.__version__}; every model by mini-batches, MF also by SGD"
+        " and WALS, in parallel"
     )
 
     def unsupported(self, job: TrainingJob) -> str | None:
         """Return why the job cannot be done here, or None."""
         if job.device not in ("auto", "cpu"):
             return f"it runs on the CPU, and device is {job.device!r}; pass device='cpu'"
-        if not isinstance(job.spec, MF):
+        if type(job.spec) not in SPECS:
             return f"it has no kernels for {type(job.spec).__name__}; use backend='reference'"
         if not isinstance(job.optimizer, WALS) and rule_of(job.optimizer) is None:
             return f"it has no compiled form of {type(job.optimizer).__name__}; use backend='reference'"

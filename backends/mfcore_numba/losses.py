@@ -4,19 +4,22 @@ import math
 from typing import Any, NamedTuple
 
 from mfcore.contract import TrainingJob
-from mfcore.objectives import Logistic, Squared, WeightedSquared
+from mfcore.objectives import BPR, InBatchSoftmax, Logistic, Squared, WeightedSquared
 from mfcore.specs import Linear, RatingRange, ReLU, Sigmoid
 from mfcore_numba.compiling import compiled
 
 SQUARED, LOGISTIC = 0, 1
 LINEAR, RELU, SQUASHED = 0, 1, 2
 
-OBJECTIVES = (Squared, WeightedSquared, Logistic)
+OBJECTIVES = (Squared, WeightedSquared, Logistic, BPR, InBatchSoftmax)
 OUTPUTS = (Linear, ReLU, Sigmoid, RatingRange)
 
 
 class Head(NamedTuple):
-    """What comes after the score: a loss and an output; where squashed, low + width * sigmoid(score)."""
+    """What comes after the score: a loss and an output; where squashed, low + width * sigmoid(score).
+
+    The loss of BPR is the logistic one of a difference of scores whose target is 1.
+    """
 
     loss: int
     output: int
@@ -27,7 +30,7 @@ class Head(NamedTuple):
 def head(job: TrainingJob) -> Head:
     """Return the codes of a job's objective and output."""
     real = job.dtype.type
-    if isinstance(job.objective, Logistic):
+    if isinstance(job.objective, Logistic | BPR | InBatchSoftmax):
         return Head(LOGISTIC, LINEAR, real(0), real(1))
     output = job.spec.output
     if isinstance(output, ReLU):

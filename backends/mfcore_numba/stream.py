@@ -26,7 +26,7 @@ CHUNK = 1024
 
 
 class Source(NamedTuple):
-    """The training data and the plan, as kernels read them."""
+    """The training data and the plan, as kernels read them; what popularity needs is empty without it."""
 
     users: NDArray[np.int32]
     items: NDArray[np.int32]
@@ -34,8 +34,12 @@ class Source(NamedTuple):
     weights: Any
     seen_indptr: NDArray[np.int64]
     seen_indices: NDArray[np.int32]
+    starts: NDArray[np.int64]
+    unseen_before: NDArray[np.int64]
+    unseen_weight: NDArray[np.int64]
     n_items: int
     n_negatives: int
+    paired: bool
     seed: Any
 
 
@@ -49,7 +53,11 @@ class Shuffle(NamedTuple):
 
 
 class Listing(NamedTuple):
-    """Instances in the order in which they are shown; weights are empty where all are 1."""
+    """Pairs in the order in which they are shown; weights are empty where all are 1.
+
+    A pair is an instance, or in a paired epoch one of the two of an instance: its interaction, then its
+    negative.
+    """
 
     users: NDArray[np.int32]
     items: NDArray[np.int32]
@@ -57,13 +65,15 @@ class Listing(NamedTuple):
     weights: Any
 
     def part(self, stop: int) -> "Listing":
-        """Return the first `stop` instances."""
+        """Return the first `stop` pairs."""
         return Listing(self.users[:stop], self.items[:stop], self.targets[:stop], self.weights[:stop])
 
 
 def source(job: TrainingJob) -> Source:
     """Return a job's data for kernels."""
     weights = np.empty(0, dtype=job.dtype) if job.weights is None else job.weights
+    none = np.empty(0, dtype=np.int64)
+    popularity = job.popularity
     return Source(
         job.data.users,
         job.data.items,
@@ -71,8 +81,14 @@ def source(job: TrainingJob) -> Source:
         weights,
         job.data.seen.indptr,
         job.data.seen.indices,
+        *(
+            (none, none, none)
+            if popularity is None
+            else (popularity.starts, popularity.unseen_before, popularity.unseen_weight)
+        ),
         job.data.n_items,
         job.sampling.n_negatives,
+        job.sampling.paired,
         np.uint64(job.seed),
     )
 
@@ -86,6 +102,7 @@ def shuffle_of(job: TrainingJob, epoch: int) -> Shuffle:
 
 def empty_listing(job: TrainingJob, n: int) -> Listing:
     """Return room for n instances."""
+    n *= pairs_of(job)
     n_weights = 0 if job.weights is None else n
     return Listing(
         np.empty(n, dtype=np.int32),
@@ -93,6 +110,11 @@ def empty_listing(job: TrainingJob, n: int) -> Listing:
         np.empty(n, dtype=job.dtype),
         np.empty(n_weights, dtype=job.dtype),
     )
+
+
+def pairs_of(job: TrainingJob) -> int:
+    """Return how many pairs an instance is listed as."""
+    return 2 if job.sampling.paired else 1
 
 
 @compiled()
@@ -170,11 +192,25 @@ def negative(indptr, indices, n_items, seed, epoch, user, instance):
 
 
 @compiled()
+def popular_negative(source, epoch, user, instance):
+    """Return the negative of an instance by popularity; see `mfcore.sampling.negatives`."""
+    starts, unseen_before = source.starts, source.unseen_before
+    first, stop = source.seen_indptr[user], source.seen_indptr[user + 1]
+    weight = np.uint64(source.unseen_weight[user])
+    high, low = philox_pair(source.seed, NEGATIVE, np.uint64(epoch), np.uint64(instance))
+    place = np.int64((high * weight + ((low * weight) >> HALF)) >> HALF)
+    after = first + np.searchsorted(unseen_before[first:stop], place, side="right")
+    if after > first:
+        place += starts[source.seen_indices[after - 1] + 1] - unseen_before[after - 1]
+    return np.searchsorted(starts, place, side="right") - 1
+
+
+@compiled()
 def list_range(source, shuffle, epoch, first, stop, listing, place):
     """Write the instances at positions first..stop of the shuffled order to a listing, from `place` on."""
     # Every array is taken out of its tuple once: taking it out costs a shared reference count.
     users, items, targets, weights = source.users, source.items, source.targets, source.weights
-    indptr, indices = source.seen_indptr, source.seen_indices
+    indptr, indices, popular = source.seen_indptr, source.seen_indices, len(source.starts) > 0
     to_users, to_items, to_targets = listing.users, listing.items, listing.targets
     to_weights, weighted = listing.weights, len(listing.weights) > 0
     width = 1 + source.n_negatives
@@ -189,11 +225,38 @@ def list_range(source, shuffle, epoch, first, stop, listing, place):
             to_items[place] = items[interaction]
             to_targets[place] = targets[interaction]
         else:
-            to_items[place] = negative(indptr, indices, source.n_items, source.seed, epoch, user, instance)
+            if popular:
+                to_items[place] = popular_negative(source, epoch, user, instance)
+            else:
+                to_items[place] = negative(
+                    indptr, indices, source.n_items, source.seed, epoch, user, instance
+                )
             to_targets[place] = 0
         if weighted:
             to_weights[place] = weights[interaction] if positive else 1
         place += 1
+
+
+@compiled()
+def list_paired_range(source, shuffle, epoch, first, stop, listing, place):
+    """Write the instances at positions first..stop of a paired epoch: two pairs each, the negative second."""
+    users, items, to_users, to_items = source.users, source.items, listing.users, listing.items
+    indptr, indices, popular = source.seen_indptr, source.seen_indices, len(source.starts) > 0
+    n_negatives = source.n_negatives
+    instances = np.empty(stop - first, dtype=np.int64)
+    shuffled(shuffle, first, instances)
+    for instance in instances:
+        interaction = instance // n_negatives
+        slot = 1 + instance - interaction * n_negatives
+        user = np.int64(users[interaction])
+        to_users[place], to_users[place + 1] = user, user
+        to_items[place] = items[interaction]
+        drawn = interaction * (1 + n_negatives) + slot
+        if popular:
+            to_items[place + 1] = popular_negative(source, epoch, user, drawn)
+        else:
+            to_items[place + 1] = negative(indptr, indices, source.n_items, source.seed, epoch, user, drawn)
+        place += 2
 
 
 @compiled(parallel=True)
@@ -203,4 +266,9 @@ def list_instances(source, shuffle, epoch, start, stop, listing, offset):
     for chunk in numba.prange(n_chunks):
         first = start + chunk * CHUNK
         place = offset + chunk * CHUNK
-        list_range(source, shuffle, epoch, first, min(first + CHUNK, stop), listing, place)
+        if source.paired:
+            list_paired_range(
+                source, shuffle, epoch, first, min(first + CHUNK, stop), listing, offset + 2 * chunk * CHUNK
+            )
+        else:
+            list_range(source, shuffle, epoch, first, min(first + CHUNK, stop), listing, place)

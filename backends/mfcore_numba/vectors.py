@@ -3,9 +3,12 @@
 `rows(table)` views an array [n, k] as n records of k numbers, so that k is part of the array's type and
 kernels are compiled for it. `load` and `store` move a whole row between memory and a value that the
 arithmetic below works on. Such a value is a tuple of vectors of 512 bits, the last one padded with zeros;
-the compiler keeps them in registers, and splits them where the machine's are narrower.
+the compiler keeps them in registers, and splits them where the machine's are narrower. Values take the
+arithmetic operators, element by element, with other values and with numbers.
 """
 
+import math
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +16,7 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic, models, register_model
+from numba.extending import intrinsic, models, overload, register_model
 from numpy.typing import NDArray
 
 # Reassociate, contract to fused multiply-add, ignore the sign of zero; NaN and infinity count.
@@ -205,6 +208,30 @@ def put(typing_context: Any, numbers: Any, row: Any, value: Any) -> Any:
 
 
 @intrinsic
+def peek(typing_context: Any, table: Any, numbers: Any, start: Any) -> Any:
+    """Return the numbers that begin at `start` of a flat array, as many as a row of the table has."""
+    vector = _vector_of(table)
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        array = context.make_array(signature.args[1])(context, builder, args[1])
+        return _read(builder, builder.gep(array.data, [args[2]]), vector)
+
+    return vector(table, numbers, types.intp), generate
+
+
+@intrinsic
+def poke(typing_context: Any, numbers: Any, start: Any, value: Any) -> Any:
+    """Write a value to a flat array, from `start` on."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        array = context.make_array(signature.args[0])(context, builder, args[0])
+        _write(builder, builder.gep(array.data, [args[1]]), value, args[2])
+        return context.get_dummy_value()
+
+    return types.void(numbers, types.intp, value), generate
+
+
+@intrinsic
 def prefetch(typing_context: Any, table: Any, row: Any) -> Any:
     """Ask for the cache lines of row `row`, to be used soon."""
     vector = _vector_of(table)
@@ -303,3 +330,96 @@ def add_squares(typing_context: Any, sums: Any, a: Any, b: Any) -> Any:
         return _each(builder, sums, args, one)
 
     return sums(sums, a, b), generate
+
+
+@intrinsic
+def same(typing_context: Any, a: Any, b: Any) -> Any:
+    """Return whether two values are equal in every number."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind = ir.FunctionType(ir.IntType(1), [ir.VectorType(ir.IntType(1), a.lanes)])
+        every = _llvm(builder, f"vector.reduce.and.v{a.lanes}i1", kind)
+        result = ir.Constant(ir.IntType(1), 1)
+        for number in range(a.n_pieces):
+            pair = [builder.extract_value(value, number) for value in args]
+            equal = builder.fcmp_ordered("==", *pair)
+            result = builder.and_(result, builder.call(every, [equal]))
+        return result
+
+    return types.boolean(a, b), generate
+
+
+@intrinsic
+def _root(typing_context: Any, a: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        function = _llvm(builder, f"sqrt.{_suffix(a)}", ir.FunctionType(a.piece, [a.piece]))
+        return _each(builder, a, [args[0]], lambda x: builder.call(function, [x]))
+
+    return a(a), generate
+
+
+def root(x):
+    """Return the square root of a number or, element by element, of a value."""
+    return math.sqrt(x)
+
+
+# An overload's function must have the signature of what it stands for, which intrinsics hide: hence lambdas.
+# ruff: noqa: PLW0108
+
+
+@overload(root, inline="always")
+def _root_of(x):
+    return (lambda x: _root(x)) if isinstance(x, Vector) else (lambda x: math.sqrt(x))
+
+
+def _element_wise(name: str) -> Any:
+    """Return the intrinsic of an arithmetic operator between two values, or a value and a number."""
+
+    def operation(typing_context: Any, a: Any, b: Any) -> Any:
+        vector = a if isinstance(a, Vector) else b
+
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            values = [
+                arg
+                if kind == vector
+                else _each(builder, vector, [], lambda arg=arg: _splat(builder, vector, arg))
+                for kind, arg in zip(signature.args, args, strict=True)
+            ]
+            return _each(builder, vector, values, lambda x, y: getattr(builder, name)(x, y, flags=FLAGS))
+
+        kinds = [kind if isinstance(kind, Vector) else vector.dtype for kind in (a, b)]
+        return vector(*kinds), generate
+
+    return intrinsic(operation)
+
+
+_add, _subtract, _multiply, _divide = (_element_wise(name) for name in ("fadd", "fsub", "fmul", "fdiv"))
+
+
+def _fits(a: Any, b: Any) -> bool:
+    """Return whether an operator's operands are two values of one kind, or a value and a number."""
+    if isinstance(a, Vector) and isinstance(b, Vector):
+        return a == b
+    return (isinstance(a, Vector) and isinstance(b, types.Float)) or (
+        isinstance(a, types.Float) and isinstance(b, Vector)
+    )
+
+
+@overload(operator.add, inline="always")
+def _add_values(a, b):
+    return (lambda a, b: _add(a, b)) if _fits(a, b) else None
+
+
+@overload(operator.sub, inline="always")
+def _subtract_values(a, b):
+    return (lambda a, b: _subtract(a, b)) if _fits(a, b) else None
+
+
+@overload(operator.mul, inline="always")
+def _multiply_values(a, b):
+    return (lambda a, b: _multiply(a, b)) if _fits(a, b) else None
+
+
+@overload(operator.truediv, inline="always")
+def _divide_values(a, b):
+    return (lambda a, b: _divide(a, b)) if _fits(a, b) else None
