@@ -1,0 +1,87 @@
+"""Training NeuMF-8 on MovieLens 1M, on the processor: million instances a second, the sampling included."""
+
+import pytest
+
+import mfcore
+from benchmarks import data, ncf_peers, peers
+from benchmarks.ncf_peers import NcfPeer, NcfTraining
+from benchmarks.results import Measure, Result
+from mfcore.data.ncf import NcfSplit
+from mfcore.metrics.interfaces import ScoringModel
+
+TASK = "NeuMF-8 training"
+N_FACTORS, LAYERS, N_NEGATIVES, EPOCHS, SEED = 8, (64, 32, 16, 8), 4, 3, 0
+BATCH_SIZES = (256, 16_384)
+# A whole epoch of 5.0 M instances in small batches takes a peer up to a minute; its rate shows sooner.
+PEERS_MAX_INSTANCES = {256: 1_000_000}
+
+
+@pytest.fixture(scope="module")
+def split() -> NcfSplit:
+    data.require("ml-1m-ncf")
+    return mfcore.datasets.ncf("ml-1m")
+
+
+@pytest.mark.parametrize("batch_size", BATCH_SIZES)
+def test_torch_loop(batch_size: int, split: NcfSplit, measure: Measure) -> None:
+    peers.load("torch")
+    measure(lambda: peer_result("torch loop", ncf_peers.torch_loop, batch_size, split))
+
+
+@pytest.mark.parametrize("batch_size", BATCH_SIZES)
+def test_keras_fit(batch_size: int, split: NcfSplit, measure: Measure) -> None:
+    ncf_peers.load_keras()
+    measure(lambda: peer_result("Keras fit", ncf_peers.keras_fit, batch_size, split))
+
+
+def peer_result(engine: str, peer: NcfPeer, batch_size: int, split: NcfSplit) -> Result:
+    trained: NcfTraining = peer(
+        split.train,
+        n_factors=N_FACTORS,
+        layers=LAYERS,
+        n_negatives=N_NEGATIVES,
+        batch_size=batch_size,
+        epochs=EPOCHS,
+        seed=SEED,
+        max_instances=PEERS_MAX_INSTANCES.get(batch_size),
+    )
+    quality = {"log loss": trained.epochs[-1].log_loss, "epochs": EPOCHS * trained.share}
+    if trained.share == 1:
+        quality["HR@10"] = hit_rate(trained.as_model(split.train), split)
+    return result_of(
+        engine,
+        batch_size,
+        split,
+        epoch_seconds=trained.epoch_seconds,
+        first=trained.first_epoch,
+        quality=quality,
+    )
+
+
+def result_of(
+    engine: str,
+    batch_size: int,
+    split: NcfSplit,
+    *,
+    epoch_seconds: float,
+    first: float | None,
+    quality: dict[str, float],
+) -> Result:
+    """Return the result of any engine, ours among them; the log loss is the mean over the last epoch."""
+    return Result(
+        TASK,
+        f"ml-1m-ncf, {N_NEGATIVES} negatives, Adam, batch {batch_size:,}",
+        engine,
+        epoch_seconds,
+        "epoch",
+        rate=len(split.train) * (1 + N_NEGATIVES) / epoch_seconds,
+        unit="instances",
+        first=first,
+        quality=quality,
+    )
+
+
+def hit_rate(model: ScoringModel, split: NcfSplit) -> float:
+    """Return HR@10 among the 99 given negatives."""
+    found = mfcore.evaluate(model, split.test, [mfcore.HitRate(10)], mfcore.GivenNegatives(split.negatives))
+    return found["HR@10"]
