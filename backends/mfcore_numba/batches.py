@@ -16,12 +16,12 @@ from mfcore.objectives import InBatchSoftmax
 from mfcore.optimizers import GradientOptimizer
 from mfcore.specs import TwoTower
 from mfcore.specs.base import Floats
-from mfcore_numba.compiling import compiled, single_threaded_blas, threads
-from mfcore_numba.layers import CHUNK, N_OUT, room
+from mfcore_numba.compiling import compiled, threads
+from mfcore_numba.layers import CHUNK, N_IN, N_OUT, room, turn
 from mfcore_numba.losses import head
-from mfcore_numba.nets import Arrays, Roles, make_net, make_tables, roles
-from mfcore_numba.pairs import Scratch, pairs_at, train_pairs
-from mfcore_numba.rules import NEVER, rule_of, settled_from
+from mfcore_numba.nets import Arrays, Rows, make_net, roles
+from mfcore_numba.pairs import Chunk, Scratch, train_pairs
+from mfcore_numba.rules import idle_of, rule_of
 from mfcore_numba.sides import (
     N_SHARES,
     USERS_A_BLOCK,
@@ -38,14 +38,15 @@ from mfcore_numba.updates import (
     PAIRS_A_TASK,
     ROWS_A_TASK,
     Dense,
-    Part,
     Side,
     Step,
     catch_up,
     catch_up_all,
+    fill,
     link,
     move_dense,
     move_rows,
+    total_of,
 )
 from mfcore_numba.workers import Workers, wait
 
@@ -68,14 +69,16 @@ class BatchTrainer:
         self.by_sides = in_batch is not None or isinstance(job.spec, TwoTower)
         role = roles(job.spec, by_sides=self.by_sides)
         self.n_pairs = job.batch_size * pairs_of(job)
-        self.arrays = Arrays(job)
-        self.net = make_net(job, self.arrays, by_sides=self.by_sides)
-        self.tables = make_tables(self.arrays, role)
+        self.arrays = Arrays(job, role)
+        self.net = make_net(self.arrays, role)
         self.workers = Workers(min(job.threads, -(-self._work() // WORTH_SHARING)))
         self.scratch = self._scratch()
         self.ends = self._ends(in_batch) if in_batch else None
-        self.users, self.items = (self._side(side, role) for side in range(2))
+        self.users = self._side(self.arrays.users, job.data.n_users, pairs_of(job))
+        self.items = self._side(self.arrays.items, job.data.n_items, 1)
         self.dense = self._dense()
+        for task in range(len(self.dense.losses)):
+            turn_all(self.net, task)
 
     def run_epoch(self, epoch: int) -> float:
         """Train one epoch and return its mean objective."""
@@ -102,24 +105,22 @@ class BatchTrainer:
     def _train(self, listing: Any, epoch: int) -> float:
         """Train the instances of a listing; return the sum of the objective over them."""
         step = self._step(len(listing.users), epoch)
-        arguments = (
+        objective = self.workers.run(
+            train,
             # None where there is nothing of the kind: kernels are compiled for what there is.
             self.by_sides or None,
             self.net,
-            self.tables,
-            self.dense,
             self.users,
             self.items,
+            self.dense,
             listing,
             head(self.job),
             step,
             self.scratch,
             self.ends,
         )
-        with single_threaded_blas():
-            objective = float(self.workers.run(train, *arguments))
         self.arrays.state[STEP] += len(step.coefficients)
-        return objective
+        return float(objective)
 
     def _step(self, n_pairs: int, epoch: int) -> Step:
         job, real = self.job, self.job.dtype.type
@@ -127,8 +128,9 @@ class BatchTrainer:
         assert rule is not None
         done, learning_rate = int(self.arrays.state[STEP][0]), self.optimizer.learning_rate_at(epoch)
         steps = done + 1 + np.arange(-(-n_pairs // self.n_pairs))
-        coefficients = [self.optimizer.coefficients(int(step), learning_rate) for step in steps]
-        settled = settled_from(self.optimizer)
+        coefficients = np.array(
+            [self.optimizer.coefficients(int(step), learning_rate) for step in steps], dtype=job.dtype
+        )
         return Step(
             rule=rule,
             sparse=self.optimizer.sparse,
@@ -136,17 +138,15 @@ class BatchTrainer:
             l2_dense=real(self.optimizer.l2_dense),
             batch_size=job.batch_size,
             pairs=pairs_of(job),
-            coefficients=np.array(coefficients, dtype=job.dtype),
-            settled=settled if settled == NEVER else max(0, settled - done),
+            coefficients=coefficients,
+            idle=idle_of(self.optimizer, coefficients, done),
         )
 
     def _work(self) -> int:
         """Return about how many numbers a step handles."""
-        trained = [self.arrays.values[name] for name in self.job.trained]
-        n_dense = self.arrays.dense.size
-        n_in_rows = sum(array.size // len(array) for array in trained) - n_dense
+        in_rows = self.arrays.users.width + self.arrays.items.width
         n_compared = self.job.batch_size if self.job.objective.pairing == "in-batch" else 0
-        return int(self.n_pairs * (4 * max(n_in_rows, 1) + n_dense + n_compared))
+        return int(self.n_pairs * (4 * in_rows + self.arrays.dense.size + n_compared))
 
     def _n_at_once(self) -> int:
         """Return how many instances to train between two returns to Python: whole batches."""
@@ -154,32 +154,27 @@ class BatchTrainer:
         return size * int(np.clip(INSTANCES_AT_ONCE // size, 1, STEPS_AT_ONCE))
 
     def _scratch(self) -> Scratch:
-        n, dtype, tables = self.n_pairs, self.job.dtype, self.tables
-        product, tower = _width(tables.product), _width(tables.tower)
-        if not self.by_sides:
-            inputs = [np.empty(n * (2 * tower + 1), dtype=dtype)] * 2
-            n_work = room(self.net.layers, 2 * tower)
+        net, dtype = self.net, self.job.dtype
+        if self.by_sides:
+            n_work = 2 * max(room(side, _width(net.tower)) for side in (net.user_layers, net.item_layers))
         else:
-            inputs = [np.empty(n * (tower + 1), dtype=dtype) for _ in range(2)]
-            n_work = 2 * max(room(side, tower) for side in (self.net.user_layers, self.net.item_layers))
+            n_work = room(net.layers, int(net.layers[0, N_IN]) if len(net.layers) else 0)
         return Scratch(
-            slopes=np.empty(n, dtype=dtype),
-            product_users=np.empty(n * product, dtype=dtype),
-            product_items=np.empty(n * product, dtype=dtype),
-            tower_users=inputs[0],
-            tower_items=inputs[1],
-            losses=np.zeros(-(-n // CHUNK)),
+            slopes=np.empty(self.n_pairs, dtype=dtype),
+            losses=np.zeros(-(-self.n_pairs // CHUNK)),
             work=np.zeros(self.workers.n * n_work, dtype=dtype),
             room=n_work,
         )
 
     def _ends(self, objective: InBatchSoftmax) -> Ends:
         job, n, layers = self.job, self.n_pairs, self.net.user_layers
-        width = int(layers[-1, N_OUT]) if len(layers) else _width(self.tables.tower)
+        width = int(layers[-1, N_OUT]) if len(layers) else _width(self.net.tower)
+        users, items, turned, by_users = (np.empty(n * (width + 1), dtype=job.dtype) for _ in range(4))
         return Ends(
-            users=np.empty(n * (width + 1), dtype=job.dtype),
-            items=np.empty(n * (width + 1), dtype=job.dtype),
-            by_users=np.empty(n * (width + 1), dtype=job.dtype),
+            users=users,
+            items=items,
+            turned=turned,
+            by_users=by_users,
             by_items=np.empty(N_SHARES * n * (width + 1), dtype=job.dtype),
             scores=np.empty(self.workers.n * USERS_A_BLOCK * n, dtype=job.dtype),
             log_q=job.log_q,
@@ -189,35 +184,15 @@ class BatchTrainer:
             remove_accidental_hits=objective.remove_accidental_hits,
         )
 
-    def _side(self, side: int, role: Roles) -> Side:
-        """Return the parameters of the users (0) or the items (1)."""
-        job, scratch = self.job, self.scratch
-        product, tower = _width(self.tables.product), _width(self.tables.tower)
-        of_product = ((scratch.product_users, scratch.product_items)[side], product, 0)
-        of_tower: tuple[Floats, int, int] = (scratch.tower_users, 2 * tower + 1, side * tower)
-        of_bias: tuple[Floats, int, int] = (scratch.slopes, 1, 0)
-        if self.by_sides:
-            of_tower = ((scratch.tower_users, scratch.tower_items)[side], tower + 1, 0)
-        if self.ends:
-            of_bias = (self.ends.by_items, self.ends.width + 1, self.ends.width)
-        n_rows = (job.data.n_users, job.data.n_items)[side]
+    def _side(self, rows: Rows, n_rows: int, touches: int) -> Side:
         return Side(
-            product=self._part(role.product and role.product[side], *of_product),
-            tower=self._part(role.tower and role.tower[side], *of_tower),
-            bias=self._part(("user_bias", "item_bias")[side], *of_bias),
+            rows=rows,
+            gradient=np.zeros(self.n_pairs * rows.width, dtype=self.job.dtype),
             latest=np.full(n_rows, NONE, dtype=np.int32),
             previous=np.empty(self.n_pairs, dtype=np.int32),
             done=np.zeros(n_rows, dtype=np.int64),
-            touches=pairs_of(job) if side == 0 else 1,
+            touches=touches,
         )
-
-    def _part(self, name: str | None, gradient: Floats, stride: int, offset: int) -> Part | None:
-        if name is None or name not in self.job.trained:
-            return None
-        table = self.arrays.table(name)
-        slots = [self.arrays.table(name, slot) for slot in self.optimizer.slot_names]
-        slot0, slot1 = [*slots, table[:0], table[:0]][:2]
-        return Part(table, slot0, slot1, gradient, stride, offset)
 
     def _dense(self) -> Dense:
         arrays, job = self.arrays, self.job
@@ -240,44 +215,59 @@ class BatchTrainer:
         )
 
 
-def _width(tables: Any) -> int:
-    """Return how many numbers the rows of two tables have; 0 where there are none."""
-    return 0 if tables is None else int(tables[0].dtype["row"].shape[0])
+def _width(like: NDArray[np.void]) -> int:
+    """Return how many numbers a row has."""
+    return int(like.dtype["row"].shape[0])
 
 
-@compiled()
-def train(
-    worker, n_workers, barrier, by_sides, net, tables, dense, users, items, listing, head, step, scratch, ends
-):
+@compiled(borrowing=True)
+def train(worker, n_workers, barrier, by_sides, net, users, items, dense, listing, head, step, scratch, ends):
     """Take the steps of a listing as one of several workers; return the sum of the objective to worker 0."""
     objective, size = 0.0, step.batch_size * step.pairs
     for number in range(len(step.coefficients)):
         first = number * size
         stop = min(first + size, len(listing.users))
-        batch = (stop - first) // step.pairs
-        touched = pairs_at(listing, first, stop)
-        prepare(worker, n_workers, barrier, touched, users, items, step, number)
+        of_users, of_items = listing.users[first:stop], listing.items[first:stop]
+        prepare(worker, n_workers, barrier, of_users, of_items, users, items, step, number)
         if ends is None:
             score_batch(
-                worker, n_workers, by_sides, net, tables, dense, listing, head, step, scratch, first, stop
+                worker,
+                n_workers,
+                by_sides,
+                net,
+                users,
+                items,
+                dense,
+                listing,
+                head,
+                step,
+                scratch,
+                first,
+                stop,
             )
         else:
             compare_batch(
-                worker, n_workers, barrier, net, tables, dense, listing, step, scratch, ends, first, stop
+                worker,
+                n_workers,
+                barrier,
+                net,
+                users,
+                items,
+                dense,
+                listing,
+                step,
+                scratch,
+                ends,
+                first,
+                stop,
             )
         wait(barrier, n_workers)
         if worker == 0:
             objective += total_loss(scratch, ends, stop - first)
-        share = type(step.l2)(1.0 / batch)
-        for task in range(worker, n_tasks(stop - first, PAIRS_A_TASK), n_workers):
-            move_rows(touched[0], users, step, number, share, task)
-            move_rows(touched[1], items, step, number, share, task)
-        n_shares = min(MOST_SHARES, n_tasks(stop - first, CHUNK))
-        for task in range(worker, len(dense.losses), n_workers):
-            move_dense(dense, step, number, n_shares, task)
+        move_all(worker, n_workers, of_users, of_items, users, items, dense, net, step, number)
         wait(barrier, n_workers)
         if worker == 0:
-            objective += batch * dense.losses.sum()
+            objective += (stop - first) // step.pairs * total_of(dense.losses)
     if not step.sparse:
         for task in range(worker, n_tasks(len(users.done), ROWS_A_TASK), n_workers):
             catch_up_all(users, step, task)
@@ -286,75 +276,116 @@ def train(
     return objective
 
 
-@compiled()
-def prepare(worker, n_workers, barrier, touched, users, items, step, number):
-    """Chain the batch's pairs by row, and bring these rows to where the step finds them."""
-    if worker == 0:
-        link(touched[0], users)
-    if worker == n_workers - 1:
-        link(touched[1], items)
-    wait(barrier, n_workers)
-    if not step.sparse:
-        for task in range(worker, n_tasks(len(touched[0]), PAIRS_A_TASK), n_workers):
-            catch_up(touched[0], users, step, number, task)
-            catch_up(touched[1], items, step, number, task)
-        wait(barrier, n_workers)
-
-
-@compiled()
-def total_loss(scratch, ends, n_pairs):
-    """Return the sum of the losses of a batch, and of what l2 adds."""
-    total = scratch.losses[: n_tasks(n_pairs, CHUNK)].sum()
-    if ends is not None:
-        total += ends.losses.sum()
-    return total
-
-
-@compiled()
+@compiled(borrowing=True)
 def n_tasks(n, size):
     """Return how many tasks of a size there are in n things."""
     return (n + size - 1) // size
 
 
-@compiled()
-def score_batch(worker, n_workers, by_sides, net, tables, dense, listing, head, step, scratch, first, stop):
+@compiled(borrowing=True)
+def n_shares_of(n_pairs):
+    """Return in how many shares a batch adds up the dense gradient."""
+    return min(MOST_SHARES, n_tasks(n_pairs, CHUNK))
+
+
+@compiled(borrowing=True)
+def prepare(worker, n_workers, barrier, of_users, of_items, users, items, step, number):
+    """Chain the batch's pairs by row, and bring these rows to where the step finds them."""
+    if worker == 0:
+        link(of_users, users)
+    if worker == n_workers - 1:
+        link(of_items, items)
+    wait(barrier, n_workers)
+    if not step.sparse:
+        for task in range(worker, n_tasks(len(of_users), PAIRS_A_TASK), n_workers):
+            catch_up(of_users, users, step, number, task)
+            catch_up(of_items, items, step, number, task)
+        wait(barrier, n_workers)
+
+
+@compiled(borrowing=True)
+def move_all(worker, n_workers, of_users, of_items, users, items, dense, net, step, number):
+    """Move the rows that the batch touches, and the dense parameters."""
+    n_pairs = len(of_users)
+    share = type(step.l2)(1.0 / (n_pairs // step.pairs))
+    for task in range(worker, n_tasks(n_pairs, PAIRS_A_TASK), n_workers):
+        move_rows(of_users, users, step, number, share, task)
+        move_rows(of_items, items, step, number, share, task)
+    for task in range(worker, len(dense.losses), n_workers):
+        move_dense(dense, step, number, n_shares_of(n_pairs), task)
+        turn_all(net, task)
+
+
+@compiled(borrowing=True)
+def turn_all(net, task):
+    """Write the transposes of a task's dense parameters."""
+    first, stop = task * DENSE_A_TASK, min((task + 1) * DENSE_A_TASK, len(net.dense))
+    turn(net.layers, net.dense, net.turned, first, stop)
+    turn(net.user_layers, net.dense, net.turned, first, stop)
+    turn(net.item_layers, net.dense, net.turned, first, stop)
+
+
+@compiled(borrowing=True)
+def total_loss(scratch, ends, n_pairs):
+    """Return the sum of the losses of a batch, and of what l2 adds."""
+    total = total_of(scratch.losses[: n_tasks(n_pairs, CHUNK)])
+    if ends is not None:
+        total += total_of(ends.losses)
+    return total
+
+
+@compiled(borrowing=True)
+def chunk_of(number, listing, step, scratch, dense, worker, share, first, stop):
+    """Return a chunk of the batch that stands at [first, stop) of a listing."""
+    begin = number * CHUNK
+    end = min(begin + CHUNK, stop - first)
+    # Slices of what is empty are empty.
+    return Chunk(
+        listing.users[first + begin : first + end],
+        listing.items[first + begin : first + end],
+        listing.targets[first + begin : first + end],
+        listing.weights[first + begin : first + end],
+        scratch.slopes[begin:end],
+        begin,
+        (stop - first) // step.pairs,
+        worker * scratch.room,
+        share * len(dense.values),
+    )
+
+
+@compiled(borrowing=True)
+def score_batch(
+    worker, n_workers, by_sides, net, users, items, dense, listing, head, step, scratch, first, stop
+):
     """Find the gradients of a batch of pairs."""
-    n, n_dense = stop - first, len(dense.values)
-    n_chunks, batch = n_tasks(n, CHUNK), n // step.pairs
-    n_shares = min(MOST_SHARES, n_chunks)
+    n_dense, n_chunks, n_shares = len(dense.values), n_tasks(stop - first, CHUNK), n_shares_of(stop - first)
     for share in range(worker, n_shares, n_workers):
-        dense.shares[share * n_dense : (share + 1) * n_dense] = 0
-        for chunk in range(share * n_chunks // n_shares, (share + 1) * n_chunks // n_shares):
-            begin, end = chunk * CHUNK, min((chunk + 1) * CHUNK, n)
+        fill(dense.shares[share * n_dense : (share + 1) * n_dense], 0)
+        for number in range(share * n_chunks // n_shares, (share + 1) * n_chunks // n_shares):
+            chunk = chunk_of(number, listing, step, scratch, dense, worker, share, first, stop)
             if by_sides is None:
-                loss = train_pairs(
-                    net, tables, dense, listing, head, step, scratch, worker, share, first, batch, begin, end
-                )
+                loss = train_pairs(net, users, items, dense, head, step, scratch, chunk)
             else:
-                loss = train_sides(
-                    net, tables, dense, listing, head, step, scratch, worker, share, first, batch, begin, end
-                )
-            scratch.losses[chunk] = loss
+                loss = train_sides(net, users, items, dense, head, step, scratch, chunk)
+            scratch.losses[number] = loss
 
 
-@compiled()
-def compare_batch(worker, n_workers, barrier, net, tables, dense, listing, step, scratch, ends, first, stop):
+@compiled(borrowing=True)
+def compare_batch(
+    worker, n_workers, barrier, net, users, items, dense, listing, step, scratch, ends, first, stop
+):
     """Find the gradients of a batch by the in-batch softmax."""
     n, n_dense = stop - first, len(dense.values)
-    n_chunks = n_tasks(n, CHUNK)
-    n_shares = min(MOST_SHARES, n_chunks)
-    for chunk in range(worker, n_chunks, n_workers):
-        find_ends(
-            net, tables, listing, scratch, ends, worker, first, chunk * CHUNK, min((chunk + 1) * CHUNK, n)
-        )
+    n_chunks, n_shares = n_tasks(n, CHUNK), n_shares_of(n)
+    for number in range(worker, n_chunks, n_workers):
+        chunk = chunk_of(number, listing, step, scratch, dense, worker, 0, first, stop)
+        find_ends(net, users, items, scratch, ends, chunk, n)
     wait(barrier, n_workers)
     for share in range(worker, N_SHARES, n_workers):
-        compare_users(listing, ends, worker, share, first, n)
+        compare_users(listing.items[first:stop], ends, worker, share, n)
     wait(barrier, n_workers)
     for share in range(worker, n_shares, n_workers):
-        dense.shares[share * n_dense : (share + 1) * n_dense] = 0
-        for chunk in range(share * n_chunks // n_shares, (share + 1) * n_chunks // n_shares):
-            begin, end = chunk * CHUNK, min((chunk + 1) * CHUNK, n)
-            scratch.losses[chunk] = pass_ends(
-                net, tables, dense, listing, step, scratch, ends, worker, share, first, n, begin, end
-            )
+        fill(dense.shares[share * n_dense : (share + 1) * n_dense], 0)
+        for number in range(share * n_chunks // n_shares, (share + 1) * n_chunks // n_shares):
+            chunk = chunk_of(number, listing, step, scratch, dense, worker, share, first, stop)
+            scratch.losses[number] = pass_ends(net, users, items, dense, step, scratch, ends, chunk, n)

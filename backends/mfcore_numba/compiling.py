@@ -28,12 +28,20 @@ COMPILED = (mfcore.optimizers, mfcore.sampling.philox, mfcore.sampling.shuffle)
 _kernels = threading.Lock()
 
 
-def compiled(*, parallel: bool = False) -> Callable[[Callable[..., Any]], Any]:
+def compiled(*, parallel: bool = False, borrowing: bool = False) -> Callable[[Callable[..., Any]], Any]:
     """Return a decorator that compiles a function with this engine's settings and caches it on disk.
 
     Numba's own cache watches only the file of the compiled function, so a change in a function that it
     calls, in another file, would go unnoticed. The cache folder is therefore named after the content of all
     files that end up in kernels. Where it cannot be written to, kernels are compiled anew in each process.
+
+    Parameters
+    ----------
+    parallel : bool
+    borrowing : bool
+        The function makes no arrays and keeps none, so that references to them need not be counted. Counting
+        is an atomic operation for each array that is taken out of a tuple, which would cost small functions
+        that are called for every row more than their work does.
     """
 
     def decorate(function: Callable[..., Any]) -> Any:
@@ -41,7 +49,14 @@ def compiled(*, parallel: bool = False) -> Callable[[Callable[..., Any]], Any]:
         folder = _cache_folder(earlier)
         numba.config.CACHE_DIR = folder
         try:
-            return njit(function, parallel=parallel, fastmath=set(FAST_MATH), nogil=True, cache=bool(folder))
+            return njit(
+                function,
+                parallel=parallel,
+                fastmath=set(FAST_MATH),
+                nogil=True,
+                cache=bool(folder),
+                _nrt=not borrowing,
+            )
         finally:
             numba.config.CACHE_DIR = earlier
 

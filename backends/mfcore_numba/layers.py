@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfcore.specs.dense import Layer
-from mfcore_numba.blas import multiply
 from mfcore_numba.compiling import compiled
+from mfcore_numba.products import Matrix, multiply
 
 # Rows that go through the layers together: their outputs stay in a core's first caches.
 CHUNK = 64
@@ -39,7 +39,7 @@ def room(layers: NDArray[np.int64], n_in: int) -> int:
     return CHUNK * (sum(width + 1 for width in widths) + 2 * (max(widths) + 1))
 
 
-@compiled()
+@compiled(borrowing=True)
 def forward(layers, dense, work, start, n_rows):
     """Run rows through the layers; return where the last outputs begin in `work`.
 
@@ -51,92 +51,124 @@ def forward(layers, dense, work, start, n_rows):
         end = start + CHUNK * (n_in + 1)
         multiply(
             (n_rows, n_out, n_in + 1),
-            (work, start, n_in + 1, False),
-            (dense, layers[number, BEGIN], n_out, False),
-            (work, end, n_out + 1),
+            Matrix(work, start, n_in + 1, 1),
+            Matrix(dense, layers[number, BEGIN], n_out, 1),
+            Matrix(work, end, n_out + 1, 1),
             False,
         )
-        activate(layers[number, ACTIVATION], work, end, n_rows * (n_out + 1))
+        outputs = work[end : end + n_rows * (n_out + 1)]
+        activate(layers[number, ACTIVATION], outputs)
         for row in range(n_rows):
-            work[end + row * (n_out + 1) + n_out] = 1
+            outputs[row * (n_out + 1) + n_out] = 1
         start = end
     return start
 
 
-@compiled()
-def backward(layers, dense, work, start, n_rows, gradient, origin, inputs, place):
-    """Add the gradients of the layers' parameters to `gradient`, and write those of the inputs to `inputs`.
+@compiled(borrowing=True)
+def backward(layers, turned, work, start, n_rows, gradient, origin):
+    """Add the gradients of the layers' parameters to `gradient`; return what `by_inputs` needs.
 
-    `start` is where the last outputs begin in `work`; the derivative by them stands behind them, where
-    `upstream` says. Both gradients are laid out as what they belong to, from `origin` and `place` on.
+    `start` is where the last outputs begin in `work`; the derivative by them stands where `upstream_of` says.
+    The gradient is laid out as the dense parameters are, from `origin` on.
     """
-    upstream, other = upstream_of(layers, start), 0
-    if len(layers) > 0:
-        other = upstream + CHUNK * (widest(layers) + 1)
+    upstream = upstream_of(layers, start)
+    other = upstream + CHUNK * (widest(layers) + 1)
     for number in range(len(layers) - 1, -1, -1):
         n_in, n_out = layers[number, N_IN], layers[number, N_OUT]
         before = start - CHUNK * (n_in + 1)
-        pass_activation(layers[number, ACTIVATION], work, start, upstream, n_rows * (n_out + 1))
+        n = n_rows * (n_out + 1)
+        outputs, by_outputs = work[start : start + n], work[upstream : upstream + n]
+        pass_activation(layers[number, ACTIVATION], outputs, by_outputs)
         multiply(
             (n_in + 1, n_out, n_rows),
-            (work, before, n_in + 1, True),
-            (work, upstream, n_out + 1, False),
-            (gradient, origin + layers[number, BEGIN], n_out),
+            Matrix(work, before, 1, n_in + 1),
+            Matrix(work, upstream, n_out + 1, 1),
+            Matrix(gradient, origin + layers[number, BEGIN], n_out, 1),
             True,
         )
-        shape = (n_rows, n_in, n_out)
-        left = (work, upstream, n_out + 1, False)
-        right = (dense, layers[number, BEGIN], n_out, True)
-        if number > 0:
-            multiply(shape, left, right, (work, other, n_in + 1), False)
-        else:
-            multiply(shape, left, right, (inputs, place, n_in + 1), False)
+        if number == 0:
+            return upstream
+        multiply(
+            (n_rows, n_in, n_out),
+            Matrix(work, upstream, n_out + 1, 1),
+            Matrix(turned, layers[number, BEGIN], n_in, 1),
+            Matrix(work, other, n_in + 1, 1),
+            False,
+        )
         start, upstream, other = before, other, upstream
+    return upstream
 
 
-@compiled()
+@compiled(borrowing=True)
+def by_inputs(layers, turned, work, upstream, n_rows, first, n, result):
+    """Write the derivative by the inputs first, ..., first + n - 1 of the first layer.
+
+    `upstream` is what `backward` returned; `turned` holds the transposed kernel of each layer where the dense
+    parameters hold the kernel, see `turn`.
+    """
+    n_in, n_out = layers[0, N_IN], layers[0, N_OUT]
+    multiply(
+        (n_rows, n, n_out),
+        Matrix(work, upstream, n_out + 1, 1),
+        Matrix(turned, layers[0, BEGIN] + first, n_in, 1),
+        result,
+        False,
+    )
+
+
+@compiled(borrowing=True)
 def upstream_of(layers, start):
     """Return where the derivative by the last outputs, which begin at `start`, goes: [n_rows, n_out + 1]."""
     return start + CHUNK * (layers[len(layers) - 1, N_OUT] + 1)
 
 
-@compiled()
+@compiled(borrowing=True)
 def widest(layers):
     """Return the largest number of inputs or outputs of a layer."""
-    return max(layers[:, N_IN].max(), layers[:, N_OUT].max())
+    most = 0
+    for number in range(len(layers)):
+        most = max(most, layers[number, N_IN], layers[number, N_OUT])
+    return most
 
 
-@compiled()
-def activate(activation, work, start, n):
-    """Apply an activation to n numbers in place."""
+@compiled(borrowing=True)
+def activate(activation, sums):
+    """Apply an activation in place."""
+    one = sums.dtype.type(1)
     if activation == RELU:
-        for place in range(start, start + n):
+        for place in range(len(sums)):
             # A NaN stays one.
-            work[place] = 0 if work[place] < 0 else work[place]
+            sums[place] = 0 if sums[place] < 0 else sums[place]
     elif activation == TANH:
-        for place in range(start, start + n):
-            work[place] = math.tanh(work[place])
+        for place in range(len(sums)):
+            sums[place] = math.tanh(sums[place])
     elif activation == SIGMOID:
-        one = work.dtype.type(1)
-        for place in range(start, start + n):
-            small = math.exp(-abs(work[place]))
+        for place in range(len(sums)):
+            small = math.exp(-abs(sums[place]))
             inverse = one / (one + small)
-            work[place] = inverse if work[place] >= 0 else small * inverse
+            sums[place] = inverse if sums[place] >= 0 else small * inverse
 
 
-@compiled()
-def pass_activation(activation, work, start, upstream, n):
-    """Multiply n derivatives by the slope of the activation, worked out from its values."""
-    one = work.dtype.type(1)
+@compiled(borrowing=True)
+def pass_activation(activation, outputs, upstream):
+    """Multiply derivatives by the slope of the activation, worked out from its values."""
+    one, zero = upstream.dtype.type(1), upstream.dtype.type(0)
     if activation == RELU:
-        for place in range(n):
-            if not work[start + place] > 0:
-                work[upstream + place] = 0
+        for place in range(len(outputs)):
+            upstream[place] = upstream[place] if outputs[place] > 0 else zero
     elif activation == TANH:
-        for place in range(n):
-            value = work[start + place]
-            work[upstream + place] *= one - value * value
+        for place in range(len(outputs)):
+            upstream[place] *= one - outputs[place] * outputs[place]
     elif activation == SIGMOID:
-        for place in range(n):
-            value = work[start + place]
-            work[upstream + place] *= value * (one - value)
+        for place in range(len(outputs)):
+            upstream[place] *= outputs[place] * (one - outputs[place])
+
+
+@compiled(borrowing=True)
+def turn(layers, dense, turned, first, stop):
+    """Write the kernels' transposes, as far as the kernels lie in [first, stop) of the dense parameters."""
+    for number in range(len(layers)):
+        n_in, n_out, begin = layers[number, N_IN], layers[number, N_OUT], layers[number, BEGIN]
+        for place in range(max(first, begin), min(stop, begin + n_in * n_out)):
+            row = (place - begin) // n_out
+            turned[begin + (place - begin - row * n_out) * n_in + row] = dense[place]

@@ -50,7 +50,7 @@ def unsupported(job: TrainingJob) -> str | None:
     return None
 
 
-@compiled()
+@compiled(borrowing=True)
 def loss_and_slope(head, score, target):
     """Return (linear, argument, slope): the loss is linear + log(argument), slope its derivative.
 

@@ -10,10 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfcore_numba.compiling import compiled
-from mfcore_numba.layers import backward, forward, upstream_of
+from mfcore_numba.layers import backward, by_inputs, forward, upstream_of
 from mfcore_numba.losses import loss_and_slope
 from mfcore_numba.nets import ABSENT
-from mfcore_numba.vectors import dot, load, peek, poke, zeros
+from mfcore_numba.products import Matrix
+from mfcore_numba.updates import fill, total_of
+from mfcore_numba.vectors import dot, peek, poke, zeros
 
 
 class Scratch(NamedTuple):
@@ -23,105 +25,117 @@ class Scratch(NamedTuple):
     ----------
     slopes : array [n_pairs]
         Scores at first, then the derivative of the objective by each.
-    product_users, product_items : arrays [n_pairs * n_factors]
-        Gradients by the rows of the product.
-    tower_users, tower_items : arrays
-        Gradients by the inputs of the towers; one and the same for a tower over both rows.
     losses : float64 [n_chunks]
     work : array [n_workers * room]
     room : int
     """
 
     slopes: Any
-    product_users: Any
-    product_items: Any
-    tower_users: Any
-    tower_items: Any
     losses: NDArray[np.float64]
     work: Any
     room: int
 
 
-@compiled()
-def train_pairs(net, tables, dense, listing, head, step, scratch, worker, share, first, batch, begin, stop):
-    """Write the gradients of the pairs in [begin, stop) of the batch from `first` on; return their loss.
+class Chunk(NamedTuple):
+    """The pairs of a batch that a worker has in hand.
 
-    `share` is which of the shares of the dense gradient this adds to, and batch the batch's number of
-    instances.
+    Attributes
+    ----------
+    users, items : int32 [n]
+        The rows of the pairs.
+    targets, weights : arrays [n]
+        Of the pairs; empty where there are none.
+    slopes : array [n]
+    begin : int
+        Which pair of the batch the first one is.
+    batch : int
+        The number of instances of the batch.
+    start : int
+        Where the worker's room begins.
+    origin : int
+        Where the share of the dense gradient begins that this adds to.
     """
-    origin, start = share * len(dense.values), worker * scratch.room
-    slopes = scratch.slopes[begin:stop]
-    users, items = pairs_at(listing, first + begin, first + stop)
-    slopes[:] = net.dense[net.shift] if net.shift != ABSENT else slopes.dtype.type(0)
-    end = add_tower(tables.tower, net, users, items, slopes, scratch.work, start)
-    add_product(tables.product, net, users, items, slopes)
-    add_biases(tables.biases, users, items, slopes)
-    loss = find_slopes(listing, head, step, slopes, first + begin, batch)
+
+    users: Any
+    items: Any
+    targets: Any
+    weights: Any
+    slopes: Any
+    begin: int
+    batch: int
+    start: int
+    origin: int
+
+
+@compiled(borrowing=True)
+def train_pairs(net, users, items, dense, head, step, scratch, chunk):
+    """Write the gradients of a chunk's pairs; return the sum of their losses."""
+    work, slopes, shares = scratch.work, chunk.slopes, dense.shares
+    fill(slopes, net.dense[net.shift] if net.shift != ABSENT else slopes.dtype.type(0))
+    end = add_tower(net.tower, net, users.rows, items.rows, chunk, work)
+    add_product(net.product, net, users.rows, items.rows, chunk)
+    add_biases(net.biases, chunk)
+    loss = find_slopes(head, step, chunk)
     if step.l2 > 0:
-        loss += 0.5 * step.l2 * squared_norms(tables, users, items, step.pairs, step.pairs == 1)
+        loss += 0.5 * step.l2 * squared_norms(users.rows, items.rows, chunk, step.pairs)
     if net.shift != ABSENT:
-        dense.shares[origin + net.shift] += slopes.sum()
-    pass_tower(tables.tower, net, dense, slopes, scratch, end, origin, begin)
-    pass_product(tables.product, net, dense, users, items, slopes, scratch, origin, begin)
+        shares[chunk.origin + net.shift] += total_of(slopes)
+    pass_tower(net.tower, net, users, items, shares, chunk, work, end)
+    pass_product(net.product, net, users, items, shares, chunk)
+    pass_bias(users, chunk)
+    pass_bias(items, chunk)
     return loss
 
 
-@compiled()
-def pairs_at(listing, begin, stop):
-    """Return the rows of the pairs in [begin, stop) of a listing."""
-    return listing.users[begin:stop], listing.items[begin:stop]
-
-
-@compiled()
-def add_tower(tower, net, users, items, scores, work, start):
+@compiled(borrowing=True)
+def add_tower(tower, net, users, items, chunk, work):
     """Add what the tower makes of pairs to their scores; return where its outputs begin in `work`."""
     if tower is None:
-        return start
-    p_table, q_table = tower
-    width = net.layers[0, 0]
+        return chunk.start
+    of_users, of_items, scores = chunk.users, chunk.items, chunk.slopes
+    p, q, width = users.numbers, items.numbers, net.layers[0, 0]
     for row in range(len(scores)):
-        place = start + row * (width + 1)
-        poke(work, place, load(p_table, users[row]))
-        poke(work, place + width // 2, load(q_table, items[row]))
+        place = chunk.start + row * (width + 1)
+        poke(work, place, peek(tower, p, of_users[row] * users.stride + net.tower_at))
+        poke(work, place + width // 2, peek(tower, q, of_items[row] * items.stride + net.tower_at))
         work[place + width] = 1
-    end = forward(net.layers, net.dense, work, start, len(scores))
+    end = forward(net.layers, net.dense, work, chunk.start, len(scores))
     for row in range(len(scores)):
         scores[row] += work[end + 2 * row]
     return end
 
 
-@compiled()
-def add_product(product, net, users, items, scores):
+@compiled(borrowing=True)
+def add_product(product, net, users, items, chunk):
     """Add the inner products of pairs to their scores."""
     if product is None:
         return
-    p_table, q_table = product
-    weighed = net.kernel != ABSENT
-    kernel = peek(p_table, net.dense, net.kernel) if weighed else zeros(p_table)
+    of_users, of_items, scores = chunk.users, chunk.items, chunk.slopes
+    p, q, weighed = users.numbers, items.numbers, net.kernel != ABSENT
+    kernel = peek(product, net.dense, net.kernel) if weighed else zeros(product)
     for row in range(len(scores)):
-        p, q = load(p_table, users[row]), load(q_table, items[row])
-        scores[row] += dot(p, kernel * q) if weighed else dot(p, q)
+        own = peek(product, p, of_users[row] * users.stride)
+        other = peek(product, q, of_items[row] * items.stride)
+        scores[row] += dot(own, kernel * other) if weighed else dot(own, other)
 
 
-@compiled()
-def add_biases(biases, users, items, scores):
+@compiled(borrowing=True)
+def add_biases(biases, chunk):
     """Add the biases of pairs to their scores."""
     if biases is None:
         return
+    of_users, of_items, scores = chunk.users, chunk.items, chunk.slopes
     user_bias, item_bias, constant = biases
     for row in range(len(scores)):
-        scores[row] += constant + user_bias[users[row]] + item_bias[items[row]]
+        scores[row] += constant + user_bias[of_users[row]] + item_bias[of_items[row]]
 
 
-@compiled()
-def find_slopes(listing, head, step, slopes, first, batch):
-    """Turn the scores of pairs into the objective's derivatives by them; return the sum of the losses.
-
-    The first pair stands at `first` of the listing.
-    """
-    targets, weights = listing.targets, listing.weights
+@compiled(borrowing=True)
+def find_slopes(head, step, chunk):
+    """Turn the scores of pairs into the objective's derivatives by them; return the sum of the losses."""
+    slopes, targets, weights = chunk.slopes, chunk.targets, chunk.weights
     weighted, one = len(weights) > 0, type(step.l2)(1)
-    share = one / type(step.l2)(batch)
+    share = one / type(step.l2)(chunk.batch)
     linear_sum, argument_product, log_sum = 0.0, 1.0, 0.0
     if step.pairs == 2:
         for place in range(0, len(slopes), 2):
@@ -132,9 +146,9 @@ def find_slopes(listing, head, step, slopes, first, batch):
             slopes[place], slopes[place + 1] = slope * share, -slope * share
         return linear_sum + math.log(argument_product)
     for place in range(len(slopes)):
-        linear, argument, slope = loss_and_slope(head, slopes[place], targets[first + place])
+        linear, argument, slope = loss_and_slope(head, slopes[place], targets[place])
         if weighted:
-            weight = weights[first + place]
+            weight = weights[place]
             linear, slope = weight * linear, weight * slope
             log_sum += weight * math.log(argument)
         else:
@@ -144,75 +158,69 @@ def find_slopes(listing, head, step, slopes, first, batch):
     return linear_sum + math.log(argument_product) + log_sum
 
 
-@compiled()
-def squared_norms(tables, users, items, pairs, pointwise):
-    """Return the squared norms of the rows that pairs touch, the user's once an instance.
-
-    Objectives that are not pointwise leave the users' biases as they are.
-    """
-    total = of_rows(tables.product, users, items, pairs) + of_rows(tables.tower, users, items, pairs)
-    return total + of_biases(tables.biases, users, items, pointwise)
-
-
-@compiled()
-def of_rows(tables, users, items, pairs):
-    """Return the squared norms of the rows of two tables."""
+@compiled(borrowing=True)
+def squared_norms(users, items, chunk, pairs):
+    """Return the squared norms of the rows that pairs touch, the user's once an instance."""
     total = 0.0
-    if tables is not None:
-        p_table, q_table = tables
-        for place in range(len(users)):
-            q = load(q_table, items[place])
-            total += dot(q, q)
-            if place % pairs == 0:
-                p = load(p_table, users[place])
-                total += dot(p, p)
+    for place in range(len(chunk.users)):
+        row = peek(items.like, items.numbers, chunk.items[place] * items.stride)
+        total += dot(row, row)
+        if place % pairs == 0:
+            own = peek(users.like, users.numbers, chunk.users[place] * users.stride)
+            total += dot(own, own)
     return total
 
 
-@compiled()
-def of_biases(biases, users, items, pointwise):
-    """Return the squares of the biases that are trained."""
-    total = 0.0
-    if biases is not None:
-        user_bias, item_bias, _ = biases
-        for place in range(len(users)):
-            total += item_bias[items[place]] ** 2
-            if pointwise:
-                total += user_bias[users[place]] ** 2
-    return total
-
-
-@compiled()
-def pass_tower(tower, net, dense, slopes, scratch, end, origin, begin):
+@compiled(borrowing=True)
+def pass_tower(tower, net, users, items, shares, chunk, work, end):
     """Write the gradients by the tower's inputs, and add those by its layers."""
     if tower is None:
         return
-    work, upstream = scratch.work, upstream_of(net.layers, end)
-    for row in range(len(slopes)):
+    slopes, n, half = chunk.slopes, len(chunk.slopes), net.layers[0, 0] // 2
+    upstream = upstream_of(net.layers, end)
+    for row in range(n):
         work[upstream + 2 * row] = slopes[row]
-    place = begin * (net.layers[0, 0] + 1)
-    inputs = scratch.tower_users
-    backward(net.layers, net.dense, work, end, len(slopes), dense.shares, origin, inputs, place)
+    upstream = backward(net.layers, net.turned, work, end, n, shares, chunk.origin)
+    of_users, of_items = tower_gradient(users, net, chunk), tower_gradient(items, net, chunk)
+    by_inputs(net.layers, net.turned, work, upstream, n, 0, half, of_users)
+    by_inputs(net.layers, net.turned, work, upstream, n, half, half, of_items)
 
 
-@compiled()
-def pass_product(product, net, dense, users, items, slopes, scratch, origin, begin):
+@compiled(borrowing=True)
+def tower_gradient(side, net, chunk):
+    """Return the gradient by the tower's factors of a chunk's pairs."""
+    width = side.rows.width
+    return Matrix(side.gradient, chunk.begin * width + net.tower_at, width, 1)
+
+
+@compiled(borrowing=True)
+def pass_product(product, net, users, items, shares, chunk):
     """Write the gradients by the product's rows, and add those by the weights of its features."""
     if product is None:
         return
-    p_table, q_table = product
-    to_users, to_items, shares = scratch.product_users, scratch.product_items, dense.shares
-    width, weighed = len(to_users) // len(scratch.slopes), net.kernel != ABSENT
-    kernel = peek(p_table, net.dense, net.kernel) if weighed else zeros(p_table)
-    gradient = zeros(p_table)
+    of_users, of_items, slopes = chunk.users, chunk.items, chunk.slopes
+    p, q, weighed = users.rows.numbers, items.rows.numbers, net.kernel != ABSENT
+    by_users, by_items = users.gradient, items.gradient
+    kernel = peek(product, net.dense, net.kernel) if weighed else zeros(product)
+    gradient = zeros(product)
     for row in range(len(slopes)):
         slope = slopes[row]
-        p, q = load(p_table, users[row]), load(q_table, items[row])
+        own = peek(product, p, of_users[row] * users.rows.stride)
+        other = peek(product, q, of_items[row] * items.rows.stride)
         if weighed:
-            gradient = gradient + slope * (p * q)
-            p, q = kernel * p, kernel * q
-        poke(to_users, (begin + row) * width, slope * q)
-        poke(to_items, (begin + row) * width, slope * p)
+            gradient = gradient + slope * (own * other)
+            own, other = kernel * own, kernel * other
+        poke(by_users, (chunk.begin + row) * users.rows.width, slope * other)
+        poke(by_items, (chunk.begin + row) * items.rows.width, slope * own)
     if weighed:
-        at = origin + net.kernel
-        poke(shares, at, peek(p_table, shares, at) + gradient)
+        at = chunk.origin + net.kernel
+        poke(shares, at, peek(product, shares, at) + gradient)
+
+
+@compiled(borrowing=True)
+def pass_bias(side, chunk):
+    """Write the gradients by the biases of a side."""
+    width, bias = side.rows.width, side.rows.bias
+    if bias != ABSENT:
+        for row in range(len(chunk.slopes)):
+            side.gradient[(chunk.begin + row) * width + bias] = chunk.slopes[row]

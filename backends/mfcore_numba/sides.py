@@ -10,12 +10,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mfcore_numba.blas import multiply
 from mfcore_numba.compiling import compiled
-from mfcore_numba.layers import backward, forward, upstream_of
+from mfcore_numba.layers import backward, by_inputs, forward, upstream_of
 from mfcore_numba.nets import ABSENT
-from mfcore_numba.pairs import find_slopes, pairs_at, squared_norms
-from mfcore_numba.vectors import load, peek, poke
+from mfcore_numba.pairs import find_slopes, squared_norms, tower_gradient
+from mfcore_numba.products import Matrix, multiply
+from mfcore_numba.updates import add, fill
+from mfcore_numba.vectors import peek, poke
 
 # Users that are scored with all items of a batch together, and the tasks that share them.
 USERS_A_BLOCK, N_SHARES = 16, 8
@@ -28,6 +29,8 @@ class Ends(NamedTuple):
     ----------
     users, items : arrays [n * (width + 1)]
         In the last column the users have ones and the items their biases.
+    turned : array [(width + 1) * n]
+        The items' ends, transposed.
     by_users : array [n * (width + 1)]
         The objective's derivative.
     by_items : array [N_SHARES * n * (width + 1)]
@@ -42,6 +45,7 @@ class Ends(NamedTuple):
 
     users: Any
     items: Any
+    turned: Any
     by_users: Any
     by_items: Any
     scores: Any
@@ -52,91 +56,84 @@ class Ends(NamedTuple):
     remove_accidental_hits: bool
 
 
-@compiled()
-def run_side(table, layers, dense, work, start, rows):
-    """Run rows of a table through a side's layers; return where the ends begin in `work`."""
-    n_in = layers[0, 0] if len(layers) > 0 else width_of(table, work)
-    for place in range(len(rows)):
+@compiled(borrowing=True)
+def run_side(tower, rows, layers, dense, work, start, touched):
+    """Run rows through a side's layers; return where their ends begin in `work`."""
+    n_in = layers[0, 0] if len(layers) > 0 else width_of(tower, work)
+    for place in range(len(touched)):
         at = start + place * (n_in + 1)
-        poke(work, at, load(table, rows[place]))
+        poke(work, at, peek(tower, rows.numbers, touched[place] * rows.stride))
         work[at + n_in] = 1
-    return forward(layers, dense, work, start, len(rows))
+    return forward(layers, dense, work, start, len(touched))
 
 
-@compiled()
-def width_of(table, work):
-    """Return how many numbers a row has."""
-    return table.itemsize // work.itemsize
+@compiled(borrowing=True)
+def width_of(tower, work):
+    """Return how many factors the tower has."""
+    return tower.itemsize // work.itemsize
 
 
-@compiled()
-def train_sides(net, tables, dense, listing, head, step, scratch, worker, share, first, batch, begin, stop):
+@compiled(borrowing=True)
+def train_sides(net, users, items, dense, head, step, scratch, chunk):
     """Do what `pairs.train_pairs` does, for two towers."""
-    work, slopes, n_rows = scratch.work, scratch.slopes, stop - begin
-    users, items = pairs_at(listing, first + begin, first + stop)
-    width, start = ends_width(net, tables, work), worker * scratch.room
-    item_start = start + scratch.room // 2
-    of_users = run_side(tables.tower[0], net.user_layers, net.dense, work, start, users)
-    of_items = run_side(tables.tower[1], net.item_layers, net.dense, work, item_start, items)
-    for row in range(n_rows):
+    work, slopes, start = scratch.work, chunk.slopes, chunk.start
+    n_layers = len(net.user_layers)
+    width = net.user_layers[n_layers - 1, 1] if n_layers > 0 else width_of(net.tower, work)
+    of_users = run_side(net.tower, users.rows, net.user_layers, net.dense, work, start, chunk.users)
+    start += scratch.room // 2
+    of_items = run_side(net.tower, items.rows, net.item_layers, net.dense, work, start, chunk.items)
+    for row in range(len(slopes)):
         score = slopes.dtype.type(0)
         for column in range(row * (width + 1), row * (width + 1) + width):
             score += work[of_users + column] * work[of_items + column]
-        slopes[begin + row] = score
-    loss = find_slopes(listing, head, step, slopes[begin:stop], first + begin, batch)
+        slopes[row] = score
+    loss = find_slopes(head, step, chunk)
     if step.l2 > 0:
-        loss += 0.5 * step.l2 * squared_norms(tables, users, items, step.pairs, step.pairs == 1)
-    pass_side(net.user_layers, net, dense, scratch, share, of_users, of_items, begin, n_rows, True)
-    pass_side(net.item_layers, net, dense, scratch, share, of_items, of_users, begin, n_rows, False)
+        loss += 0.5 * step.l2 * squared_norms(users.rows, items.rows, chunk, step.pairs)
+    pass_pairs(net.user_layers, users, net, dense.shares, work, chunk, of_users, of_items, width)
+    pass_pairs(net.item_layers, items, net, dense.shares, work, chunk, of_items, of_users, width)
     return loss
 
 
-@compiled()
-def ends_width(net, tables, work):
-    """Return the width of the towers' ends."""
-    n_layers = len(net.user_layers)
-    return net.user_layers[n_layers - 1, 1] if n_layers > 0 else width_of(tables.tower[0], work)
-
-
-@compiled()
-def pass_side(layers, net, dense, scratch, share, own, other, begin, n_rows, is_user):
-    """Write the gradients of a side's inputs for pairs with an inner product, and add those of its layers."""
-    work, slopes = scratch.work, scratch.slopes
-    to = scratch.tower_users if is_user else scratch.tower_items
+@compiled(borrowing=True)
+def pass_pairs(layers, side, net, shares, work, chunk, own, other, width):
+    """Write the gradients of a side's rows for pairs with an inner product, and add those of its layers."""
+    slopes, gradient, n = chunk.slopes, side.gradient, len(chunk.slopes)
     if len(layers) == 0:
-        width = len(to) // len(slopes) - 1
-        for row in range(n_rows):
-            for column in range(row * (width + 1), row * (width + 1) + width):
-                to[begin * (width + 1) + column] = slopes[begin + row] * work[other + column]
+        for row in range(n):
+            at, to = other + row * (width + 1), (chunk.begin + row) * side.rows.width
+            for column in range(width):
+                gradient[to + column] = slopes[row] * work[at + column]
         return
-    width, upstream = layers[len(layers) - 1, 1], upstream_of(layers, own)
-    for row in range(n_rows):
+    upstream = upstream_of(layers, own)
+    for row in range(n):
         for column in range(row * (width + 1), row * (width + 1) + width):
-            work[upstream + column] = slopes[begin + row] * work[other + column]
-    place = begin * (layers[0, 0] + 1)
-    backward(layers, net.dense, work, own, n_rows, dense.shares, share * len(dense.values), to, place)
+            work[upstream + column] = slopes[row] * work[other + column]
+    upstream = backward(layers, net.turned, work, own, n, shares, chunk.origin)
+    by_inputs(layers, net.turned, work, upstream, n, 0, layers[0, 0], tower_gradient(side, net, chunk))
 
 
-@compiled()
-def find_ends(net, tables, listing, scratch, ends, worker, first, begin, stop):
-    """Write both ends of the pairs in [begin, stop) of the batch that begins at `first`."""
-    work, start, width = scratch.work, worker * scratch.room, ends.width
-    to_users, to_items = ends.users, ends.items
-    users, items = pairs_at(listing, first + begin, first + stop)
-    place, n = begin * (width + 1), (stop - begin) * (width + 1)
-    at = run_side(tables.tower[0], net.user_layers, net.dense, work, start, users)
-    to_users[place : place + n] = work[at : at + n]
+@compiled(borrowing=True)
+def find_ends(net, users, items, scratch, ends, chunk, n_batch):
+    """Write both ends of a chunk's pairs, of a batch of n_batch."""
+    work, width, to_users, to_items, turned = scratch.work, ends.width, ends.users, ends.items, ends.turned
+    place, n = chunk.begin * (width + 1), len(chunk.users)
+    at = run_side(net.tower, users.rows, net.user_layers, net.dense, work, chunk.start, chunk.users)
+    copy(to_users, place, work, at, n * (width + 1))
     if net.kernel != ABSENT:
-        for row in range(stop - begin):
+        for row in range(n):
             for column in range(width):
                 to_users[place + row * (width + 1) + column] *= net.dense[net.kernel + column]
-    at = run_side(tables.tower[1], net.item_layers, net.dense, work, start, items)
-    to_items[place : place + n] = work[at : at + n]
-    add_item_biases(tables.biases, items, to_items, place, width)
+    at = run_side(net.tower, items.rows, net.item_layers, net.dense, work, chunk.start, chunk.items)
+    copy(to_items, place, work, at, n * (width + 1))
+    put_biases(net.biases, chunk.items, to_items, place, width)
+    for column in range(width + 1):
+        for row in range(n):
+            turned[column * n_batch + chunk.begin + row] = to_items[place + row * (width + 1) + column]
 
 
-@compiled()
-def add_item_biases(biases, items, ends, place, width):
+@compiled(borrowing=True)
+def put_biases(biases, items, ends, place, width):
     """Write the biases of the items, or zeros, behind their ends."""
     for row in range(len(items)):
         ends[place + row * (width + 1) + width] = 0
@@ -145,43 +142,45 @@ def add_item_biases(biases, items, ends, place, width):
             ends[place + row * (width + 1) + width] = biases[1][items[row]]
 
 
-@compiled()
-def compare_users(listing, ends, worker, share, first, n):
+@compiled(borrowing=True)
+def compare_users(items, ends, worker, share, n):
     """Work out the softmax of a share of the batch's users, and the derivatives by both ends."""
-    stride, blocks = ends.width + 1, (n + USERS_A_BLOCK - 1) // USERS_A_BLOCK
-    items, scores = listing.items[first : first + n], ends.scores
+    stride, blocks, scores = ends.width + 1, (n + USERS_A_BLOCK - 1) // USERS_A_BLOCK, ends.scores
     at, to = worker * USERS_A_BLOCK * n, share * n * stride
-    ends.by_items[to : to + n * stride] = 0
+    fill(ends.by_items[to : to + n * stride], 0)
     loss = 0.0
     for block in range(share * blocks // N_SHARES, (share + 1) * blocks // N_SHARES):
         begin = block * USERS_A_BLOCK
         n_users = min(USERS_A_BLOCK, n - begin)
-        users = (ends.users, begin * stride, stride, False)
-        multiply((n_users, n, stride), users, (ends.items, 0, stride, True), (scores, at, n), False)
+        users, slopes = Matrix(ends.users, begin * stride, stride, 1), Matrix(scores, at, n, 1)
+        multiply((n_users, n, stride), users, Matrix(ends.turned, 0, n, 1), slopes, False)
         for row in range(n_users):
             own = scores[at + row * n : at + (row + 1) * n]
-            loss += softmax(own, items, ends, begin + row, n)
-        slopes = (scores, at, n, False)
-        result = (ends.by_users, begin * stride, stride)
-        multiply((n_users, stride, n), slopes, (ends.items, 0, stride, False), result, False)
-        slopes = (scores, at, n, True)
-        multiply((n, stride, n_users), slopes, users, (ends.by_items, to, stride), True)
+            loss += softmax(own, items, ends, begin + row)
+        by_users = Matrix(ends.by_users, begin * stride, stride, 1)
+        multiply((n_users, stride, n), slopes, Matrix(ends.items, 0, stride, 1), by_users, False)
+        slopes = Matrix(scores, at, 1, n)
+        multiply((n, stride, n_users), slopes, users, Matrix(ends.by_items, to, stride, 1), True)
     ends.losses[share] = loss
 
 
-@compiled()
-def softmax(scores, items, ends, place, n):
-    """Turn the scores of one user into the derivatives by them, divided by n; return the loss."""
-    log_q, inverse = ends.log_q, scores.dtype.type(1) / ends.temperature
-    highest = -math.inf
+@compiled(borrowing=True)
+def softmax(scores, items, ends, place):
+    """Turn the scores of one user into the derivatives by them, divided by their number; return the loss."""
+    log_q, n, one = ends.log_q, len(scores), scores.dtype.type(1)
+    inverse = one / ends.temperature
+    highest = scores.dtype.type(-math.inf)
     for other in range(n):
-        z = scores[other] * inverse - log_q[items[other]]
-        if ends.remove_accidental_hits and items[other] == items[place] and other != place:
-            z = scores.dtype.type(-math.inf)
-        scores[other] = z
-        highest = max(highest, z)
-    own = scores[place] - highest
-    total = 0.0
+        scores[other] = scores[other] * inverse - log_q[items[other]]
+    if ends.remove_accidental_hits:
+        own, item = scores[place], items[place]
+        for other in range(n):
+            if items[other] == item:
+                scores[other] = -math.inf
+        scores[place] = own
+    for other in range(n):
+        highest = max(highest, scores[other])
+    own, total = scores[place] - highest, 0.0
     for other in range(n):
         weight = math.exp(scores[other] - highest)
         scores[other] = weight
@@ -193,76 +192,62 @@ def softmax(scores, items, ends, place, n):
     return math.log(total) - own
 
 
-@compiled()
-def pass_ends(net, tables, dense, listing, step, scratch, ends, worker, share, first, n, begin, stop):
-    """Write the gradients of the rows of the pairs in [begin, stop), and add those of the layers.
+@compiled(borrowing=True)
+def pass_ends(net, users, items, dense, step, scratch, ends, chunk, n):
+    """Write the gradients of the rows of a chunk's pairs, and add those of the layers.
 
     Returns what l2 adds to the objective.
     """
-    stride, place = ends.width + 1, begin * (ends.width + 1)
-    size = (stop - begin) * stride
+    stride = ends.width + 1
+    place, size = chunk.begin * stride, len(chunk.users) * stride
     by_items = ends.by_items[place : place + size]
     for other in range(1, N_SHARES):
         at = other * n * stride + place
-        by_items += ends.by_items[at : at + size]
-    origin = share * len(dense.values)
-    users, items = pairs_at(listing, first + begin, first + stop)
-    pass_end(
-        net.user_layers,
-        tables.tower[0],
-        net,
-        dense,
-        scratch,
-        worker,
-        origin,
-        users,
-        begin,
-        (ends.by_users, place),
-        scratch.tower_users,
-    )
-    pass_end(
-        net.item_layers,
-        tables.tower[1],
-        net,
-        dense,
-        scratch,
-        worker,
-        origin,
-        items,
-        begin,
-        (ends.by_items, place),
-        scratch.tower_items,
-    )
+        add(by_items, ends.by_items[at : at + size])
+    by_users = ends.by_users[place : place + size]
+    pass_end(net.user_layers, users, net, dense.shares, scratch.work, chunk, chunk.users, by_users, stride)
+    pass_end(net.item_layers, items, net, dense.shares, scratch.work, chunk, chunk.items, by_items, stride)
     if net.kernel != ABSENT:
-        weigh_back(net, tables, dense, scratch, users, begin, origin, ends.width)
+        weigh_back(net.tower, net, users, dense.shares, chunk)
+    if items.rows.bias != ABSENT:
+        for row in range(len(chunk.items)):
+            at = (chunk.begin + row) * items.rows.width + items.rows.bias
+            items.gradient[at] = by_items[row * stride + ends.width]
     if step.l2 > 0:
-        return 0.5 * step.l2 * squared_norms(tables, users, items, 1, False)
+        return 0.5 * step.l2 * squared_norms(users.rows, items.rows, chunk, 1)
     return 0.0
 
 
-@compiled()
-def pass_end(layers, table, net, dense, scratch, worker, origin, rows, begin, upstream, to):
-    """Pass the derivative by a side's ends back to its inputs."""
-    work, start, (by_ends, place) = scratch.work, worker * scratch.room, upstream
+@compiled(borrowing=True)
+def pass_end(layers, side, net, shares, work, chunk, touched, by_ends, stride):
+    """Pass the derivative by a side's ends back to its rows."""
+    n = len(touched)
     if len(layers) == 0:
-        n = len(rows) * (width_of(table, work) + 1)
-        to[place : place + n] = by_ends[place : place + n]
+        for row in range(n):
+            copy(side.gradient, (chunk.begin + row) * side.rows.width, by_ends, row * stride, stride - 1)
         return
-    own = run_side(table, layers, net.dense, work, start, rows)
-    n = len(rows) * (layers[len(layers) - 1, 1] + 1)
-    at = upstream_of(layers, own)
-    work[at : at + n] = by_ends[place : place + n]
-    backward(layers, net.dense, work, own, len(rows), dense.shares, origin, to, begin * (layers[0, 0] + 1))
+    own = run_side(net.tower, side.rows, layers, net.dense, work, chunk.start, touched)
+    copy(work, upstream_of(layers, own), by_ends, 0, n * stride)
+    upstream = backward(layers, net.turned, work, own, n, shares, chunk.origin)
+    by_inputs(layers, net.turned, work, upstream, n, 0, layers[0, 0], tower_gradient(side, net, chunk))
 
 
-@compiled()
-def weigh_back(net, tables, dense, scratch, users, begin, origin, width):
+@compiled(borrowing=True)
+def weigh_back(tower, net, users, shares, chunk):
     """Turn the gradient by the weighed rows of a GMF into those by its rows and by its kernel."""
-    to, shares, table = scratch.tower_users, dense.shares, tables.tower[0]
-    kernel, at = peek(table, net.dense, net.kernel), origin + net.kernel
-    gradient = peek(table, shares, at)
-    for place in range(len(users)):
-        by_row = peek(table, to, (begin + place) * (width + 1))
-        gradient = gradient + by_row * load(table, users[place])
-        poke(to, (begin + place) * (width + 1), kernel * by_row)
+    to, rows, at = users.gradient, users.rows, chunk.origin + net.kernel
+    kernel, gradient = peek(tower, net.dense, net.kernel), peek(tower, shares, at)
+    for place in range(len(chunk.users)):
+        begin = (chunk.begin + place) * rows.width
+        by_row = peek(tower, to, begin)
+        gradient = gradient + by_row * peek(tower, rows.numbers, chunk.users[place] * rows.stride)
+        poke(to, begin, kernel * by_row)
     poke(shares, at, gradient)
+
+
+@compiled(borrowing=True)
+def copy(to, place, numbers, first, n):
+    """Copy n numbers from one flat array to another."""
+    target, source = to[place : place + n], numbers[first : first + n]
+    for other in range(n):
+        target[other] = source[other]

@@ -23,6 +23,8 @@ NEGATIVE = np.uint64(int(Purpose.NEGATIVE))
 
 # Instances that are listed together; their shuffle's halves stay in a core's first cache.
 CHUNK = 1024
+# Searches for negatives that go on side by side.
+TOGETHER = 16
 
 
 class Source(NamedTuple):
@@ -173,36 +175,65 @@ def shuffled(shuffle, first, instances):
 
 
 @compiled()
-def negative(indptr, indices, n_items, seed, epoch, user, instance):
-    """Return the negative of an instance; see `mfcore.sampling.negatives`."""
-    first, stop = indptr[user], indptr[user + 1]
-    n_unseen = np.uint64(n_items - (stop - first))
-    high, low = philox_pair(seed, NEGATIVE, np.uint64(epoch), np.uint64(instance))
-    rank = np.int64((high * n_unseen + ((low * n_unseen) >> HALF)) >> HALF)
-    # The search halves without a branch: where a negative lies cannot be predicted.
-    base, left = first, stop - first
-    while left > 1:
-        half = left >> 1
-        last = base + half - 1
-        base += half if indices[last] - (last - first) <= rank else 0
-        left -= half
-    if left == 1 and indices[base] - (base - first) <= rank:
-        base += 1
-    return rank + (base - first)
+def draw_negatives(source, epoch, users, instances, items):
+    """Write the negative of each instance, one that its user has not seen, as the plan draws it."""
+    seed, indptr, weights, n_items = source.seed, source.seen_indptr, source.unseen_weight, source.n_items
+    popular = len(weights) > 0
+    for place in range(len(users)):
+        high, low = philox_pair(seed, NEGATIVE, np.uint64(epoch), np.uint64(instances[place]))
+        user = users[place]
+        bound = np.uint64(weights[user] if popular else n_items - (indptr[user + 1] - indptr[user]))
+        items[place] = np.int64((high * bound + ((low * bound) >> HALF)) >> HALF)
+    if popular:
+        find_popular(source, users, items)
+    else:
+        find_unseen(indptr, source.seen_indices, users, items)
 
 
 @compiled()
-def popular_negative(source, epoch, user, instance):
-    """Return the negative of an instance by popularity; see `mfcore.sampling.negatives`."""
-    starts, unseen_before = source.starts, source.unseen_before
-    first, stop = source.seen_indptr[user], source.seen_indptr[user + 1]
-    weight = np.uint64(source.unseen_weight[user])
-    high, low = philox_pair(source.seed, NEGATIVE, np.uint64(epoch), np.uint64(instance))
-    place = np.int64((high * weight + ((low * weight) >> HALF)) >> HALF)
-    after = first + np.searchsorted(unseen_before[first:stop], place, side="right")
-    if after > first:
-        place += starts[source.seen_indices[after - 1] + 1] - unseen_before[after - 1]
-    return np.searchsorted(starts, place, side="right") - 1
+def find_unseen(indptr, indices, users, items):
+    """Turn ranks among the items that each user has not seen into items; see `mfcore.sampling.negatives`.
+
+    The binary searches of several users go on side by side, halving without a branch: alone, each would wait
+    for memory at every step.
+    """
+    firsts, bases = np.empty(TOGETHER, dtype=np.int64), np.empty(TOGETHER, dtype=np.int64)
+    lefts = np.empty(TOGETHER, dtype=np.int64)
+    for start in range(0, len(users), TOGETHER):
+        own = items[start : start + TOGETHER]
+        longest = 0
+        for lane in range(len(own)):
+            user = users[start + lane]
+            firsts[lane] = bases[lane] = indptr[user]
+            lefts[lane] = indptr[user + 1] - indptr[user]
+            longest = max(longest, lefts[lane])
+        while longest > 1:
+            for lane in range(len(own)):
+                # Where a search has ended, half is 0 and what is looked at does not matter.
+                half = lefts[lane] >> 1
+                last = max(bases[lane] + half - 1, 0)
+                bases[lane] += half if indices[last] - (last - firsts[lane]) <= own[lane] else 0
+                lefts[lane] -= half
+            longest -= longest >> 1
+        for lane in range(len(own)):
+            base = bases[lane]
+            if lefts[lane] == 1 and indices[base] - (base - firsts[lane]) <= own[lane]:
+                base += 1
+            own[lane] += base - firsts[lane]
+
+
+@compiled()
+def find_popular(source, users, items):
+    """Turn places on the line of the weights that each user has not seen into items."""
+    starts, unseen_before, indices = source.starts, source.unseen_before, source.seen_indices
+    indptr = source.seen_indptr
+    for place in range(len(users)):
+        first, stop = indptr[users[place]], indptr[users[place] + 1]
+        at = items[place]
+        after = first + np.searchsorted(unseen_before[first:stop], at, side="right")
+        if after > first:
+            at += starts[indices[after - 1] + 1] - unseen_before[after - 1]
+        items[place] = np.searchsorted(starts, at, side="right") - 1
 
 
 @compiled()
@@ -210,53 +241,50 @@ def list_range(source, shuffle, epoch, first, stop, listing, place):
     """Write the instances at positions first..stop of the shuffled order to a listing, from `place` on."""
     # Every array is taken out of its tuple once: taking it out costs a shared reference count.
     users, items, targets, weights = source.users, source.items, source.targets, source.weights
-    indptr, indices, popular = source.seen_indptr, source.seen_indices, len(source.starts) > 0
     to_users, to_items, to_targets = listing.users, listing.items, listing.targets
     to_weights, weighted = listing.weights, len(listing.weights) > 0
     width = 1 + source.n_negatives
     instances = np.empty(stop - first, dtype=np.int64)
+    drawn, of_users, places = np.empty_like(instances), np.empty_like(instances), np.empty_like(instances)
+    n_drawn = 0
     shuffled(shuffle, first, instances)
     for instance in instances:
         interaction = instance // width
         user = np.int64(users[interaction])
-        to_users[place] = user
         positive = instance == interaction * width
-        if positive:
-            to_items[place] = items[interaction]
-            to_targets[place] = targets[interaction]
-        else:
-            if popular:
-                to_items[place] = popular_negative(source, epoch, user, instance)
-            else:
-                to_items[place] = negative(
-                    indptr, indices, source.n_items, source.seed, epoch, user, instance
-                )
-            to_targets[place] = 0
+        to_users[place] = user
+        to_items[place] = items[interaction]
+        to_targets[place] = targets[interaction] if positive else 0
         if weighted:
             to_weights[place] = weights[interaction] if positive else 1
+        drawn[n_drawn], of_users[n_drawn], places[n_drawn] = instance, user, place
+        n_drawn += 0 if positive else 1
         place += 1
+    drawn_items = np.empty(n_drawn, dtype=np.int64)
+    draw_negatives(source, epoch, of_users[:n_drawn], drawn[:n_drawn], drawn_items)
+    for number in range(n_drawn):
+        to_items[places[number]] = drawn_items[number]
 
 
 @compiled()
 def list_paired_range(source, shuffle, epoch, first, stop, listing, place):
     """Write the instances at positions first..stop of a paired epoch: two pairs each, the negative second."""
     users, items, to_users, to_items = source.users, source.items, listing.users, listing.items
-    indptr, indices, popular = source.seen_indptr, source.seen_indices, len(source.starts) > 0
     n_negatives = source.n_negatives
     instances = np.empty(stop - first, dtype=np.int64)
+    of_users, drawn_items = np.empty_like(instances), np.empty_like(instances)
     shuffled(shuffle, first, instances)
-    for instance in instances:
-        interaction = instance // n_negatives
-        slot = 1 + instance - interaction * n_negatives
-        user = np.int64(users[interaction])
-        to_users[place], to_users[place + 1] = user, user
-        to_items[place] = items[interaction]
-        drawn = interaction * (1 + n_negatives) + slot
-        if popular:
-            to_items[place + 1] = popular_negative(source, epoch, user, drawn)
-        else:
-            to_items[place + 1] = negative(indptr, indices, source.n_items, source.seed, epoch, user, drawn)
-        place += 2
+    for number in range(len(instances)):
+        interaction = instances[number] // n_negatives
+        of_users[number] = users[interaction]
+        to_users[place + 2 * number] = to_users[place + 2 * number + 1] = of_users[number]
+        to_items[place + 2 * number] = items[interaction]
+        # The number that this negative has among all instances of a pointwise epoch.
+        slot = 1 + instances[number] - interaction * n_negatives
+        instances[number] = interaction * (1 + n_negatives) + slot
+    draw_negatives(source, epoch, of_users, instances, drawn_items)
+    for number in range(len(instances)):
+        to_items[place + 2 * number + 1] = drawn_items[number]
 
 
 @compiled(parallel=True)

@@ -11,35 +11,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfcore_numba.compiling import compiled
-from mfcore_numba.rules import move, moved, rested
-from mfcore_numba.vectors import load, peek, store, zeros
+from mfcore_numba.nets import Rows
+from mfcore_numba.rules import Idle, move, moved, rested
+from mfcore_numba.vectors import fetch, peek, poke, zeros
 
 # Pairs whose rows, or dense parameters, make one task.
 PAIRS_A_TASK, ROWS_A_TASK, DENSE_A_TASK = 32, 1024, 512
 NONE = -1
-
-
-class Part(NamedTuple):
-    """One parameter of a side: its rows and slots, and where the gradient by each pair's row begins.
-
-    That is at place * stride + offset of the flat array `gradient`. None stands for a parameter that the
-    model has not, or does not train.
-    """
-
-    rows: Any
-    slot0: Any
-    slot1: Any
-    gradient: Any
-    stride: int
-    offset: int
+# Pairs ahead of the one in work whose rows are asked for: about the latency of memory.
+AHEAD = 4
 
 
 class Side(NamedTuple):
-    """The parameters of the users or of the items, and the chains of a batch.
+    """The users or the items, and the chains of a batch.
 
     Attributes
     ----------
-    product, tower, bias : Part or None
+    rows : Rows
+    gradient : array [n_pairs * width]
+        By the row of each pair.
     latest : int32 [n_rows]
         The last pair of the batch that touches each row, or NONE.
     previous : int32 [n_pairs]
@@ -50,9 +40,8 @@ class Side(NamedTuple):
         Pairs of an instance that touch the same row: each instance counts once for l2.
     """
 
-    product: Any
-    tower: Any
-    bias: Any
+    rows: Rows
+    gradient: Any
     latest: NDArray[np.int32]
     previous: NDArray[np.int32]
     done: NDArray[np.int64]
@@ -72,8 +61,7 @@ class Step(NamedTuple):
     pairs : int
         Of an instance.
     coefficients : array [n_steps, n_coefficients]
-    settled : int
-        See `rules.rested`; counted in the steps of this call.
+    idle : Idle
     """
 
     rule: int
@@ -83,7 +71,7 @@ class Step(NamedTuple):
     batch_size: int
     pairs: int
     coefficients: Any
-    settled: int
+    idle: Idle
 
 
 class Dense(NamedTuple):
@@ -107,7 +95,7 @@ class Dense(NamedTuple):
     losses: NDArray[np.float64]
 
 
-@compiled()
+@compiled(borrowing=True)
 def link(touched, side):
     """Chain the pairs that touch the same row."""
     latest, previous = side.latest, side.previous
@@ -117,18 +105,20 @@ def link(touched, side):
         latest[row] = place
 
 
-@compiled()
+@compiled(borrowing=True)
 def catch_up(touched, side, step, number, task):
     """Bring the rows of a task's pairs to where they are before step `number`."""
-    latest = side.latest
+    latest, rows = side.latest, side.rows
     first = task * PAIRS_A_TASK
     for place in range(first, min(first + PAIRS_A_TASK, len(touched))):
+        if place + AHEAD < len(touched):
+            fetch(rows.numbers, touched[place + AHEAD] * rows.stride, rows.stride)
         row = np.int64(touched[place])
         if latest[row] == place:
             catch_up_row(side, step, row, number)
 
 
-@compiled()
+@compiled(borrowing=True)
 def catch_up_all(side, step, task):
     """Bring all rows of a task to the end of the call."""
     first, n_rows, n_steps = task * ROWS_A_TASK, len(side.done), len(step.coefficients)
@@ -137,94 +127,79 @@ def catch_up_all(side, step, task):
         side.done[row] = 0
 
 
-@compiled()
+@compiled(borrowing=True)
 def catch_up_row(side, step, row, number):
     """Take the steps since the row was last touched."""
-    first = side.done[row]
+    first, rows = side.done[row], side.rows
     if first < number:
-        rest(side.product, step, row, first, number)
-        rest(side.tower, step, row, first, number)
-        rest(side.bias, step, row, first, number)
+        begin = row * rows.stride
+        before = get_row(rows, begin)
+        after = rested(step.rule, rows.like, before, step.coefficients, step.idle, first, number)
+        put_row(rows, begin, after)
         side.done[row] = number
 
 
-@compiled()
-def rest(part, step, row, first, number):
-    """Take steps that do not touch a row."""
-    if part is None:
-        return
-    table = part.rows
-    none = zeros(table)
-    slot0 = load(part.slot0, row) if len(part.slot0) > 0 else none
-    slot1 = load(part.slot1, row) if len(part.slot1) > 0 else none
-    result = rested(
-        step.rule, table, (load(table, row), slot0, slot1), step.coefficients, first, number, step.settled
-    )
-    put_row(part, row, result)
+@compiled(borrowing=True)
+def get_row(rows, begin):
+    """Return a row and its slots; a slot that the rule does not keep is not used."""
+    like, numbers, width = rows.like, rows.numbers, rows.width
+    none = zeros(like)
+    slot0 = peek(like, numbers, begin + width) if rows.stride >= 2 * width else none
+    slot1 = peek(like, numbers, begin + 2 * width) if rows.stride >= 3 * width else none
+    return peek(like, numbers, begin), slot0, slot1
 
 
-@compiled()
-def put_row(part, row, moved_row):
-    """Write a row and its slots."""
-    store(part.rows, row, moved_row[0])
-    if len(part.slot0) > 0:
-        store(part.slot0, row, moved_row[1])
-    if len(part.slot1) > 0:
-        store(part.slot1, row, moved_row[2])
+@compiled(borrowing=True)
+def put_row(rows, begin, row):
+    """Write a row and its slots, as far as there is room for them."""
+    numbers, width = rows.numbers, rows.width
+    poke(numbers, begin, row[0])
+    if rows.stride >= 2 * width:
+        poke(numbers, begin + width, row[1])
+    if rows.stride >= 3 * width:
+        poke(numbers, begin + 2 * width, row[2])
 
 
-@compiled()
+@compiled(borrowing=True)
 def move_rows(touched, side, step, number, share, task):
     """Move the rows whose last pair is among the task's, and unlink them."""
-    latest = side.latest
+    latest, rows = side.latest, side.rows
     first = task * PAIRS_A_TASK
     for place in range(first, min(first + PAIRS_A_TASK, len(touched))):
         row = np.int64(touched[place])
         if latest[row] == place:
-            decay = step.l2 * share * type(share)(n_linked(side, place) // side.touches)
-            move_part(side.product, side.previous, step, number, place, row, decay)
-            move_part(side.tower, side.previous, step, number, place, row, decay)
-            move_part(side.bias, side.previous, step, number, place, row, decay)
+            begin = row * rows.stride
+            gradient, n_pairs = chained_gradient(side, place)
+            before, slot0, slot1 = get_row(rows, begin)
+            decay = step.l2 * share * type(share)(n_pairs // side.touches)
+            gradient = gradient + decay * before
+            c = step.coefficients[number]
+            put_row(rows, begin, moved(step.rule, before, gradient, slot0, slot1, c))
             side.done[row] = number + 1
             latest[row] = NONE
 
 
-@compiled()
-def n_linked(side, place):
-    """Return how many pairs touch the row whose last pair this is."""
-    n, previous = 0, side.previous
-    while place != NONE:
-        n += 1
-        place = previous[place]
-    return n
-
-
-@compiled()
-def move_part(part, previous, step, number, place, row, decay):
-    """Add up the gradients of a row, and move it."""
-    if part is None:
-        return
-    table = part.rows
-    gradient = peek(table, part.gradient, place * part.stride + part.offset)
+@compiled(borrowing=True)
+def chained_gradient(side, place):
+    """Return the gradient of the row whose last pair this is, and how many pairs touch it."""
+    like, numbers, width, previous = side.rows.like, side.gradient, side.rows.width, side.previous
+    gradient, n_pairs = peek(like, numbers, place * width), 1
     place = previous[place]
     while place != NONE:
-        gradient = gradient + peek(table, part.gradient, place * part.stride + part.offset)
+        gradient = gradient + peek(like, numbers, np.int64(place) * width)
         place = previous[place]
-    row_before, none = load(table, row), zeros(table)
-    gradient = gradient + decay * row_before
-    slot0 = load(part.slot0, row) if len(part.slot0) > 0 else none
-    slot1 = load(part.slot1, row) if len(part.slot1) > 0 else none
-    put_row(part, row, moved(step.rule, row_before, gradient, slot0, slot1, step.coefficients[number]))
+        n_pairs += 1
+    return gradient, n_pairs
 
 
-@compiled()
+@compiled(borrowing=True)
 def move_dense(dense, step, number, n_shares, task):
     """Add up the shares of the gradient of a task's dense parameters, and move them."""
     c, n = step.coefficients[number], len(dense.values)
     first, stop = task * DENSE_A_TASK, min((task + 1) * DENSE_A_TASK, n)
     gradient = dense.shares[first:stop]
     for share in range(1, n_shares):
-        gradient += dense.shares[share * n + first : share * n + stop]
+        add(gradient, dense.shares[share * n + first : share * n + stop])
     loss = 0.0
     for segment in range(len(dense.trained)):
         a, b = max(first, dense.trained[segment, 0]), min(stop, dense.trained[segment, 1])
@@ -237,3 +212,26 @@ def move_dense(dense, step, number, n_shares, task):
                 own[place] += step.l2_dense * values[place]
         move(step.rule, values, own, dense.slot0[a:b], dense.slot1[a:b], c)
     dense.losses[task] = loss
+
+
+@compiled(borrowing=True)
+def add(total, numbers):
+    """Add numbers to others in place."""
+    for place in range(len(total)):
+        total[place] += numbers[place]
+
+
+@compiled(borrowing=True)
+def fill(numbers, value):
+    """Set all numbers to one value."""
+    for place in range(len(numbers)):
+        numbers[place] = value
+
+
+@compiled(borrowing=True)
+def total_of(numbers):
+    """Return the sum of numbers."""
+    total = numbers.dtype.type(0)
+    for place in range(len(numbers)):
+        total += numbers[place]
+    return total

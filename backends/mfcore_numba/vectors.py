@@ -231,6 +231,111 @@ def poke(typing_context: Any, numbers: Any, start: Any, value: Any) -> Any:
     return types.void(numbers, types.intp, value), generate
 
 
+def _some(builder: Any, vector: Vector, count: Any) -> Any:
+    """Return the mask of the first `count` lanes of a vector."""
+    word = ir.IntType(64)
+    numbers = ir.Constant(ir.VectorType(word, vector.lanes), list(range(vector.lanes)))
+    undefined = ir.Constant(ir.VectorType(word, vector.lanes), ir.Undefined)
+    first = builder.insert_element(undefined, count, ir.Constant(ir.IntType(32), 0))
+    zero = ir.Constant(ir.VectorType(ir.IntType(32), vector.lanes), [0] * vector.lanes)
+    return builder.icmp_signed("<", numbers, builder.shuffle_vector(first, undefined, zero))
+
+
+@intrinsic
+def peek_some(typing_context: Any, like: Any, numbers: Any, start: Any, count: Any) -> Any:
+    """Return the first `count` numbers that begin at `start` of a flat array, and zeros for the others.
+
+    A value of more than one vector is read whole, whatever the count.
+    """
+    vector = like
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        array = context.make_array(signature.args[1])(context, builder, args[1])
+        begin = builder.gep(array.data, [args[2]])
+        if vector.n_pieces > 1:
+            return _read(builder, begin, vector)
+        pointer, mask = _piece_pointer(builder, begin, vector, 0), _some(builder, vector, args[3])
+        kind = ir.FunctionType(vector.piece, [pointer.type, ir.IntType(32), mask.type, vector.piece])
+        function = _llvm(builder, f"masked.load.{_suffix(vector)}.p0", kind)
+        align = ir.Constant(ir.IntType(32), vector.dtype.bitwidth // 8)
+        piece = builder.call(function, [pointer, align, mask, ir.Constant(vector.piece, None)])
+        return builder.insert_value(ir.Constant(ir.ArrayType(vector.piece, 1), None), piece, 0)
+
+    return vector(like, numbers, types.intp, types.intp), generate
+
+
+@intrinsic
+def poke_some(typing_context: Any, numbers: Any, start: Any, value: Any, count: Any) -> Any:
+    """Write the first `count` numbers of a value to a flat array; all, of a value of more than one vector."""
+    vector = value
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        array = context.make_array(signature.args[0])(context, builder, args[0])
+        begin = builder.gep(array.data, [args[1]])
+        if vector.n_pieces > 1:
+            _write(builder, begin, vector, args[2])
+            return context.get_dummy_value()
+        pointer, mask = _piece_pointer(builder, begin, vector, 0), _some(builder, vector, args[3])
+        kind = ir.FunctionType(ir.VoidType(), [vector.piece, pointer.type, ir.IntType(32), mask.type])
+        function = _llvm(builder, f"masked.store.{_suffix(vector)}.p0", kind)
+        align = ir.Constant(ir.IntType(32), vector.dtype.bitwidth // 8)
+        builder.call(function, [builder.extract_value(args[2], 0), pointer, align, mask])
+        return context.get_dummy_value()
+
+    return types.void(numbers, types.intp, value, types.intp), generate
+
+
+def _whole(n_pieces: int) -> Any:
+    """Return the intrinsic that gives zeros, as many as so many vectors of an array's dtype hold."""
+
+    def nothing(typing_context: Any, numbers: Any) -> Any:
+        vector = Vector(numbers.dtype, n_pieces * VECTOR_BITS // numbers.dtype.bitwidth)
+
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return ir.Constant(ir.ArrayType(vector.piece, vector.n_pieces), None)
+
+        return vector(numbers), generate
+
+    return intrinsic(nothing)
+
+
+one_vector, two_vectors = _whole(1), _whole(2)
+
+
+@intrinsic
+def lanes_of(typing_context: Any, numbers: Any) -> Any:
+    """Return how many numbers of an array's dtype one vector holds."""
+    lanes = VECTOR_BITS // numbers.dtype.bitwidth
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return ir.Constant(ir.IntType(64), lanes)
+
+    return types.intp(numbers), generate
+
+
+@intrinsic
+def fetch(typing_context: Any, numbers: Any, start: Any, count: Any) -> Any:
+    """Ask for the cache lines of `count` numbers of a flat array, from `start` on, to be used soon."""
+    size = numbers.dtype.bitwidth // 8
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        byte_pointer, word = ir.IntType(8).as_pointer(), ir.IntType(32)
+        function = _llvm(
+            builder, "prefetch.p0", ir.FunctionType(ir.VoidType(), [byte_pointer, word, word, word])
+        )
+        array = context.make_array(signature.args[0])(context, builder, args[0])
+        start = builder.bitcast(builder.gep(array.data, [args[1]]), byte_pointer)
+        read, keep, data = (ir.Constant(word, value) for value in (0, 3, 1))
+        n_bytes = builder.mul(args[2], ir.Constant(args[2].type, size))
+        with cgutils.for_range_slice(
+            builder, ir.Constant(args[2].type, 0), n_bytes, ir.Constant(args[2].type, CACHE_LINE)
+        ) as (offset, _):
+            builder.call(function, [builder.gep(start, [offset]), read, keep, data])
+        return context.get_dummy_value()
+
+    return types.void(numbers, types.intp, types.intp), generate
+
+
 @intrinsic
 def prefetch(typing_context: Any, table: Any, row: Any) -> Any:
     """Ask for the cache lines of row `row`, to be used soon."""
@@ -254,8 +359,8 @@ def prefetch(typing_context: Any, table: Any, row: Any) -> Any:
 
 @intrinsic
 def zeros(typing_context: Any, table: Any) -> Any:
-    """Return zeros, as many as a row of the table has numbers."""
-    vector = _vector_of(table)
+    """Return zeros, as many as a row of the table, or a value, has numbers."""
+    vector = table if isinstance(table, Vector) else _vector_of(table)
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return ir.Constant(ir.ArrayType(vector.piece, vector.n_pieces), None)
@@ -316,6 +421,22 @@ def add_scaled(typing_context: Any, a: Any, t: Any, b: Any) -> Any:
         return _each(builder, a, [args[0], args[2]], one)
 
     return a(a, a.dtype, b), generate
+
+
+@intrinsic
+def add_scaled_by(typing_context: Any, a: Any, numbers: Any, place: Any, b: Any) -> Any:
+    """Return a + t * b, for values a and b and the number t at a place, not negative, of a flat array."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        array = context.make_array(signature.args[1])(context, builder, args[1])
+        factor = _splat(builder, a, builder.load(builder.gep(array.data, [args[2]])))
+
+        def one(x: Any, y: Any) -> Any:
+            return builder.fadd(x, builder.fmul(factor, y, flags=FLAGS), flags=FLAGS)
+
+        return _each(builder, a, [args[0], args[3]], one)
+
+    return a(a, numbers, types.intp, b), generate
 
 
 @intrinsic

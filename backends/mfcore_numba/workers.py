@@ -92,7 +92,7 @@ def let_others_run(typing_context: Any) -> Any:
     return types.void(), generate
 
 
-@compiled()
+@compiled(borrowing=True)
 def wait(barrier, n_workers):
     """Return when all workers have called this, with what each has written visible to all."""
     if n_workers == 1:

@@ -115,6 +115,11 @@ def note(text: str) -> None:
     print(f"mfcore: note: {text}", file=sys.stderr)
 
 
+def warn(text: str) -> None:
+    """Tell what makes the results less than they seem, on stderr."""
+    print(f"mfcore: warning: {text}", file=sys.stderr)
+
+
 @contextmanager
 def working(text: str) -> Iterator[None]:
     """Show on stderr, if that is a terminal, that something takes its time."""

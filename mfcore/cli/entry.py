@@ -26,7 +26,8 @@ _UsageError: type[typer.BadParameter] = typer.BadParameter.__mro__[1]
 app = typer.Typer(
     name="mfcore",
     cls=HelpedGroup,
-    help="Train, judge and use recommenders: matrix factorisation on ratings or on implicit feedback.",
+    help="Train, judge and use recommenders: matrix factorisation and neural models, on ratings or on"
+    " implicit feedback.",
     epilog=examples(
         "mfcore train ml-100k",
         "mfcore train ml-1m-ncf --n-factors 192 --out m.safetensors",

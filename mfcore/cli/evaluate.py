@@ -10,6 +10,7 @@ import typer
 
 from mfcore.cli.choices import choose, flag, metrics_of
 from mfcore.cli.console import Output, note
+from mfcore.cli.epochs import CHOSEN_ON
 from mfcore.cli.help import HelpedCommand, examples
 from mfcore.cli.options import (
     ColumnsOption,
@@ -20,7 +21,7 @@ from mfcore.cli.options import (
     ModelArgument,
     StringIdsOption,
 )
-from mfcore.cli.quality import default_metrics, judge, show_quality
+from mfcore.cli.quality import Task, default_metrics, default_protocols, judge, show_quality, task_of
 from mfcore.cli.recipes import ranks
 from mfcore.cli.sources import Negatives, Reading, Source, read_source
 from mfcore.data import Interactions
@@ -70,7 +71,8 @@ def evaluate(
             rich_help_panel=RANKING,
             show_default=False,
             help="Among what a held-out item is ranked: full (the catalogue), sampled (drawn negatives) or"
-            " given (the negatives of an NCF data set). Default: full, with given beside it where there are.",
+            " given (the negatives of an NCF data set). Default: full, with given beside it where there are;"
+            " for a two-tower model full, and full with the items of the training data among them.",
         ),
     ] = None,
     n_negatives: Annotated[
@@ -114,13 +116,15 @@ def evaluate(
     )
     metrics = metrics_of(metric or ())
     trained = load_model(model)
-    metrics = metrics or default_metrics(ranks(trained))
-    ranking.require_use(metrics)
+    ranking.require_use(metrics or default_metrics(task_of(trained.spec, ranks=ranks(trained))))
     source = read_source(data, Reading(columns, string_ids, duplicates))
     if ranking.protocol == "given" and source.negatives is None:
         raise InvalidArgumentError(f"--protocol given needs an NCF data set's negatives; {data} has none")
     test, negatives = _not_trained_on(trained, source)
-    quality = judge(trained, test, metrics, ranking.protocols(negatives))
+    if trained.training.get(CHOSEN_ON) == "test":
+        note("the epoch of this model was chosen on its test part; figures on that are optimistic")
+    task = task_of(trained.spec, ranks=ranks(trained), negatives=negatives)
+    quality = judge(trained, test, metrics or default_metrics(task), ranking.protocols(task, negatives))
     out = Output(as_json)
     show_quality(out, quality)
     out.document({"model": str(model), "data": data, **quality.document()})
@@ -151,18 +155,18 @@ class _Ranking:
                     " nothing; leave it out, or add a ranking metric, such as --metric ndcg@10"
                 )
 
-    def protocols(self, negatives: Negatives | None) -> list[RankingProtocol]:
-        """Return what was asked for; by default full ranking, and before it the given negatives, if any."""
+    def protocols(self, task: Task, negatives: Negatives | None) -> list[RankingProtocol]:
+        """Return what was asked for, by default what is usual for the task."""
         ties: Any = TIES[0] if self.ties is None else self.ties
         if self.protocol == "sampled":
             n_negatives = DEFAULT_NEGATIVES if self.n_negatives is None else self.n_negatives
             return [SampledRanking(n_negatives, seed=self.seed or 0, ties=ties)]
-        chosen: list[RankingProtocol] = []
-        if negatives is not None and self.protocol != "full":
-            chosen.append(GivenNegatives(negatives, ties=ties))
-        if self.protocol != "given":
-            chosen.append(FullRanking(ties=ties))
-        return chosen
+        if self.protocol == "full":
+            return [FullRanking(ties=ties)]
+        if self.protocol == "given":
+            assert negatives is not None
+            return [GivenNegatives(negatives, ties=ties)]
+        return default_protocols(task, negatives, ties)
 
 
 def _not_trained_on(model: Model, source: Source) -> tuple[Interactions, Negatives | None]:

@@ -46,7 +46,8 @@ def metric_option(panel: str | None = None) -> Any:
         show_default=False,
         rich_help_panel=panel,
         help=f"Repeat for several: {', '.join(METRIC_NAMES)}, with any number after the @."
-        " Default: rmse and mae for ratings, hr@10 and ndcg@10 for implicit data.",
+        " Default: rmse and mae for ratings, hr@10 and ndcg@10 for implicit data, top-k@1 to top-k@100 for"
+        " two-tower.",
     )
 
 

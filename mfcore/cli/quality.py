@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from mfcore.cli.console import Output, working
+from mfcore.cli.sources import Negatives
 from mfcore.data import Interactions
 from mfcore.metrics import (
     MAE,
@@ -18,9 +19,17 @@ from mfcore.metrics import (
     RankingProtocol,
     RatingMetric,
     SampledRanking,
+    Ties,
+    TopKAccuracy,
     evaluate,
 )
 from mfcore.model import Model
+from mfcore.specs import ModelSpec, TwoTower
+
+RETRIEVED = (1, 5, 10, 50, 100)
+
+# What a model is for, which decides how it is judged unless that is asked for otherwise.
+Task = Literal["ratings", "ranking", "retrieval"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,9 +62,37 @@ class Quality:
         }
 
 
-def default_metrics(is_implicit: bool) -> list[Metric]:
-    """Return HR@10 and NDCG@10 for a model that ranks, RMSE and MAE for one that predicts ratings."""
-    return [HitRate(10), NDCG(10)] if is_implicit else [RMSE(), MAE()]
+def task_of(spec: ModelSpec, *, ranks: bool, negatives: Negatives | None = None) -> Task:
+    """Return what a model is for: one that ranks is for retrieval if it has two towers.
+
+    On data that bring the negatives to rank among, it is judged by these, as other models that rank.
+    """
+    if not ranks:
+        return "ratings"
+    return "retrieval" if isinstance(spec, TwoTower) and negatives is None else "ranking"
+
+
+def default_metrics(task: Task) -> list[Metric]:
+    """Return RMSE and MAE for ratings, HR@10 and NDCG@10 for ranking, the top-k accuracies for retrieval."""
+    if task == "retrieval":
+        return [TopKAccuracy(k) for k in RETRIEVED]
+    return [HitRate(10), NDCG(10)] if task == "ranking" else [RMSE(), MAE()]
+
+
+def default_protocols(
+    task: Task, negatives: Negatives | None, ties: Ties = "pessimistic"
+) -> list[RankingProtocol]:
+    """Return full ranking, and before it what is usual.
+
+    That is the negatives that the data bring, if any; or for retrieval full ranking with the items of the
+    training data among the candidates.
+    """
+    usual: list[RankingProtocol] = []
+    if negatives is not None:
+        usual.append(GivenNegatives(negatives, ties=ties))
+    elif task == "retrieval":
+        usual.append(FullRanking(exclude_seen=False, ties=ties))
+    return [*usual, FullRanking(ties=ties)]
 
 
 def judge(
@@ -97,7 +134,8 @@ def in_words(protocol: RankingProtocol) -> str:
         return f"1 + {protocol.negatives.shape[1]} given"
     if isinstance(protocol, SampledRanking):
         return f"1 + {protocol.n_negatives} drawn"
-    return "full ranking"
+    keeps_seen = isinstance(protocol, FullRanking) and not protocol.exclude_seen
+    return "full ranking, seen items too" if keeps_seen else "full ranking"
 
 
 def _named(protocol: RankingProtocol) -> dict[str, Any]:
@@ -105,4 +143,4 @@ def _named(protocol: RankingProtocol) -> dict[str, Any]:
         return {"protocol": "given", "n_negatives": protocol.negatives.shape[1]}
     if isinstance(protocol, SampledRanking):
         return {"protocol": "sampled", "n_negatives": protocol.n_negatives, "seed": protocol.seed}
-    return {"protocol": "full"}
+    return {"protocol": "full", "exclude_seen": getattr(protocol, "exclude_seen", True)}

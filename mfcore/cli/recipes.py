@@ -4,22 +4,43 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from mfcore import settings
+from mfcore.cli.applicable import (
+    GRADIENT_ONLY,
+    WALS_ONLY,
+    alien,
+    implied_objective,
+    own,
+    require_applicable,
+)
 from mfcore.cli.choices import choose, flag
-from mfcore.cli.defaults import BATCHED_SGD, Settings, defaults_for
+from mfcore.cli.defaults import (
+    BATCHED_SGD,
+    IN_BATCH_SOFTMAX,
+    PRE_TRAINED,
+    Settings,
+    defaults_for,
+    is_neural,
+)
+from mfcore.cli.pretraining import SETTLED, Pretrained
 from mfcore.data import Interactions
 from mfcore.errors import InvalidArgumentError
 from mfcore.model import Model
 from mfcore.objectives import OBJECTIVES, Objective
 from mfcore.optimizers import OPTIMIZERS, SOLVERS, WALS, Optimizer
-from mfcore.specs import MF, MODELS, Linear, ModelSpec, Normal, Output, RatingRange, ReLU, Sigmoid
+from mfcore.specs import MODELS, Linear, ModelSpec, NeuMF, Normal, Output, RatingRange, ReLU, Sigmoid
+from mfcore.specs.dense import ACTIVATIONS, LINEAR
 
 OUTPUTS = ("linear", "relu", "sigmoid", "range", "range-sigmoid")
+ACTIVATION_NAMES = tuple(name for name in ACTIVATIONS if name != LINEAR)
+FUSIONS = ("concat", "projected")
 OBJECTIVE_NAMES = tuple(name.replace("_", "-") for name in OBJECTIVES)
 DTYPES = ("float32", "float64")
 
-WALS_ONLY = ("unobserved_weight", "nu", "solver")
-GRADIENT_ONLY = ("learning_rate", "momentum", "batch_size", "n_negatives")
-CHANGEABLE_ON_RESUME = ("epochs", "learning_rate", "l2")
+FIT_ARGUMENTS = ("epochs", "batch_size", "n_negatives", "popularity_exponent", "seed", "dtype")
+CHANGEABLE_ON_RESUME = ("epochs", "learning_rate", "l2", "l2_dense")
+
+# Keras's Adagrad starts from this sum of squares, and adds this to its root.
+ACCUMULATOR, EPSILON = 0.1, 1e-7
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,13 +53,17 @@ class Recipe:
     objective : Objective
     optimizer : Optimizer
     arguments : dict
-        Further arguments of `fit`: epochs, batch_size, n_negatives, seed, dtype.
+        Further arguments of `fit`: epochs, batch_size, n_negatives, seed, dtype and so on.
     is_implicit : bool
         Whether the model is to rank items, and is judged by that; otherwise it predicts ratings.
     options : dict
         The same as options of the command: name to value.
     given : frozenset of str
         Names of those options that were given; the others are defaults, or come from a file.
+    chooses_epoch : bool
+        Whether it is part of the recipe to keep the best epoch rather than the last.
+    initial : Model or None
+        Whose parameters training starts from.
     """
 
     spec: ModelSpec
@@ -48,6 +73,8 @@ class Recipe:
     is_implicit: bool
     options: dict[str, Any]
     given: frozenset[str]
+    chooses_epoch: bool = False
+    initial: Model | None = None
 
 
 def checked_names(given: Settings) -> Settings:
@@ -60,6 +87,8 @@ def checked_names(given: Settings) -> Settings:
     """
     valid = {
         "model": MODELS,
+        "activation": ACTIVATION_NAMES,
+        "fusion": FUSIONS,
         "output": OUTPUTS,
         "objective": OBJECTIVE_NAMES,
         "optimizer": OPTIMIZERS,
@@ -72,7 +101,9 @@ def checked_names(given: Settings) -> Settings:
     return replace(given, **names)
 
 
-def make_recipe(given: Settings, data: Interactions, *, data_is_implicit: bool) -> Recipe:
+def make_recipe(
+    given: Settings, data: Interactions, *, data_is_implicit: bool, pretrained: Pretrained | None = None
+) -> Recipe:
     """Return the recipe for training data.
 
     Raises
@@ -80,20 +111,32 @@ def make_recipe(given: Settings, data: Interactions, *, data_is_implicit: bool) 
     InvalidArgumentError
         For an option that does not apply, and a value outside its domain.
     """
+    asked = _implied(given, pretrained)
     is_implicit = data_is_implicit or bool(
-        given.n_negatives or given.unobserved_weight or given.objective not in (None, "squared")
+        asked.n_negatives
+        or asked.popularity_exponent
+        or asked.unobserved_weight
+        or asked.objective not in (None, "squared")
     )
-    optimizer = given.optimizer or _default_optimizer(given, is_implicit)
-    _require_applicable(given, optimizer)
-    chosen = _completed(given, is_implicit, optimizer)
+    optimizer = asked.optimizer or _default_optimizer(asked, is_implicit, pretrained)
+    require_applicable(asked, optimizer)
+    chosen = _completed(
+        asked, is_implicit, optimizer, n_interactions=len(data), is_pretrained=pretrained is not None
+    )
+    settled: dict[str, Any] = {}
+    if pretrained is not None:
+        settled = pretrained.options
+        chosen = chosen.without(*SETTLED)
     return Recipe(
-        spec=_spec(chosen, data),
-        objective=OBJECTIVES[str(chosen.objective).replace("-", "_")](),
+        spec=_spec(chosen, data) if pretrained is None else pretrained.model.spec,
+        objective=_objective(chosen),
         optimizer=_optimizer(chosen),
         arguments=_arguments(chosen),
         is_implicit=is_implicit,
-        options=chosen.given(),
-        given=frozenset(given.given()),
+        options={**chosen.given(), **settled},
+        given=frozenset((*given.given(), *settled)),
+        chooses_epoch=is_implicit and is_neural(str(chosen.model)),
+        initial=None if pretrained is None else pretrained.model,
     )
 
 
@@ -116,17 +159,19 @@ def resumed_recipe(given: Settings, model: Model) -> Recipe:
             f"--resume needs --epochs, the number of epochs in all; {model.epochs_trained} are done"
         )
     optimizer = settings.from_dict(model.training["optimizer"])
-    changes = {name: value for name, value in given.given().items() if name in ("learning_rate", "l2")}
-    if isinstance(optimizer, WALS) and "learning_rate" in changes:
-        raise InvalidArgumentError(
-            "--learning-rate does not apply: the model was trained by wals; leave it out"
-        )
+    changes = {name: value for name, value in given.given().items() if name != "epochs"}
+    for name in ("learning_rate", "l2_dense"):
+        if isinstance(optimizer, WALS) and name in changes:
+            raise InvalidArgumentError(
+                f"{flag(name)} does not apply: the model was trained by wals; leave it out"
+            )
     optimizer = replace(optimizer, **changes)
     objective = settings.from_dict(model.training["objective"])
     plan = settings.from_dict(model.training["sampling"])
     arguments = {
         "epochs": given.epochs,
         "n_negatives": plan.n_negatives,
+        "popularity_exponent": plan.popularity_exponent,
         "order": plan.order,
         **{name: model.training[name] for name in ("batch_size", "seed", "dtype")},
     }
@@ -153,7 +198,8 @@ def ranks(model: Model) -> bool:
             settings.from_dict(model.training[name]) for name in ("objective", "optimizer", "sampling")
         )
     except KeyError:
-        return False
+        # Nobody trained it yet, as what `NeuMF.from_pretrained` returns.
+        return is_neural(model.spec.short_name) and isinstance(model.spec.output, Sigmoid)
     return _ranks(objective, optimizer, plan.n_negatives)
 
 
@@ -162,58 +208,74 @@ def _ranks(objective: Objective, optimizer: Optimizer, n_negatives: int) -> bool
     return bool(n_negatives) or weighs_unobserved or objective.short_name != "squared"
 
 
-def _completed(given: Settings, is_implicit: bool, optimizer: str) -> Settings:
+def _implied(given: Settings, pretrained: Pretrained | None) -> Settings:
+    """Return the settings with the model and, where other options stand for one, the objective."""
+    model = given.model or ("mf" if pretrained is None else NeuMF.short_name)
+    asked = replace(given, model=model)
+    objective = implied_objective(asked)
+    if objective is None and pretrained is not None:
+        objective = pretrained.objective
+    return replace(asked, objective=objective)
+
+
+def _completed(
+    given: Settings, is_implicit: bool, optimizer: str, *, n_interactions: int, is_pretrained: bool
+) -> Settings:
     """Return the settings with a default wherever one applies."""
-    momentum = given.momentum or 0.0
-    in_batches = optimizer == "sgd" and (momentum > 0 or (given.batch_size or 1) > 1)
-    defaults = defaults_for(is_implicit, BATCHED_SGD if in_batches else optimizer)
+    model, momentum = str(given.model), given.momentum or 0.0
+    takes_batches = model != "mf" or given.objective == IN_BATCH_SOFTMAX
+    in_batches = optimizer == "sgd" and (takes_batches or momentum > 0 or (given.batch_size or 1) > 1)
+    defaults = defaults_for(
+        is_implicit, BATCHED_SGD if in_batches else optimizer, model=model, objective=given.objective
+    )
+    if is_pretrained and optimizer == "sgd":
+        defaults = PRE_TRAINED.over(defaults)
     if in_batches and defaults.learning_rate is not None:
         defaults = replace(defaults, learning_rate=defaults.learning_rate * (1 - momentum))
     chosen = given.over(replace(defaults, optimizer=optimizer))
-    # Scores start at the same size whatever the number of factors.
-    open_settings = Settings(
-        output="sigmoid" if chosen.objective == "logistic" else "linear",
-        init_std=0.1 / max(1, chosen.n_factors or 1) ** 0.5,
-    )
-    return chosen.over(open_settings)
+    return chosen.over(_following(chosen, n_interactions)).without(*alien(model))
 
 
-def _default_optimizer(given: Settings, is_implicit: bool) -> str:
-    # An option that only one family of optimizers has says which one is meant.
+def _following(chosen: Settings, n_interactions: int) -> Settings:
+    """Return defaults that follow from other settings."""
+    n_factors = max(1, chosen.n_factors or 1)
+    following = Settings(output="sigmoid" if chosen.objective == "logistic" else "linear")
+    if chosen.model == "mf":
+        # Scores start at the same size whatever the number of factors.
+        following = replace(following, init_std=0.1 / n_factors**0.5)
+    if is_neural(str(chosen.model)):
+        # The paper's tower: its end is as wide as the product, and each layer half as wide as the one before.
+        following = replace(following, layers=tuple(n_factors * 2**power for power in (3, 2, 1, 0)))
+    if chosen.model == "two-tower" and chosen.layers is not None:
+        following = replace(following, activation="relu", l2_dense=0.0)
+    if chosen.objective == IN_BATCH_SOFTMAX and chosen.optimizer == "adagrad":
+        # As if the sum over a batch were minimised, and not the mean.
+        n = min(chosen.batch_size or 1, n_interactions)
+        following = replace(following, initial_accumulator=ACCUMULATOR / n**2, epsilon=EPSILON / n)
+    return following
+
+
+def _default_optimizer(given: Settings, is_implicit: bool, pretrained: Pretrained | None) -> str:
+    # An option that only one optimizer or one family of them has says which one is meant.
     options = given.given()
     if any(name in options for name in WALS_ONLY):
         return "wals"
-    if any(name in options for name in GRADIENT_ONLY) or given.objective == "logistic":
+    if "momentum" in options or pretrained is not None:
         return "sgd"
-    return "wals" if is_implicit else "sgd"
-
-
-def _require_applicable(given: Settings, optimizer: str) -> None:
-    by_wals = optimizer == "wals"
-    for name in given.given():
-        option = flag(name)
-        if name == "momentum" and optimizer != "sgd":
-            raise InvalidArgumentError(
-                f"{option} applies to --optimizer sgd, not to {optimizer}; leave it out"
-            )
-        if by_wals and name in GRADIENT_ONLY:
-            raise InvalidArgumentError(
-                f"{option} does not apply to --optimizer wals; leave it out, or choose another optimizer"
-            )
-        if not by_wals and name in WALS_ONLY:
-            raise InvalidArgumentError(
-                f"{option} applies to --optimizer wals, not to {optimizer}; leave it out"
-            )
+    if "initial_accumulator" in options or given.objective == IN_BATCH_SOFTMAX:
+        return "adagrad"
+    if given.model != "mf" or given.objective == "bpr":
+        return "adam"
+    follows_gradient = any(name in options for name in GRADIENT_ONLY) or given.objective == "logistic"
+    return "wals" if is_implicit and not follows_gradient else "sgd"
 
 
 def _spec(chosen: Settings, data: Interactions) -> ModelSpec:
-    values: dict[str, Any] = chosen.given()
-    return MF(
-        n_factors=values["n_factors"],
-        biases=values["biases"],
-        output=_output(values["output"], data),
-        init=Normal(std=values["init_std"]),
-    )
+    kind = MODELS[str(chosen.model)]
+    arguments = {**own(kind, chosen), "output": _output(str(chosen.output), data)}
+    if chosen.init_std is not None:
+        arguments["init"] = Normal(std=chosen.init_std)
+    return kind(**arguments)
 
 
 def _output(name: str, data: Interactions) -> Output:
@@ -228,12 +290,15 @@ def _output(name: str, data: Interactions) -> Output:
     return outputs[name]()
 
 
+def _objective(chosen: Settings) -> Objective:
+    kind = OBJECTIVES[str(chosen.objective).replace("-", "_")]
+    return kind(**own(kind, chosen))
+
+
 def _optimizer(chosen: Settings) -> Optimizer:
-    names = ["l2", *(WALS_ONLY if chosen.optimizer == "wals" else ("learning_rate", "momentum"))]
-    values = chosen.given()
-    return OPTIMIZERS[values["optimizer"]](**{name: values[name] for name in names if name in values})
+    kind = OPTIMIZERS[str(chosen.optimizer)]
+    return kind(**own(kind, chosen))
 
 
 def _arguments(chosen: Settings) -> dict[str, Any]:
-    names = ("epochs", "batch_size", "n_negatives", "seed", "dtype")
-    return {name: value for name, value in chosen.given().items() if name in names}
+    return {name: value for name, value in chosen.given().items() if name in FIT_ARGUMENTS}

@@ -3,31 +3,25 @@
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mfcore.cli.choices import id_of
-from mfcore.cli.console import Output
-from mfcore.cli.defaults import Settings
-from mfcore.cli.quality import default_metrics, judge, show_quality
+from mfcore.cli.console import Output, warn
+from mfcore.cli.defaults import Settings, is_neural
+from mfcore.cli.epochs import CHOSEN_ON, Choosing, Watched, default_monitor, watch
+from mfcore.cli.pretraining import Pretrained, PretrainedFiles, load_pretrained, require_same_data
+from mfcore.cli.quality import default_metrics, default_protocols, judge, show_quality, task_of
 from mfcore.cli.recipes import Recipe, make_recipe, resumed_recipe
 from mfcore.cli.showcase import showcase
-from mfcore.cli.sources import Parts, Reading, Source, hold_out, hold_out_validation, read_source
+from mfcore.cli.sources import Parts, Reading, Source, hold_out, read_source
 from mfcore.data import Interactions
 from mfcore.errors import InvalidArgumentError
 from mfcore.history import EpochRecord
-from mfcore.metrics import (
-    Coverage,
-    FullRanking,
-    GivenNegatives,
-    Metric,
-    RankingProtocol,
-    RatingMetric,
-    SampledRanking,
-)
+from mfcore.metrics import Metric
 from mfcore.model import Model
 from mfcore.model_file import load_model
 from mfcore.training import fit
@@ -43,8 +37,9 @@ class Request:
     reading: Reading
     split: str | None
     test: float | None
-    patience: int | None
+    choosing: Choosing
     settings: Settings
+    pretrained: PretrainedFiles
     backend: str
     threads: int | None
     metrics: Sequence[Metric]
@@ -53,29 +48,6 @@ class Request:
     min_count: int | None
     out: Path | None
     resume: Path | None
-
-
-@dataclass(frozen=True, eq=False)
-class Training:
-    """What `fit` is given beside the recipe.
-
-    Attributes
-    ----------
-    data : Interactions
-    validation : Interactions or None
-        A part of the training part, to choose the epoch by.
-    metric : Metric
-        What the epoch is chosen by.
-    protocol : RankingProtocol or None
-    earlier : Model or None
-        To go on from.
-    """
-
-    data: Interactions
-    validation: Interactions | None
-    metric: Metric
-    protocol: RankingProtocol | None
-    earlier: Model | None
 
 
 class Clock:
@@ -103,6 +75,9 @@ def run_training(request: Request, out: Output) -> None:
     _require_folder(request.out)
     clock = Clock()
     earlier = None if request.resume is None else _resumable(request.resume)
+    pretrained = load_pretrained(request.pretrained, request.settings)
+    if earlier is not None and pretrained is not None:
+        raise InvalidArgumentError("--resume goes on from one model, so --pretrained-gmf does not apply")
     seed = (request.settings.seed or 0) if earlier is None else int(earlier.training["seed"])
     with clock.timed("reading"):
         source = read_source(request.data, request.reading)
@@ -110,21 +85,31 @@ def run_training(request: Request, out: Output) -> None:
     if request.metrics and parts.test is None:
         raise InvalidArgumentError("--metric does not apply: --test 0 holds nothing out to measure it on")
     user = _user(request.user, parts.train)
-    if earlier is None:
-        recipe = make_recipe(request.settings, parts.train, data_is_implicit=source.is_implicit)
-    else:
-        recipe = resumed_recipe(request.settings, earlier)
-    metrics = request.metrics or default_metrics(recipe.is_implicit)
-    training = _training(parts, metrics[0], seed, request.patience, earlier)
-    document: dict[str, Any] = {"data": _show_data(out, source, parts, training.validation)}
+    recipe = _recipe(request, source, parts, earlier, pretrained)
+    task = task_of(recipe.spec, ranks=recipe.is_implicit, negatives=parts.negatives)
+    metrics = request.metrics or default_metrics(task)
+    watched = watch(
+        parts,
+        request.choosing.basis(parts, by_default=recipe.chooses_epoch, earlier=earlier),
+        request.metrics[0] if request.metrics else default_monitor(task),
+        task,
+        seed=seed,
+        is_neural=is_neural(recipe.spec.short_name),
+    )
+    _require_same_data(watched.train, earlier, pretrained)
+    if watched.basis == "test":
+        warn("--choose-on-test keeps the epoch that is best on the held-out part: its figures are optimistic")
+    document: dict[str, Any] = {"data": _show_data(out, source, parts, watched)}
     document["settings"] = _show_recipe(out, recipe, request)
-    model, records = _fit(recipe, training, request, clock)
-    document["training"] = _show_training(out, model, records, training, clock.seconds["training"])
+    model, records = _fit(recipe, watched, request, earlier, clock)
+    document["training"] = _show_training(
+        out, model, records, watched, clock.seconds["training"], resumed=earlier is not None
+    )
     if request.out is not None:
         model.save(request.out, optimizer_state=True)
     if parts.test is not None:
         with clock.timed("evaluating"):
-            quality = judge(model, parts.test, metrics, _protocols(parts))
+            quality = judge(model, parts.test, metrics, default_protocols(task, parts.negatives))
         show_quality(out, quality)
         document["quality"] = quality.document()
     document["recommendations"] = showcase(
@@ -160,15 +145,21 @@ def _user(text: str | None, data: Interactions) -> int | str | None:
     return None if text is None else id_of(text, data.user_ids, "user")
 
 
-def _training(
-    parts: Parts, metric: Metric, seed: int, patience: int | None, earlier: Model | None
-) -> Training:
-    data, validation = parts.train, None
-    if patience is not None:
-        data, validation = hold_out_validation(parts, seed)
+def _recipe(
+    request: Request, source: Source, parts: Parts, earlier: Model | None, pretrained: Pretrained | None
+) -> Recipe:
     if earlier is not None:
-        _require_same(data, earlier)
-    return Training(data, validation, metric, _validation_protocol(metric, parts), earlier)
+        return resumed_recipe(request.settings, earlier)
+    return make_recipe(
+        request.settings, parts.train, data_is_implicit=source.is_implicit, pretrained=pretrained
+    )
+
+
+def _require_same_data(train: Interactions, earlier: Model | None, pretrained: Pretrained | None) -> None:
+    if earlier is not None:
+        _require_same(train, earlier)
+    if pretrained is not None:
+        require_same_data(pretrained, train)
 
 
 def _require_same(data: Interactions, earlier: Model) -> None:
@@ -182,49 +173,45 @@ def _require_same(data: Interactions, earlier: Model) -> None:
     ):
         raise InvalidArgumentError(
             "--resume: the training data are not those that the model was trained on; pass the same DATA,"
-            " --test, --split and --patience (or none) as then"
+            " --test, --split and --validation or --patience (or none) as then"
         )
 
 
-def _validation_protocol(metric: Metric, parts: Parts) -> RankingProtocol | None:
-    if isinstance(metric, RatingMetric):
-        return None
-    if parts.negatives is None or isinstance(metric, Coverage):
-        return FullRanking()
-    return SampledRanking(parts.negatives.shape[1])
-
-
-def _protocols(parts: Parts) -> list[RankingProtocol]:
-    given = [] if parts.negatives is None else [GivenNegatives(parts.negatives)]
-    return [*given, FullRanking()]
-
-
 def _fit(
-    recipe: Recipe, training: Training, request: Request, clock: Clock
+    recipe: Recipe, watched: Watched, request: Request, earlier: Model | None, clock: Clock
 ) -> tuple[Model, list[EpochRecord]]:
     """Return the model and all epochs of this run, those after the best one too."""
     records: list[EpochRecord] = []
-    watched = training.validation is not None
+    watches = watched.held_out is not None
     with clock.timed("training"):
         model = fit(
             recipe.spec,
-            training.data,
+            watched.train,
             objective=recipe.objective,
             optimizer=recipe.optimizer,
             **recipe.arguments,
             backend=request.backend,
             threads=request.threads,
-            validation=training.validation,
-            metrics=[training.metric] if watched else None,
-            protocol=training.protocol if watched else None,
-            patience=request.patience,
+            validation=watched.held_out,
+            metrics=[watched.metric] if watches else None,
+            protocol=watched.protocol if watches else None,
+            patience=request.choosing.patience,
             callbacks=[lambda end: records.append(end.record)],
-            resume=training.earlier,
+            initial=recipe.initial,
+            resume=earlier,
         )
-    return model, records
+    return replace(model, training={**model.training, **_described(recipe, watched)}), records
 
 
-def _show_data(out: Output, source: Source, parts: Parts, validation: Interactions | None) -> dict[str, Any]:
+def _described(recipe: Recipe, watched: Watched) -> dict[str, Any]:
+    """Return what `fit` cannot know of how a model was trained."""
+    described: dict[str, Any] = {} if watched.basis == "last" else {CHOSEN_ON: watched.basis}
+    if recipe.initial is not None:
+        described["initial"] = f"NeuMF.from_pretrained(alpha={recipe.options['alpha']:g})"
+    return described
+
+
+def _show_data(out: Output, source: Source, parts: Parts, watched: Watched) -> dict[str, Any]:
     data, train, test = source.data, parts.train, parts.test
     n = len(train) + (0 if test is None else len(test))
     facts: dict[str, int | float] = {
@@ -235,7 +222,13 @@ def _show_data(out: Output, source: Source, parts: Parts, validation: Interactio
     }
     low, high = float(data.values.min()), float(data.values.max())
     held_out = "nothing" if test is None else f"{len(test):,}: {parts.how}"
-    chosen = [] if validation is None else [("to choose the epoch", f"{len(validation):,} of the rest")]
+    n_validation = 0
+    chosen: list[tuple[str, str]] = []
+    if watched.basis == "test":
+        chosen = [("to choose the epoch", "the held-out part itself: its figures are optimistic")]
+    elif watched.held_out is not None:
+        n_validation = len(watched.held_out)
+        chosen = [("to choose the epoch", f"{n_validation:,} of the rest")]
     out.heading("Data")
     out.fields(
         [
@@ -252,7 +245,7 @@ def _show_data(out: Output, source: Source, parts: Parts, validation: Interactio
         "values": [low, high],
         "split": parts.kind,
         "held_out": 0 if test is None else len(test),
-        "validation": 0 if validation is None else len(validation),
+        "validation": n_validation,
     }
 
 
@@ -271,26 +264,35 @@ def _show_recipe(out: Output, recipe: Recipe, request: Request) -> dict[str, Any
 def _in_words(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _show_training(
-    out: Output, model: Model, records: Sequence[EpochRecord], training: Training, seconds: float
+    out: Output,
+    model: Model,
+    records: Sequence[EpochRecord],
+    watched: Watched,
+    seconds: float,
+    *,
+    resumed: bool,
 ) -> dict[str, Any]:
     done = model.epochs_trained
     kept = next(record for record in records if record.epoch + 1 == done)
-    ran = f"{done} in all" if training.earlier is not None else str(done)
+    ran = f"{done} in all" if resumed else str(done)
+    judged_on = "held-out" if watched.basis == "test" else "validation"
     out.heading("Training")
     out.fields(
         [
             ("engine", f"{model.training['backend']} ({model.training['backend_reason']})"),
             ("epochs", ran if kept is records[-1] else f"{done}, the best of {records[-1].epoch + 1}"),
             ("objective", f"{kept.objective:.5f}, from {records[0].objective:.5f}"),
-            *((f"validation {name}", value) for name, value in kept.metrics.items()),
+            *((f"{judged_on} {name}", value) for name, value in kept.metrics.items()),
             ("time", f"{seconds:.1f} s, {_rate(records)} instances a second"),
         ]
     )
-    return {**model.training, "epochs": done, "epochs_run": len(records)}
+    return {**model.training, CHOSEN_ON: watched.basis, "epochs": done, "epochs_run": len(records)}
 
 
 def _rate(records: Sequence[EpochRecord]) -> str:
