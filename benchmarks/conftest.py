@@ -1,27 +1,26 @@
 """Settings, the machine, and the ledger that the benchmarks of a session share."""
 
-import os
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from benchmarks import data
 from benchmarks.ours import THREADS
 from benchmarks.results import Measure, Result, markdown
-from mfcore import datasets
 
 LEDGER = pytest.StashKey[list[Result]]()
-VERSIONS = ("mfcore", "numpy", "scipy", "numba", "implicit", "cmfrec", "irspack", "libmf")
+VERSIONS = (
+    *("mfcore", "numpy", "scipy", "numba", "implicit", "cmfrec", "irspack", "libmf"),
+    *("torch", "tensorflow", "keras"),
+)
 
 
 def pytest_configure(config: pytest.Config) -> None:
     results: list[Result] = []
     config.stash[LEDGER] = results
-    beside = Path(__file__).resolve().parents[2] / "shared" / "data"
-    if not os.environ.get(datasets.DATA_VARIABLE) and beside.is_dir():
-        os.environ[datasets.DATA_VARIABLE] = str(beside)
+    data.look_beside()
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -2,6 +2,7 @@
 
 import os
 from functools import cache
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,13 @@ N_RATINGS, N_USERS, N_ITEMS = 20_000_000, 138_493, 26_744
 # Below, the ratings would come near the number of pairs.
 FEWEST = 500_000
 RATINGS_VARIABLE = "MFCORE_BENCHMARK_RATINGS"
+
+
+def look_beside() -> None:
+    """Take the data from ../shared/data, where the environment names no folder and there is one."""
+    beside = Path(__file__).resolve().parents[2] / "shared" / "data"
+    if not os.environ.get(datasets.DATA_VARIABLE) and beside.is_dir():
+        os.environ[datasets.DATA_VARIABLE] = str(beside)
 
 
 def n_ratings() -> int:

@@ -3,7 +3,7 @@
 import pytest
 
 import mfcore
-from benchmarks import data, ncf_peers, peers
+from benchmarks import data, ncf_peers, ours, peers
 from benchmarks.ncf_peers import NcfPeer, NcfTraining
 from benchmarks.results import Measure, Result
 from mfcore.data.ncf import NcfSplit
@@ -32,6 +32,46 @@ def test_torch_loop(batch_size: int, split: NcfSplit, measure: Measure) -> None:
 def test_keras_fit(batch_size: int, split: NcfSplit, measure: Measure) -> None:
     ncf_peers.load_keras()
     measure(lambda: peer_result("Keras fit", ncf_peers.keras_fit, batch_size, split))
+
+
+@pytest.mark.parametrize("batch_size", BATCH_SIZES)
+def test_mfcore_trains_to_the_loss_of_its_peers(
+    batch_size: int, split: NcfSplit, measure: Measure, ledger: list[Result]
+) -> None:
+    spec = mfcore.NeuMF(N_FACTORS, LAYERS, output=mfcore.Sigmoid())
+
+    def work() -> Result:
+        model, trained = ours.train(
+            spec,
+            split.train,
+            epochs=EPOCHS,
+            objective="logistic",
+            optimizer=mfcore.Adam(learning_rate=ncf_peers.LEARNING_RATE),
+            n_negatives=N_NEGATIVES,
+            batch_size=batch_size,
+            seed=SEED,
+            backend="numba",
+        )
+        quality = {
+            "log loss": model.history[-1].objective,
+            "epochs": float(EPOCHS),
+            "HR@10": hit_rate(model, split),
+        }
+        return result_of(
+            "mfcore (numba)",
+            batch_size,
+            split,
+            epoch_seconds=trained.epoch_seconds,
+            first=trained.first_epoch,
+            quality=quality,
+        )
+
+    found = measure(work)
+    # After as many instances; at batch 256 the peers have seen fewer.
+    peers_losses = [
+        other.quality["log loss"] for other in ledger if other.is_peer and other.competes_with(found)
+    ]
+    assert found.quality["log loss"] <= 1.1 * min(peers_losses, default=0.35)
 
 
 def peer_result(engine: str, peer: NcfPeer, batch_size: int, split: NcfSplit) -> Result:

@@ -14,7 +14,7 @@ from mfcore_numba.layers import backward, by_inputs, forward, upstream_of
 from mfcore_numba.losses import loss_and_slope
 from mfcore_numba.nets import ABSENT
 from mfcore_numba.products import Matrix
-from mfcore_numba.updates import fill, total_of
+from mfcore_numba.updates import fetch_rows, fill, total_of
 from mfcore_numba.vectors import dot, peek, poke, zeros
 
 
@@ -71,6 +71,8 @@ class Chunk(NamedTuple):
 def train_pairs(net, users, items, dense, head, step, scratch, chunk):
     """Write the gradients of a chunk's pairs; return the sum of their losses."""
     work, slopes, shares = scratch.work, chunk.slopes, dense.shares
+    fetch_rows(chunk.users, users.rows)
+    fetch_rows(chunk.items, items.rows)
     fill(slopes, net.dense[net.shift] if net.shift != ABSENT else slopes.dtype.type(0))
     end = add_tower(net.tower, net, users.rows, items.rows, chunk, work)
     add_product(net.product, net, users.rows, items.rows, chunk)

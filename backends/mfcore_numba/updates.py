@@ -106,6 +106,13 @@ def link(touched, side):
 
 
 @compiled(borrowing=True)
+def fetch_rows(touched, rows):
+    """Ask for the parameters of rows that are soon read one after the other."""
+    for place in range(len(touched)):
+        fetch(rows.numbers, touched[place] * rows.stride, rows.width)
+
+
+@compiled(borrowing=True)
 def catch_up(touched, side, step, number, task):
     """Bring the rows of a task's pairs to where they are before step `number`."""
     latest, rows = side.latest, side.rows
@@ -166,6 +173,8 @@ def move_rows(touched, side, step, number, share, task):
     latest, rows = side.latest, side.rows
     first = task * PAIRS_A_TASK
     for place in range(first, min(first + PAIRS_A_TASK, len(touched))):
+        if place + AHEAD < len(touched):
+            fetch(rows.numbers, touched[place + AHEAD] * rows.stride, rows.stride)
         row = np.int64(touched[place])
         if latest[row] == place:
             begin = row * rows.stride

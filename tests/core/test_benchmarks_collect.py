@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-SUBJECTS = ("ml100k", "ml1m", "ncf_speed", "sgd", "startup", "top_k", "wals")
+SUBJECTS = ("ml100k", "ml1m", "ncf_quality", "ncf_speed", "sgd", "startup", "top_k", "wals")
 
 pytestmark = pytest.mark.skipif(
     not (ROOT / "benchmarks").is_dir(), reason="the benchmarks are not beside these tests"

@@ -1,0 +1,105 @@
+"""Where the time of training NeuMF-8 goes: the parts of a step of the Numba engine, called one by one.
+
+Run as ``python -m benchmarks.profile_ncf``. One thread, so that parts can be told apart; the best of some
+rounds, in nanoseconds an instance.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from mfcore_numba import batches, stream
+from mfcore_numba.compiling import threads
+from mfcore_numba.losses import head
+
+import mfcore
+from benchmarks.data import look_beside
+from mfcore.contract import TrainingJob
+from mfcore.jobs import make_job
+
+BATCH_SIZES = (256, 2_048, 16_384)
+N_INSTANCES, ROUNDS = 500_000, 5
+PARTS = ("sample stream", "idle rows made up for", "scores and gradients", "rows and layers moved")
+
+
+def main() -> None:
+    """Print a Markdown table."""
+    look_beside()
+    split = mfcore.datasets.ncf("ml-1m")
+    print(f"| optimizer, batch | {' | '.join(PARTS)} | sum |")
+    print("|---|" + "---:|" * (len(PARTS) + 1))
+    for optimizer in (mfcore.Adam(), mfcore.LazyAdam()):
+        for batch_size in BATCH_SIZES:
+            found = profile(job_of(split.train, optimizer, batch_size))
+            cells = [f"{part:.0f}" for part in (*found, found.sum())]
+            print(f"| {type(optimizer).__name__}, {batch_size:,} | {' | '.join(cells)} |")
+
+
+def job_of(data: mfcore.Interactions, optimizer: Any, batch_size: int) -> TrainingJob:
+    """Return the job of the speed benchmark, on one thread."""
+    return make_job(
+        mfcore.NeuMF(8, (64, 32, 16, 8)),
+        data,
+        objective="logistic",
+        optimizer=optimizer,
+        batch_size=batch_size,
+        n_negatives=4,
+        order="auto",
+        device="cpu",
+        threads=1,
+        dtype="float32",
+        seed=0,
+    )
+
+
+def profile(job: TrainingJob) -> np.ndarray:
+    """Return the nanoseconds an instance of each part, the best of some rounds; steps from 1,000 on."""
+    trainer = batches.BatchTrainer(job)
+    n_steps = N_INSTANCES // job.batch_size
+    data, shuffle = stream.source(job), stream.shuffle_of(job, 0)
+    listing = stream.empty_listing(job, n_steps * job.batch_size)
+    rounds = []
+    trainer.arrays.state["step"] += 1_000
+    for _ in range(ROUNDS + 1):
+        with threads(1):
+            seconds = [timed(stream.list_instances, data, shuffle, 0, 0, len(listing.users), listing, 0)]
+        seconds += steps_of(trainer, listing, n_steps)
+        rounds.append(seconds)
+    # The first round compiles.
+    return np.min(rounds[1:], axis=0) / len(listing.users) * 1e9
+
+
+def steps_of(trainer: batches.BatchTrainer, listing: Any, n_steps: int) -> list[float]:
+    """Take the steps part by part, as `batches.train` does at once; return the seconds of each part."""
+    step, of_head = trainer._step(len(listing.users), 0), head(trainer.job)
+    users, items, dense, net = trainer.users, trainer.items, trainer.dense, trainer.net
+    parts = np.zeros(3)
+    for number in range(n_steps):
+        first = number * step.batch_size
+        stop = first + step.batch_size
+        rows = listing.users[first:stop], listing.items[first:stop]
+        barrier, scratch = trainer.workers.barrier, trainer.scratch
+        parts += (
+            timed(batches.prepare, 0, 1, barrier, *rows, users, items, step, number),
+            timed(
+                batches.score_batch,
+                *(0, 1, None, net, users, items, dense, listing, of_head, step, scratch, first, stop),
+            ),
+            timed(batches.move_all, 0, 1, *rows, users, items, dense, net, step, number),
+        )
+    for side in (users, items):
+        side.done[:] = 0
+    trainer.arrays.state["step"] += n_steps
+    return parts.tolist()
+
+
+def timed(work: Callable[..., Any], *arguments: Any) -> float:
+    """Return the seconds of a call."""
+    start = time.perf_counter()
+    work(*arguments)
+    return time.perf_counter() - start
+
+
+if __name__ == "__main__":
+    main()
