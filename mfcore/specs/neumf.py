@@ -121,7 +121,7 @@ class NeuMF(NCF):
         Raises
         ------
         InvalidArgumentError
-            Models of other specs, or of other users or items.
+                Models of other specs, or trained on other data.
         """
         require_number("NeuMF.from_pretrained: alpha", alpha, at_least=0, at_most=1)
         _require_pair(gmf, mlp)
@@ -178,3 +178,12 @@ def _require_pair(gmf: "Model", mlp: "Model") -> None:
                 f"NeuMF.from_pretrained: the GMF knows {len(of_gmf)} {side}s and the MLP {len(of_mlp)}, not"
                 " the same ones; train both on the same data"
             )
+    same_pairs = np.array_equal(gmf.seen.indptr, mlp.seen.indptr) and np.array_equal(
+        gmf.seen.indices, mlp.seen.indices
+    )
+    if not same_pairs:
+        raise InvalidArgumentError(
+            "NeuMF.from_pretrained: the GMF and the MLP were trained on other interactions of these users and"
+            " items (another split?), so what is held out from one may be known to the other; train both on"
+            " the same data"
+        )

@@ -346,9 +346,13 @@ def test_pretrained_models_of_another_kind_or_other_data_are_refused(command, nc
 
 
 def test_pretrained_models_that_know_what_is_held_out_are_refused(command, ncf, pretrained, tmp_path):
-    whole = tmp_path / "gmf.safetensors"
-    trained(command, ncf, "--model", "gmf", "--n-factors", 2, *QUICK, "--no-validation", "--out", whole)
-    options = ("--pretrained-gmf", whole, "--pretrained-mlp", pretrained[1], *QUICK)
+    whole = tmp_path / "gmf.safetensors", tmp_path / "mlp.safetensors"
+    for model, file in zip(("gmf", "mlp"), whole, strict=True):
+        size = ("--n-factors", 2) if model == "gmf" else ("--layers", "8,4,2")
+        trained(command, ncf, "--model", model, *size, *QUICK, "--no-validation", "--out", file)
+    mixed = command("train", ncf, *files((whole[0], pretrained[1])), *QUICK)
+    assert "other interactions of these users and items" in mixed.err
+    options = (*files(whole), *QUICK)
     done = command("train", ncf, *options)
     assert done.status == 2
     assert done.out == ""

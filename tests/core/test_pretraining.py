@@ -139,6 +139,12 @@ def test_models_of_other_users_or_items_are_refused(gmf, ratings, users, items, 
 # fit(initial=...)
 
 
+def test_models_of_another_split_of_the_same_users_and_items_are_refused(gmf, ratings):
+    other = fit(MLP_SPEC, ratings.select(np.arange(len(ratings) - 5)), epochs=1, **SETTINGS)
+    with pytest.raises(InvalidArgumentError, match="other interactions of these users and items"):
+        NeuMF.from_pretrained(gmf, other)
+
+
 def test_training_goes_on_from_the_pretrained_parameters(gmf, mlp, ratings):
     model = NeuMF.from_pretrained(gmf, mlp)
     still = fit(model.spec, ratings, epochs=1, initial=model, optimizer=SGD(1e-12), **SETTINGS)
