@@ -18,6 +18,7 @@ from mfcore_numba.compiling import compiled
 from mfcore_numba.vectors import root, same, zeros
 
 SGD_RULE, ADAGRAD_RULE, RMSPROP_RULE, ADAM_RULE = range(4)
+RULES = (SGD, Adagrad, RMSprop, Adam)
 
 # Steps between two looks at whether a row that is made up for still changes.
 PATIENCE = 8
@@ -36,7 +37,7 @@ _adam = compiled(borrowing=True)(Adam.rule(root))
 
 def rule_of(optimizer: Optimizer) -> int | None:
     """Return the code of an optimizer's rule, or None where it has no compiled form."""
-    for code, kind in enumerate((SGD, Adagrad, RMSprop, Adam)):
+    for code, kind in enumerate(RULES):
         if isinstance(optimizer, kind) and type(optimizer).rule is kind.rule:
             return code
     return None
@@ -76,7 +77,8 @@ def idle_of(optimizer: GradientOptimizer, coefficients: Any, done: int) -> Idle:
     steps = np.arange(len(coefficients) + 1)[:, None]
     kept = (_kept_in_a_step(optimizer, float(coefficients[0, -1])) ** steps).astype(dtype)
     if not isinstance(optimizer, Adam):
-        return Idle(0, NEVER, kept, none, none, none, none)
+        settled = 0 if _is_steady(optimizer) else NEVER
+        return Idle(settled, NEVER, kept, none, none, none, none)
     powers = np.arange(1, fading_steps(optimizer) + 1)
     return Idle(
         settled=_later(settled_from(optimizer), done),
@@ -98,6 +100,14 @@ def _kept_in_a_step(optimizer: GradientOptimizer, kept: float) -> Any:
     return np.array([1.0, getattr(optimizer, "momentum", 1.0), 0.0])
 
 
+def _is_steady(optimizer: GradientOptimizer) -> bool:
+    """Return whether a call's coefficients are the core's: but for Adam's corrections, the same in all steps.
+
+    Those of a subclass, say with a rate that rises from step to step, need not be.
+    """
+    return any(type(optimizer).coefficients is kind.coefficients for kind in RULES)
+
+
 def _later(step: int, done: int) -> int:
     return NEVER if step == NEVER else max(0, step - done)
 
@@ -108,7 +118,7 @@ def settled_from(optimizer: Adam) -> int:
     Adam's step along a decaying first moment shrinks from one step to the next where
     beta_1 / sqrt(beta_2) * sqrt((1 - beta_2^(t + 1)) / (1 - beta_2^t)) < 1.
     """
-    if optimizer.decay:
+    if optimizer.decay or not _is_steady(optimizer):
         return NEVER
     for step in range(1, 1_000):
         growth = math.sqrt((1 - optimizer.beta_2 ** (step + 1)) / (1 - optimizer.beta_2**step))
@@ -129,7 +139,7 @@ def smooth_from(optimizer: Adam) -> int:
     the corrected second moment has changed n steps on.
     """
     n_fading = fading_steps(optimizer)
-    if n_fading > MOST_FADING or not optimizer.beta_2:
+    if n_fading > MOST_FADING or not optimizer.beta_2 or not _is_steady(optimizer):
         return NEVER
     n = np.arange(1, n_fading + 1)
     weights = optimizer.beta_1**n

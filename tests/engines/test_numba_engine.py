@@ -23,6 +23,12 @@ def data():
 
 
 @pytest.fixture(scope="module")
+def meetings():
+    """Interactions of which every user has some unseen items left."""
+    return mfcore.data.synthetic(3_001, 300, 150, seed=2).interactions
+
+
+@pytest.fixture(scope="module")
 def model(data):
     return mfcore.fit(
         mfcore.MF(6, biases=True), data, epochs=3, optimizer=mfcore.WALS(l2=0.1), backend="numba"
@@ -88,6 +94,106 @@ def test_a_run_goes_on_where_another_engine_left_it(data, settings, engines):
     ended = mfcore.fit(mfcore.MF(4), data, epochs=3, backend=engines[1], resume=begun, **settings)
     for name, array in whole.parameters.items():
         np.testing.assert_allclose(ended.parameters[name], array, rtol=1e-9, atol=1e-11)
+
+
+NEURAL_RUNS = {
+    "neumf": (
+        mfcore.NeuMF(7, (10, 9, 5), "tanh"),
+        {"optimizer": mfcore.Adam(0.01, l2=0.02), "objective": "logistic", "n_negatives": 1},
+    ),
+    "two towers": (
+        mfcore.TwoTower(7, (9, 5), "tanh"),
+        {"optimizer": mfcore.LazyAdam(0.01), "objective": "in_batch_softmax"},
+    ),
+}
+
+
+@pytest.mark.parametrize("run", NEURAL_RUNS)
+@pytest.mark.parametrize("engines", [("reference", "numba", "reference"), ("numba", "reference", "numba")])
+def test_a_neural_run_may_change_its_engine_every_epoch(meetings, run, engines):
+    spec, settings = NEURAL_RUNS[run]
+    settings = {"dtype": "float64", "seed": 9, "batch_size": 100, **settings}
+    whole = mfcore.fit(spec, meetings, epochs=3, backend="numba", **settings)
+    model = None
+    for epochs, engine in enumerate(engines, 1):
+        model = mfcore.fit(spec, meetings, epochs=epochs, backend=engine, resume=model, **settings)
+    for name, array in whole.parameters.items():
+        np.testing.assert_allclose(model.parameters[name], array, rtol=1e-8, atol=1e-11)
+
+
+@pytest.mark.parametrize("run", NEURAL_RUNS)
+def test_a_resumed_run_ends_in_the_same_bits_as_one_that_went_through(meetings, run):
+    spec, settings = NEURAL_RUNS[run]
+    settings = {"dtype": "float32", "seed": 9, "batch_size": 100, "backend": "numba", **settings}
+    whole = mfcore.fit(spec, meetings, epochs=3, **settings)
+    begun = mfcore.fit(spec, meetings, epochs=1, **settings)
+    ended = mfcore.fit(spec, meetings, epochs=3, resume=begun, **settings)
+    for name, array in whole.parameters.items():
+        np.testing.assert_array_equal(ended.parameters[name], array)
+    for name, array in whole.optimizer_state.items():
+        np.testing.assert_array_equal(ended.optimizer_state[name], array)
+
+
+class OwnNeuMF(mfcore.NeuMF):
+    pass
+
+
+class OwnLogistic(mfcore.Logistic):
+    pass
+
+
+class OwnSigmoid(mfcore.Sigmoid):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("spec", "objective", "reason"),
+    [
+        (OwnNeuMF(4, (8, 4)), "logistic", "it has no kernels for OwnNeuMF; use backend='reference'"),
+        (mfcore.NeuMF(4, (8, 4)), OwnLogistic(), "no compiled form of OwnLogistic; use backend='reference'"),
+        (mfcore.NeuMF(4, (8, 4), output=OwnSigmoid()), "logistic", "no compiled form of OwnSigmoid"),
+    ],
+    ids=["model", "objective", "output"],
+)
+def test_what_somebody_else_has_derived_is_refused_by_name(meetings, job_of, spec, objective, reason):
+    job = job_of(spec, meetings, objective=objective, n_negatives=1)
+    assert reason in registry.get("numba").unsupported(job)
+
+
+def test_an_optimizer_that_keeps_the_rule_it_was_derived_from_is_taken(data, job_of):
+    class Warming(Adam):
+        def coefficients(self, step, learning_rate):
+            return super().coefficients(step, learning_rate * min(1, step / 100))
+
+    assert registry.get("numba").unsupported(job_of(mfcore.MF(4), data, optimizer=Warming())) is None
+
+
+def test_an_order_of_single_steps_is_refused_for_batches(data, job_of):
+    job = job_of(mfcore.MF(4), data, optimizer="adam", batch_size=1, order="blocked")
+    assert "blocked order with plain SGD and batch_size=1 alone" in registry.get("numba").unsupported(job)
+
+
+@pytest.mark.parametrize("batch_size", [64, 5_000])
+@pytest.mark.parametrize("optimizer", [mfcore.LazyAdam(), mfcore.Adam()], ids=str)
+def test_an_epoch_is_listed_in_parts_of_whole_batches(data, job_of, monkeypatch, batch_size, optimizer):
+    batches = pytest.importorskip("mfcore_numba.batches")
+    job = job_of(mfcore.MF(4), data, optimizer=optimizer, batch_size=batch_size)
+    at_once = batches.BatchTrainer(job)
+    at_once.run_epoch(0)
+    listed = []
+
+    def counted(job, n):
+        listed.append(n)
+        return empty_listing(job, n)
+
+    empty_listing = batches.empty_listing
+    monkeypatch.setattr(batches, "empty_listing", counted)
+    monkeypatch.setattr(batches, "INSTANCES_AT_ONCE", 1_000)
+    in_parts = batches.BatchTrainer(job)
+    in_parts.run_epoch(0)
+    assert listed == [max(batch_size, 1_000 // batch_size * batch_size)]
+    for name, array in at_once.parameters().items():
+        np.testing.assert_allclose(in_parts.parameters()[name], array, rtol=1e-12)
 
 
 def test_a_singular_system_is_explained(data):

@@ -12,6 +12,7 @@ import pytest
 import mfcore
 
 numba = pytest.importorskip("numba", reason="numba is not installed on this Python")
+BatchTrainer = pytest.importorskip("mfcore_numba.batches").BatchTrainer
 
 JOBS = {
     "single steps": {"optimizer": mfcore.SGD(learning_rate=0.02, l2=0.02)},
@@ -49,6 +50,59 @@ def test_bits_do_not_depend_on_the_number_of_threads(many_ratings, job):
             np.testing.assert_array_equal(array, other.parameters[name])
         for name, array in models[0].optimizer_state.items():
             np.testing.assert_array_equal(array, other.optimizer_state[name])
+
+
+LAYERS = (10, 9, 5)
+MODELS = {
+    "gmf": (mfcore.GMF(7), {"objective": "logistic", "n_negatives": 1}),
+    "mlp": (mfcore.MLP(LAYERS, "tanh"), {"objective": "squared"}),
+    "neumf": (mfcore.NeuMF(7, LAYERS), {"objective": "logistic", "n_negatives": 2}),
+    "neumf by pairs": (mfcore.NeuMF(7, LAYERS, fusion="projected"), {"objective": "bpr", "n_negatives": 1}),
+    "two towers": (mfcore.TwoTower(7, (9, 5)), {"objective": "squared"}),
+    "two towers by pairs": (
+        mfcore.TwoTower(7, (9, 5)),
+        {"objective": "bpr", "n_negatives": 1, "popularity_exponent": 0.75},
+    ),
+    "two towers in batches": (mfcore.TwoTower(7, (9, 5)), {"objective": "in_batch_softmax"}),
+    "gmf in batches": (mfcore.GMF(7), {"objective": mfcore.InBatchSoftmax(remove_accidental_hits=False)}),
+}
+
+
+@pytest.fixture(scope="module")
+def few_ratings():
+    return mfcore.data.synthetic(3_001, 300, 150, seed=2).interactions
+
+
+@pytest.mark.parametrize(
+    "optimizer", [mfcore.Adam(l2=0.01, l2_dense=0.01), mfcore.LazyAdam(l2=0.01)], ids=str
+)
+@pytest.mark.parametrize("batch_size", [7, 65, 1_000])
+@pytest.mark.parametrize("model", MODELS)
+def test_bits_of_models_do_not_depend_on_the_number_of_workers(
+    few_ratings, job_of, monkeypatch, model, batch_size, optimizer
+):
+    monkeypatch.setattr("mfcore_numba.batches.WORTH_SHARING", 1)
+    spec, settings = MODELS[model]
+    runs = []
+    for threads in (1, 2, 4):
+        job = job_of(
+            spec,
+            few_ratings,
+            optimizer=optimizer,
+            batch_size=batch_size,
+            dtype="float32",
+            threads=threads,
+            **settings,
+        )
+        assert job.n_instances % batch_size
+        trainer = BatchTrainer(job)
+        assert trainer.workers.n == threads
+        objectives = [trainer.run_epoch(epoch) for epoch in range(2)]
+        runs.append((objectives, {**trainer.parameters(), **trainer.optimizer_state()}))
+    for objectives, arrays in runs[1:]:
+        assert objectives == runs[0][0]
+        for name, array in runs[0][1].items():
+            np.testing.assert_array_equal(array, arrays[name])
 
 
 def test_fits_in_two_threads_of_python_at_once(many_ratings):

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pytest
@@ -10,6 +10,9 @@ import pytest
 import mfcore
 from mfcore import registry
 from mfcore.contract import TrainingJob
+
+# By name: the norm of a difference, and of what it is measured against.
+Differences: TypeAlias = dict[str, tuple[float, float]]
 
 
 @dataclass(frozen=True)
@@ -24,11 +27,17 @@ class Deviation:
         Largest over the optimizer's arrays: |difference| / |value|.
     objective : float
         Relative, of the last epoch.
+    whole_parameters : float
+        As `parameters`, of all arrays together, as if they were one.
+    whole_state : float
+        As `state`, of all arrays of a slot together; largest over the slots.
     """
 
     parameters: float
     state: float
     objective: float
+    whole_parameters: float
+    whole_state: float
 
 
 @pytest.fixture(scope="session")
@@ -63,12 +72,15 @@ def deviation() -> Callable[..., Deviation]:
         exact = _in_float64(job)
         reference, tested = registry.get("reference").trainer(exact), registry.get(engine).trainer(job)
         objectives = [(reference.run_epoch(epoch), tested.run_epoch(epoch)) for epoch in range(epochs)]
-        state = reference.optimizer_state()
-        assert tested.optimizer_state().keys() == state.keys()
+        parameters = _differences(reference.parameters(), tested.parameters(), exact.parameters)
+        state = _differences(reference.optimizer_state(), tested.optimizer_state(), None)
         return Deviation(
-            _relative(reference.parameters(), tested.parameters(), exact.parameters),
-            _relative(state, tested.optimizer_state(), dict.fromkeys(state, 0.0)),
-            abs(objectives[-1][1] / objectives[-1][0] - 1),
+            parameters=_worst(parameters),
+            state=_worst(state),
+            objective=abs(objectives[-1][1] / objectives[-1][0] - 1),
+            whole_parameters=_worst(_together(parameters, lambda name: "parameters")),
+            # "PARAMETER/SLOT", and the step by itself.
+            whole_state=_worst(_together(state, lambda name: name.rpartition("/")[2])),
         )
 
     return measure
@@ -89,13 +101,33 @@ def _in_float64(job: TrainingJob) -> TrainingJob:
     )
 
 
-def _relative(exact: Any, found: Any, start: Any) -> float:
-    worst = 0.0
-    for name, array in exact.items():
-        moved = float(np.linalg.norm(array - start[name]))
-        apart = float(np.linalg.norm(array - found[name].astype(np.float64)))
-        worst = max(worst, apart / moved if moved else apart)
-    return worst
+def _differences(exact: Any, found: Any, start: Any) -> Differences:
+    """Return how far arrays are apart, and how far they have moved from the start, or are from 0."""
+    assert exact.keys() == found.keys()
+    return {
+        name: (
+            float(np.linalg.norm(array - found[name].astype(np.float64))),
+            float(np.linalg.norm(array - (start[name] if start else 0.0))),
+        )
+        for name, array in exact.items()
+    }
+
+
+def _together(differences: Differences, group_of: Callable[[str], str]) -> Differences:
+    """Return the same of groups of arrays, each as if it were one array."""
+    groups: Differences = {}
+    for name, norms in differences.items():
+        earlier = groups.get(group_of(name), (0.0, 0.0))
+        groups[group_of(name)] = (
+            float(np.hypot(earlier[0], norms[0])),
+            float(np.hypot(earlier[1], norms[1])),
+        )
+    return groups
+
+
+def _worst(differences: Differences) -> float:
+    # Not max(): it would pass over a NaN.
+    return float(np.max([apart / size if size else apart for apart, size in differences.values()]))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

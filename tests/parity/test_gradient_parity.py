@@ -59,10 +59,11 @@ def within(found, dtype):
     assert found.objective <= TOLERANCE[dtype]
 
 
-@pytest.mark.parametrize("dtype", TOLERANCE)
-@pytest.mark.parametrize("biases", [False, True], ids=["plain", "biased"])
+# The last varies slowest: tests of one kernel follow one another, so that processes compile different ones.
 @pytest.mark.parametrize("head", HEADS)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("biases", [False, True], ids=["plain", "biased"])
+@pytest.mark.parametrize("dtype", TOLERANCE)
 def test_batches_agree_with_the_reference(engine, request, job_of, deviation, optimizer, head, biases, dtype):
     settings = dict(HEADS[head])
     data = request.getfixturevalue(settings.pop("data", "ratings"))
@@ -74,8 +75,8 @@ def test_batches_agree_with_the_reference(engine, request, job_of, deviation, op
     within(deviation(engine, job, epochs=2), dtype)
 
 
-@pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize("n_factors", [1, 16, 37])
 def test_single_steps_in_the_blocked_order_agree(
     engine, request, job_of, deviation, monkeypatch, head, n_factors, dtype

@@ -1,0 +1,116 @@
+"""Engines against the reference engine: rows that no step touches for hundreds of steps, or ever.
+
+Rules with moments move such rows in every step. An engine may put these moves off and make up for them at
+once: exactly, until the row comes to rest, or by a series where float32 cannot tell the difference.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import mfcore
+from mfcore.contract import STEP
+from mfcore.data import Vocabulary
+
+TOLERANCE = {"float64": 1e-9, "float32": 1e-5}
+
+
+def falling(initial):
+    return mfcore.Schedule(initial, factor=0.5)
+
+
+@pytest.fixture(scope="module")
+def sparse():
+    """900 ratings of 500 users and 500 items, a hundred of each without any: 300 steps of 3 an epoch."""
+    rng = np.random.default_rng(3)
+    pairs = rng.choice(400 * 400, size=900, replace=False)
+    return mfcore.Interactions.from_columns(
+        users=pairs // 400,
+        items=pairs % 400,
+        values=rng.uniform(1, 5, len(pairs)),
+        user_ids=Vocabulary.range(500),
+        item_ids=Vocabulary.range(500),
+    )
+
+
+def under_way(job, steps):
+    """Return the job as if so many steps had been taken: rows at rest, rows that fly, and all between."""
+    rng = np.random.default_rng(4)
+    state = {STEP: np.array([steps])}
+    for name, array in job.optimizer_state.items():
+        if name == STEP:
+            continue
+        # Gradients differ from row to row by orders of magnitude, and some rows have never had one.
+        sizes = 10 ** rng.uniform(-4, -1, len(array)) * (rng.random(len(array)) < 0.9)
+        if name.endswith(("first_moment", "velocity")):
+            drawn = (rng.normal(size=array.shape).T * sizes).T
+        else:
+            drawn = (rng.uniform(0.5, 2, array.shape).T * sizes**2).T
+        state[name] = drawn.astype(array.dtype)
+    return replace(job, optimizer_state=state)
+
+
+def job_for(job_of, data, optimizer, dtype, steps):
+    spec = mfcore.MF(7, biases=True, init=mfcore.Normal(0.1))
+    return under_way(job_of(spec, data, optimizer=optimizer, batch_size=3, dtype=dtype), steps)
+
+
+ADAMS = {
+    "adam": mfcore.Adam(falling(0.01), l2=0.02),
+    "adamw": mfcore.AdamW(falling(2**-7), weight_decay=2**-3),
+    "short memory": mfcore.Adam(falling(0.01), beta_1=0.7, beta_2=0.99),
+    # A number of float32: 900 times the rounding of 0.9999 would be seen in the second moment.
+    "long memory": mfcore.AdamW(falling(2**-7), weight_decay=2**-3, beta_1=0.95, beta_2=1 - 2**-13),
+    "large epsilon": mfcore.Adam(falling(0.01), epsilon=0.01),
+    "no first moment": mfcore.Adam(falling(0.001), beta_1=0.0),
+}
+OTHERS = {
+    "rmsprop": mfcore.RMSprop(falling(0.01), l2=0.02),
+    "momentum": mfcore.SGD(falling(0.1), momentum=0.9, l2=0.02),
+    "nesterov": mfcore.SGD(falling(0.1), momentum=0.9, nesterov=True),
+}
+
+
+@pytest.mark.parametrize("steps", [0, 5_000])
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("optimizer", [*ADAMS, *OTHERS])
+def test_rows_that_rest_for_long_agree_with_the_reference(
+    engine, sparse, job_of, deviation, optimizer, dtype, steps
+):
+    chosen = {**ADAMS, **OTHERS}[optimizer]
+    found = deviation(engine, job_for(job_of, sparse, chosen, dtype, steps), epochs=3)
+    assert found.parameters <= TOLERANCE[dtype]
+    assert found.state <= TOLERANCE[dtype]
+    assert found.objective <= TOLERANCE[dtype]
+
+
+def test_an_epoch_of_several_calls_agrees_with_the_reference(engine, sparse, job_of, deviation, monkeypatch):
+    pytest.importorskip("mfcore_numba", reason="numba is not installed on this Python")
+    monkeypatch.setattr("mfcore_numba.batches.INSTANCES_AT_ONCE", 50)
+    found = deviation(engine, job_for(job_of, sparse, ADAMS["adam"], "float64", 5_000), epochs=2)
+    assert found.parameters <= 1e-9
+    assert found.state <= 1e-9
+
+
+class TakingTurns(mfcore.SGD):
+    """Momentum whose rate is 0 for five steps, then not for five, and so on."""
+
+    def coefficients(self, step, learning_rate):
+        return super().coefficients(step, learning_rate * (step // 5 % 2))
+
+
+class TakingTurnsAdam(mfcore.Adam):
+    """The same of Adam."""
+
+    def coefficients(self, step, learning_rate):
+        return super().coefficients(step, learning_rate * (step // 5 % 2))
+
+
+@pytest.mark.parametrize("optimizer", [TakingTurns(0.1, momentum=0.9), TakingTurnsAdam(0.01)])
+def test_a_row_that_a_step_leaves_alone_may_move_again_where_somebody_else_sets_the_rate(
+    engine, sparse, job_of, deviation, optimizer
+):
+    found = deviation(engine, job_for(job_of, sparse, optimizer, "float64", 5_000), epochs=2)
+    assert found.parameters <= 1e-9
+    assert found.state <= 1e-9
