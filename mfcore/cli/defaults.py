@@ -118,7 +118,7 @@ NEURAL_IMPLICIT_BY_OPTIMIZER = {
     BATCHED_SGD: Settings(learning_rate=1.0).over(NEURAL_IMPLICIT),
     "adagrad": Settings(learning_rate=0.5).over(NEURAL_IMPLICIT),
 }
-PRE_TRAINED = Settings(learning_rate=0.01)
+PRE_TRAINED = Settings(learning_rate=0.001)
 TWO_TOWER = Settings(n_factors=32, epochs=20)
 
 IN_BATCH = Settings(

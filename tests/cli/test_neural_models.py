@@ -303,7 +303,7 @@ def test_neumf_starts_from_pretrained_models(command, ncf, pretrained, tmp_path)
 
 def test_pretrained_models_are_trained_on_by_plain_sgd(command, ncf, pretrained):
     settings = trained(command, ncf, *files(pretrained), *QUICK)["settings"]
-    assert (settings["optimizer"], settings["learning_rate"], settings["alpha"]) == ("sgd", 0.01, 0.5)
+    assert (settings["optimizer"], settings["learning_rate"], settings["alpha"]) == ("sgd", 0.001, 0.5)
     settings = trained(command, ncf, *files(pretrained), *QUICK, "--optimizer", "adam")["settings"]
     assert (settings["optimizer"], settings["learning_rate"]) == ("adam", 0.001)
 
