@@ -92,3 +92,21 @@ def test_a_listing_is_written_where_it_is_wanted_and_nowhere_else(uneven, job_of
     np.testing.assert_array_equal(listing.items[10:50:2], expected.items[20:40])
     np.testing.assert_array_equal(listing.items[11:50:2], expected.negatives[20:40])
     assert set(listing.items[:10]) == set(listing.items[50:]) == {-7}
+
+
+def test_every_rank_and_every_place_on_the_line_is_an_item_of_its_own(uneven, job_of):
+    """All of them are looked up, ends of stretches included, which draws hardly ever hit."""
+    job = job_of(mfcore.MF(4), uneven, optimizer="adam", **PLANS["popular"])
+    source, seen = numba_stream.source(job), uneven.seen
+    weights = 1 + np.arange(41) % 3
+    starts = np.concatenate([[0], np.cumsum(weights)])
+    # Of each seen item, the weight before it that its user has not seen.
+    before = [starts[own] - np.cumsum(weights[own]) + weights[own] for own in map(seen.of, range(200))]
+    light = source._replace(starts=starts, unseen_before=np.concatenate(before))
+    for user in range(200):
+        unseen = np.setdiff1d(np.arange(41), seen.of(user))
+        ranks, places = np.arange(len(unseen)), np.arange(weights[unseen].sum())
+        numba_stream.find_unseen(seen.indptr, seen.indices, np.full(len(ranks), user), ranks)
+        np.testing.assert_array_equal(ranks, unseen)
+        numba_stream.find_popular(light, np.full(len(places), user), places)
+        np.testing.assert_array_equal(places, np.repeat(unseen, weights[unseen]))
