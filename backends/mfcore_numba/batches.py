@@ -52,8 +52,8 @@ from mfcore_numba.workers import Workers, wait
 
 # Chunks of a batch share so many sums of the dense gradient at most.
 MOST_SHARES = 16
-# Instances between two returns to Python, where an interrupt is noticed, and the steps of so many.
-INSTANCES_AT_ONCE, STEPS_AT_ONCE = 1_000_000, 20_000
+# Between two returns to Python, where an interrupt is noticed: numbers handled, instances and steps at most.
+NUMBERS_AT_ONCE, INSTANCES_AT_ONCE, STEPS_AT_ONCE = 500_000_000, 1_000_000, 20_000
 # Numbers handled in a step below which a barrier costs more than a second thread gains.
 WORTH_SHARING = 10_000
 
@@ -150,8 +150,11 @@ class BatchTrainer:
 
     def _n_at_once(self) -> int:
         """Return how many instances to train between two returns to Python: whole batches."""
-        size = self.job.batch_size
-        return size * int(np.clip(INSTANCES_AT_ONCE // size, 1, STEPS_AT_ONCE))
+        job, size = self.job, self.job.batch_size
+        # All rows are brought up to date before each return, which should stay a small part of the work.
+        fewest = 0 if self.optimizer.sparse else 2 * (job.data.n_users + job.data.n_items)
+        n = min(max(NUMBERS_AT_ONCE * size // self._work(), fewest), INSTANCES_AT_ONCE)
+        return size * int(np.clip(n // size, 1, STEPS_AT_ONCE))
 
     def _scratch(self) -> Scratch:
         net, dtype = self.net, self.job.dtype
