@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfcore.data.interactions import Interactions
-from mfcore.objectives import Objective
+from mfcore.objectives import Comparison, Objective
 from mfcore.optimizers import GradientOptimizer, Optimizer
 from mfcore.sampling import PopularityTable, SamplingPlan
 from mfcore.specs.base import Floats, ModelSpec
@@ -102,7 +102,7 @@ class TrainingJob:
         """The number of instances of an epoch."""
         return self.sampling.n_instances(len(self.data))
 
-    @property
+    @cached_property
     def trained(self) -> list[str]:
         """The names of the parameters that training moves; `score_gradients` may give others too."""
         return trained_parameters(self.spec, self.objective, self.data)
@@ -110,7 +110,7 @@ class TrainingJob:
 
 def trained_parameters(spec: ModelSpec, objective: Objective, data: Interactions) -> list[str]:
     """Return the names of the parameters that training by an objective moves."""
-    compares_items = objective.pairing != "pointwise"
+    compares_items = isinstance(objective, Comparison)
     return [
         name
         for name, parameter in spec.parameters(data.n_users, data.n_items).items()

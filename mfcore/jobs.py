@@ -14,7 +14,6 @@ from mfcore.errors import InvalidArgumentError, InvalidDataError, UnsupportedErr
 from mfcore.objectives import OBJECTIVES, Objective, Squared, WeightedSquared
 from mfcore.optimizers import OPTIMIZERS, SGD, WALS, Adam, Optimizer
 from mfcore.sampling import (
-    PopularityTable,
     SamplingPlan,
     require_unseen_items,
     require_unseen_weight,
@@ -90,7 +89,7 @@ def make_job(
         )
     trained = trained_parameters(spec, objective, data)
     first_state = initial_optimizer_state(optimizer, parameters, trained)
-    return TrainingJob(
+    job = TrainingJob(
         spec=spec,
         data=data,
         objective=objective,
@@ -104,6 +103,9 @@ def make_job(
         parameters=parameters,
         optimizer_state=first_state if state is None else _checked_state(state, first_state),
     )
+    if job.popularity is not None:
+        require_unseen_weight(job.popularity, data.user_ids)
+    return job
 
 
 def choose_backend(name: str, job: TrainingJob) -> tuple[Backend, str]:
@@ -297,9 +299,6 @@ def _check_sampling(plan: SamplingPlan, data: Interactions, optimizer: Optimizer
         )
     if plan.n_negatives:
         require_unseen_items(data.seen, data.n_items, data.user_ids)
-    if plan.popularity_exponent:
-        table = PopularityTable.make(data.seen, data.item_counts, plan.popularity_exponent)
-        require_unseen_weight(table, data.user_ids)
 
 
 def _zero_weight(optimizer: Optimizer, plan: SamplingPlan, data: Interactions) -> float:

@@ -198,7 +198,25 @@ class Logistic(Pointwise):
 
 
 @dataclass(frozen=True)
-class BPR(Objective):
+class Comparison(Objective):
+    """Base of the objectives that compare a user's items with one another.
+
+    What adds the same to all of a user's scores cancels in them, and no value is asked of an interaction.
+    """
+
+    def targets(self, values: Values, n_negatives: int) -> Values:
+        """Return ones."""
+        return np.ones_like(values)
+
+    def best_constant(
+        self, targets: Values, weights: Values | None, negative_weight: float, output: Output
+    ) -> float:
+        """Return 0: constants cancel."""
+        return 0.0
+
+
+@dataclass(frozen=True)
+class BPR(Comparison):
     r"""Bayesian personalised ranking, :math:`\log(1 + e^{-d})` of the difference :math:`d = s_{ui} - s_{uj}`.
 
     i is the item of an interaction of user u, and j a sampled negative. An epoch shows each interaction with
@@ -209,10 +227,6 @@ class BPR(Objective):
 
     short_name: ClassVar[str] = "bpr"
     pairing: ClassVar[Literal["pairwise"]] = "pairwise"
-
-    def targets(self, values: Values, n_negatives: int) -> Values:
-        """Return ones."""
-        return np.ones_like(values)
 
     def loss(self, differences: Floats) -> tuple[Floats, Floats]:
         """Return softplus(-d) and its derivative by d, -sigmoid(-d); arrays [n]."""
@@ -231,15 +245,9 @@ class BPR(Objective):
                 "the BPR objective compares interactions with sampled negatives; pass n_negatives=1 or more"
             )
 
-    def best_constant(
-        self, targets: Values, weights: Values | None, negative_weight: float, output: Output
-    ) -> float:
-        """Return 0: constants cancel."""
-        return 0.0
-
 
 @dataclass(frozen=True)
-class InBatchSoftmax(Objective):
+class InBatchSoftmax(Comparison):
     r"""The in-batch softmax: each instance's item against the items of the whole batch.
 
     .. math:: \ell_b = -\log \frac{e^{z_{bb}}}{\sum_{c \in C_b} e^{z_{bc}}}, \qquad
@@ -274,10 +282,6 @@ class InBatchSoftmax(Objective):
         require_number("InBatchSoftmax: temperature", self.temperature, above=0)
         require_instance("InBatchSoftmax: logq", self.logq, bool, "True")
         require_instance("InBatchSoftmax: remove_accidental_hits", self.remove_accidental_hits, bool, "True")
-
-    def targets(self, values: Values, n_negatives: int) -> Values:
-        """Return ones."""
-        return np.ones_like(values)
 
     def loss(self, scores: Floats, places: Rows, items: Rows, offsets: Floats) -> tuple[Floats, Floats]:
         """Return the loss of some of a batch's instances, and its derivative by their scores.
@@ -324,12 +328,6 @@ class InBatchSoftmax(Objective):
                 f"n_negatives is {n_negatives}, but the in-batch softmax takes the other items of the batch"
                 " as negatives; pass n_negatives=0"
             )
-
-    def best_constant(
-        self, targets: Values, weights: Values | None, negative_weight: float, output: Output
-    ) -> float:
-        """Return 0: constants cancel."""
-        return 0.0
 
 
 def softplus(scores: Floats) -> Floats:

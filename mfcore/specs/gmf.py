@@ -6,7 +6,8 @@ from typing import ClassVar
 from mfcore.checks import require_instance, require_integer
 from mfcore.specs.arms import Product
 from mfcore.specs.base import Floats, Parameter, Parameters, Rows
-from mfcore.specs.initializers import Constant, Initializer, Normal
+from mfcore.specs.biases import add_to_catalogue, bias_parameters, with_biases
+from mfcore.specs.initializers import Initializer, Normal
 from mfcore.specs.ncf import NCF
 from mfcore.specs.outputs import Linear, Output
 
@@ -66,18 +67,14 @@ class GMF(NCF):
         """Return factors and output unit and, with biases, the biases."""
         layout = super().parameters(n_users, n_items)
         if self.biases:
-            layout["user_bias"] = Parameter((n_users,), Constant(0.0), side="user", shared_by_items=True)
-            layout["item_bias"] = Parameter((n_items,), Constant(0.0), side="item")
-            layout["global_bias"] = Parameter((1,), Constant(0.0), trained=False, decayed=False)
+            layout.update(bias_parameters(n_users, n_items))
         return layout
 
     def score(self, parameters: Parameters, users: Rows, items: Rows) -> Floats:
         """Return s_ui of each pair."""
         score = super().score(parameters, users, items)
         if self.biases:
-            score = score + (
-                parameters["global_bias"] + parameters["user_bias"][users] + parameters["item_bias"][items]
-            )
+            score = with_biases(score, parameters, users, items)
         return score
 
     def score_gradients(
@@ -94,6 +91,5 @@ class GMF(NCF):
         """Return s_ui for every item."""
         scores = super().score_catalogue(parameters, users)
         if self.biases:
-            scores += parameters["item_bias"]
-            scores += (parameters["global_bias"] + parameters["user_bias"][users])[:, None]
+            add_to_catalogue(scores, parameters, users)
         return scores

@@ -7,7 +7,8 @@ import numpy as np
 
 from mfcore.checks import require_instance, require_integer
 from mfcore.specs.base import Floats, ModelSpec, Parameter, Parameters, Rows
-from mfcore.specs.initializers import Constant, Initializer, Normal
+from mfcore.specs.biases import add_to_catalogue, bias_parameters, with_biases
+from mfcore.specs.initializers import Initializer, Normal
 from mfcore.specs.outputs import Linear, Output
 
 
@@ -65,9 +66,7 @@ class MF(ModelSpec):
             "item_factors": Parameter((n_items, self.n_factors), self.init, side="item"),
         }
         if self.biases:
-            layout["user_bias"] = Parameter((n_users,), Constant(0.0), side="user", shared_by_items=True)
-            layout["item_bias"] = Parameter((n_items,), Constant(0.0), side="item")
-            layout["global_bias"] = Parameter((1,), Constant(0.0), trained=False, decayed=False)
+            layout.update(bias_parameters(n_users, n_items))
         return layout
 
     def score(self, parameters: Parameters, users: Rows, items: Rows) -> Floats:
@@ -76,9 +75,7 @@ class MF(ModelSpec):
             "nk,nk->n", parameters["user_factors"][users], parameters["item_factors"][items]
         )
         if self.biases:
-            score = score + (
-                parameters["global_bias"] + parameters["user_bias"][users] + parameters["item_bias"][items]
-            )
+            score = with_biases(score, parameters, users, items)
         return score
 
     def score_gradients(
@@ -98,8 +95,7 @@ class MF(ModelSpec):
         """Return s_ui for every item."""
         scores = parameters["user_factors"][users] @ parameters["item_factors"].T
         if self.biases:
-            scores += parameters["item_bias"]
-            scores += (parameters["global_bias"] + parameters["user_bias"][users])[:, None]
+            add_to_catalogue(scores, parameters, users)
         return scores
 
     def item_vectors(self, parameters: Parameters) -> Floats:

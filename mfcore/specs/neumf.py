@@ -121,7 +121,7 @@ class NeuMF(NCF):
         Raises
         ------
         InvalidArgumentError
-                Models of other specs, or trained on other data.
+            Models of other specs, or trained on other data.
         """
         require_number("NeuMF.from_pretrained: alpha", alpha, at_least=0, at_most=1)
         _require_pair(gmf, mlp)
