@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from mfcore_numba import batches, stream
 from mfcore_numba.compiling import threads
-from mfcore_numba.losses import head
+from mfcore_numba.workers import N_PLACES, Worker
 
 import mfcore
 from benchmarks.data import look_beside
@@ -72,23 +72,18 @@ def profile(job: TrainingJob) -> np.ndarray:
 
 def steps_of(trainer: batches.BatchTrainer, listing: Any, n_steps: int) -> list[float]:
     """Take the steps part by part, as `batches.train` does at once; return the seconds of each part."""
-    step, of_head = trainer._step(len(listing.users), 0), head(trainer.job)
-    users, items, dense, net = trainer.users, trainer.items, trainer.dense, trainer.net
+    step, trained, scratch = trainer._step(len(listing.users), 0), trainer.trained, trainer.scratch
+    worker = Worker(0, 1, np.zeros(N_PLACES, dtype=np.int64))
     parts = np.zeros(3)
     for number in range(n_steps):
         first = number * step.batch_size
-        stop = first + step.batch_size
-        rows = listing.users[first:stop], listing.items[first:stop]
-        barrier, scratch = trainer.workers.barrier, trainer.scratch
+        batch = type(listing)(*(column[first : first + step.batch_size] for column in listing))
         parts += (
-            timed(batches.prepare, 0, 1, barrier, *rows, users, items, step, number),
-            timed(
-                batches.score_batch,
-                *(0, 1, None, net, users, items, dense, listing, of_head, step, scratch, first, stop),
-            ),
-            timed(batches.move_all, 0, 1, *rows, users, items, dense, net, step, number),
+            timed(batches.prepare, worker, trained, batch, step, number),
+            timed(batches.score_batch, None, worker, trained, batch, step, scratch),
+            timed(batches.move_all, worker, trained, batch, step, number),
         )
-    for side in (users, items):
+    for side in (trained.users, trained.items):
         side.done[:] = 0
     trainer.arrays.state["step"] += n_steps
     return parts.tolist()

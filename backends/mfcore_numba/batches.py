@@ -31,7 +31,7 @@ from mfcore_numba.sides import (
     pass_ends,
     train_sides,
 )
-from mfcore_numba.stream import empty_listing, list_instances, pairs_of, shuffle_of, source
+from mfcore_numba.stream import Listing, empty_listing, list_instances, pairs_of, shuffle_of, source
 from mfcore_numba.updates import (
     DENSE_A_TASK,
     NONE,
@@ -40,6 +40,7 @@ from mfcore_numba.updates import (
     Dense,
     Side,
     Step,
+    Trained,
     catch_up,
     catch_up_all,
     fill,
@@ -66,18 +67,20 @@ class BatchTrainer:
         self.job = job
         self.optimizer: GradientOptimizer = job.optimizer
         in_batch = job.objective if isinstance(job.objective, InBatchSoftmax) else None
-        self.by_sides = in_batch is not None or isinstance(job.spec, TwoTower)
-        role = roles(job.spec, by_sides=self.by_sides)
+        by_sides = in_batch is not None or isinstance(job.spec, TwoTower)
+        role = roles(job.spec, by_sides=by_sides)
         self.n_pairs = job.batch_size * pairs_of(job)
         self.arrays = Arrays(job, role)
-        self.net = make_net(self.arrays, role)
+        self.net = make_net(self.arrays, role, by_sides=by_sides)
         self.workers = Workers(min(job.threads, -(-self._work() // WORTH_SHARING)))
-        self.scratch = self._scratch()
-        self.ends = self._ends(in_batch) if in_batch else None
-        self.users = self._side(self.arrays.users, job.data.n_users, pairs_of(job))
-        self.items = self._side(self.arrays.items, job.data.n_items, 1)
-        self.dense = self._dense()
-        for task in range(len(self.dense.losses)):
+        self.scratch = self._scratch(in_batch)
+        self.trained = Trained(
+            net=self.net,
+            users=self._side(self.arrays.users, job.data.n_users, pairs_of(job)),
+            items=self._side(self.arrays.items, job.data.n_items, 1),
+            dense=self._dense(),
+        )
+        for task in range(len(self.trained.dense.losses)):
             turn_all(self.net, task)
 
     def run_epoch(self, epoch: int) -> float:
@@ -105,20 +108,7 @@ class BatchTrainer:
     def _train(self, listing: Any, epoch: int) -> float:
         """Train the instances of a listing; return the sum of the objective over them."""
         step = self._step(len(listing.users), epoch)
-        objective = self.workers.run(
-            train,
-            # None where there is nothing of the kind: kernels are compiled for what there is.
-            self.by_sides or None,
-            self.net,
-            self.users,
-            self.items,
-            self.dense,
-            listing,
-            head(self.job),
-            step,
-            self.scratch,
-            self.ends,
-        )
+        objective = self.workers.run(train, self.trained, listing, step, self.scratch)
         self.arrays.state[STEP] += len(step.coefficients)
         return float(objective)
 
@@ -132,6 +122,7 @@ class BatchTrainer:
             [self.optimizer.coefficients(int(step), learning_rate) for step in steps], dtype=job.dtype
         )
         return Step(
+            head=head(job),
             rule=rule,
             sparse=self.optimizer.sparse,
             l2=real(self.optimizer.l2),
@@ -156,9 +147,9 @@ class BatchTrainer:
         n = min(max(NUMBERS_AT_ONCE * size // self._work(), fewest), INSTANCES_AT_ONCE)
         return size * int(np.clip(n // size, 1, STEPS_AT_ONCE))
 
-    def _scratch(self) -> Scratch:
+    def _scratch(self, in_batch: InBatchSoftmax | None) -> Scratch:
         net, dtype = self.net, self.job.dtype
-        if self.by_sides:
+        if net.by_sides:
             n_work = 2 * max(room(side, _width(net.tower)) for side in (net.user_layers, net.item_layers))
         else:
             n_work = room(net.layers, int(net.layers[0, N_IN]) if len(net.layers) else 0)
@@ -167,6 +158,7 @@ class BatchTrainer:
             losses=np.zeros(-(-self.n_pairs // CHUNK)),
             work=np.zeros(self.workers.n * n_work, dtype=dtype),
             room=n_work,
+            ends=None if in_batch is None else self._ends(in_batch),
         )
 
     def _ends(self, objective: InBatchSoftmax) -> Ends:
@@ -224,59 +216,38 @@ def _width(like: NDArray[np.void]) -> int:
 
 
 @compiled(borrowing=True)
-def train(worker, n_workers, barrier, by_sides, net, users, items, dense, listing, head, step, scratch, ends):
-    """Take the steps of a listing as one of several workers; return the sum of the objective to worker 0."""
-    objective, size = 0.0, step.batch_size * step.pairs
+def train(worker, trained, listing, step, scratch):
+    """Take the steps of a listing as one of several workers; return the sum of the objective to the first."""
+    objective, size, users, items = 0.0, step.batch_size * step.pairs, trained.users, trained.items
     for number in range(len(step.coefficients)):
         first = number * size
-        stop = min(first + size, len(listing.users))
-        of_users, of_items = listing.users[first:stop], listing.items[first:stop]
-        prepare(worker, n_workers, barrier, of_users, of_items, users, items, step, number)
-        if ends is None:
-            score_batch(
-                worker,
-                n_workers,
-                by_sides,
-                net,
-                users,
-                items,
-                dense,
-                listing,
-                head,
-                step,
-                scratch,
-                first,
-                stop,
-            )
-        else:
-            compare_batch(
-                worker,
-                n_workers,
-                barrier,
-                net,
-                users,
-                items,
-                dense,
-                listing,
-                step,
-                scratch,
-                ends,
-                first,
-                stop,
-            )
-        wait(barrier, n_workers)
-        if worker == 0:
-            objective += total_loss(scratch, ends, stop - first)
-        move_all(worker, n_workers, of_users, of_items, users, items, dense, net, step, number)
-        wait(barrier, n_workers)
-        if worker == 0:
-            objective += (stop - first) // step.pairs * total_of(dense.losses)
+        batch = part_of(listing, first, min(first + size, len(listing.users)))
+        prepare(worker, trained, batch, step, number)
+        find_gradients(scratch.ends, worker, trained, batch, step, scratch)
+        wait(worker)
+        if worker.number == 0:
+            objective += total_loss(scratch.ends, scratch, len(batch.users))
+        move_all(worker, trained, batch, step, number)
+        wait(worker)
+        if worker.number == 0:
+            objective += len(batch.users) // step.pairs * total_of(trained.dense.losses)
     if not step.sparse:
-        for task in range(worker, n_tasks(len(users.done), ROWS_A_TASK), n_workers):
+        for task in range(worker.number, n_tasks(len(users.done), ROWS_A_TASK), worker.n):
             catch_up_all(users, step, task)
-        for task in range(worker, n_tasks(len(items.done), ROWS_A_TASK), n_workers):
+        for task in range(worker.number, n_tasks(len(items.done), ROWS_A_TASK), worker.n):
             catch_up_all(items, step, task)
     return objective
+
+
+@compiled(borrowing=True)
+def part_of(listing, first, stop):
+    """Return the pairs in [first, stop) of a listing; slices of what is empty are empty."""
+    return Listing(
+        listing.users[first:stop],
+        listing.items[first:stop],
+        listing.targets[first:stop],
+        listing.weights[first:stop],
+    )
 
 
 @compiled(borrowing=True)
@@ -292,31 +263,50 @@ def n_shares_of(n_pairs):
 
 
 @compiled(borrowing=True)
-def prepare(worker, n_workers, barrier, of_users, of_items, users, items, step, number):
+def prepare(worker, trained, batch, step, number):
     """Chain the batch's pairs by row, and bring these rows to where the step finds them."""
-    if worker == 0:
-        link(of_users, users)
-    if worker == n_workers - 1:
-        link(of_items, items)
-    wait(barrier, n_workers)
+    users, items = trained.users, trained.items
+    if worker.number == 0:
+        link(batch.users, users)
+    if worker.number == worker.n - 1:
+        link(batch.items, items)
+    wait(worker)
     if not step.sparse:
-        for task in range(worker, n_tasks(len(of_users), PAIRS_A_TASK), n_workers):
-            catch_up(of_users, users, step, number, task)
-            catch_up(of_items, items, step, number, task)
-        wait(barrier, n_workers)
+        for task in range(worker.number, n_tasks(len(batch.users), PAIRS_A_TASK), worker.n):
+            catch_up(batch.users, users, step, number, task)
+            catch_up(batch.items, items, step, number, task)
+        wait(worker)
 
 
 @compiled(borrowing=True)
-def move_all(worker, n_workers, of_users, of_items, users, items, dense, net, step, number):
+def find_gradients(ends, worker, trained, batch, step, scratch):
+    """Find the gradients of a batch; `ends` is None but for the in-batch softmax."""
+    if ends is None:
+        score_batch(trained.net.by_sides, worker, trained, batch, step, scratch)
+    else:
+        compare_batch(ends, worker, trained, batch, step, scratch)
+
+
+@compiled(borrowing=True)
+def total_loss(ends, scratch, n_pairs):
+    """Return the sum of the losses of a batch, and of what l2 adds."""
+    total = total_of(scratch.losses[: n_tasks(n_pairs, CHUNK)])
+    if ends is not None:
+        total += total_of(ends.losses)
+    return total
+
+
+@compiled(borrowing=True)
+def move_all(worker, trained, batch, step, number):
     """Move the rows that the batch touches, and the dense parameters."""
-    n_pairs = len(of_users)
+    n_pairs, dense = len(batch.users), trained.dense
     share = type(step.l2)(1.0 / (n_pairs // step.pairs))
-    for task in range(worker, n_tasks(n_pairs, PAIRS_A_TASK), n_workers):
-        move_rows(of_users, users, step, number, share, task)
-        move_rows(of_items, items, step, number, share, task)
-    for task in range(worker, len(dense.losses), n_workers):
+    for task in range(worker.number, n_tasks(n_pairs, PAIRS_A_TASK), worker.n):
+        move_rows(batch.users, trained.users, step, number, share, task)
+        move_rows(batch.items, trained.items, step, number, share, task)
+    for task in range(worker.number, len(dense.losses), worker.n):
         move_dense(dense, step, number, n_shares_of(n_pairs), task)
-        turn_all(net, task)
+        turn_all(trained.net, task)
 
 
 @compiled(borrowing=True)
@@ -329,66 +319,60 @@ def turn_all(net, task):
 
 
 @compiled(borrowing=True)
-def total_loss(scratch, ends, n_pairs):
-    """Return the sum of the losses of a batch, and of what l2 adds."""
-    total = total_of(scratch.losses[: n_tasks(n_pairs, CHUNK)])
-    if ends is not None:
-        total += total_of(ends.losses)
-    return total
-
-
-@compiled(borrowing=True)
-def chunk_of(number, listing, step, scratch, dense, worker, share, first, stop):
-    """Return a chunk of the batch that stands at [first, stop) of a listing."""
+def chunk_of(number, worker, share, trained, batch, step, scratch):
+    """Return a chunk of a batch, for a worker that adds to a share of the dense gradient."""
     begin = number * CHUNK
-    end = min(begin + CHUNK, stop - first)
-    # Slices of what is empty are empty.
+    stop = min(begin + CHUNK, len(batch.users))
+    pairs = part_of(batch, begin, stop)
     return Chunk(
-        listing.users[first + begin : first + end],
-        listing.items[first + begin : first + end],
-        listing.targets[first + begin : first + end],
-        listing.weights[first + begin : first + end],
-        scratch.slopes[begin:end],
+        pairs.users,
+        pairs.items,
+        pairs.targets,
+        pairs.weights,
+        scratch.slopes[begin:stop],
         begin,
-        (stop - first) // step.pairs,
-        worker * scratch.room,
-        share * len(dense.values),
+        len(batch.users) // step.pairs,
+        worker.number * scratch.room,
+        share * len(trained.dense.values),
     )
 
 
 @compiled(borrowing=True)
-def score_batch(
-    worker, n_workers, by_sides, net, users, items, dense, listing, head, step, scratch, first, stop
-):
-    """Find the gradients of a batch of pairs."""
-    n_dense, n_chunks, n_shares = len(dense.values), n_tasks(stop - first, CHUNK), n_shares_of(stop - first)
-    for share in range(worker, n_shares, n_workers):
-        fill(dense.shares[share * n_dense : (share + 1) * n_dense], 0)
-        for number in range(share * n_chunks // n_shares, (share + 1) * n_chunks // n_shares):
-            chunk = chunk_of(number, listing, step, scratch, dense, worker, share, first, stop)
+def chunks_of(share, trained, batch):
+    """Empty a share of the dense gradient; return the chunks that add to it, as (first, stop)."""
+    n_dense, n_pairs = len(trained.dense.values), len(batch.users)
+    fill(trained.dense.shares[share * n_dense : (share + 1) * n_dense], 0)
+    n_chunks, n_shares = n_tasks(n_pairs, CHUNK), n_shares_of(n_pairs)
+    return share * n_chunks // n_shares, (share + 1) * n_chunks // n_shares
+
+
+@compiled(borrowing=True)
+def score_batch(by_sides, worker, trained, batch, step, scratch):
+    """Find the gradients of a batch of pairs; `by_sides` is None but for two towers."""
+    for share in range(worker.number, n_shares_of(len(batch.users)), worker.n):
+        first, stop = chunks_of(share, trained, batch)
+        for number in range(first, stop):
+            chunk = chunk_of(number, worker, share, trained, batch, step, scratch)
             if by_sides is None:
-                loss = train_pairs(net, users, items, dense, head, step, scratch, chunk)
+                loss = train_pairs(trained, step, scratch, chunk)
             else:
-                loss = train_sides(net, users, items, dense, head, step, scratch, chunk)
+                loss = train_sides(trained, step, scratch, chunk)
             scratch.losses[number] = loss
 
 
 @compiled(borrowing=True)
-def compare_batch(
-    worker, n_workers, barrier, net, users, items, dense, listing, step, scratch, ends, first, stop
-):
+def compare_batch(ends, worker, trained, batch, step, scratch):
     """Find the gradients of a batch by the in-batch softmax."""
-    n, n_dense = stop - first, len(dense.values)
-    n_chunks, n_shares = n_tasks(n, CHUNK), n_shares_of(n)
-    for number in range(worker, n_chunks, n_workers):
-        chunk = chunk_of(number, listing, step, scratch, dense, worker, 0, first, stop)
-        find_ends(net, users, items, scratch, ends, chunk, n)
-    wait(barrier, n_workers)
-    for share in range(worker, N_SHARES, n_workers):
-        compare_users(listing.items[first:stop], ends, worker, share, n)
-    wait(barrier, n_workers)
-    for share in range(worker, n_shares, n_workers):
-        fill(dense.shares[share * n_dense : (share + 1) * n_dense], 0)
-        for number in range(share * n_chunks // n_shares, (share + 1) * n_chunks // n_shares):
-            chunk = chunk_of(number, listing, step, scratch, dense, worker, share, first, stop)
-            scratch.losses[number] = pass_ends(net, users, items, dense, step, scratch, ends, chunk, n)
+    n = len(batch.users)
+    for number in range(worker.number, n_tasks(n, CHUNK), worker.n):
+        chunk = chunk_of(number, worker, 0, trained, batch, step, scratch)
+        find_ends(trained, scratch, ends, chunk, n)
+    wait(worker)
+    for share in range(worker.number, N_SHARES, worker.n):
+        compare_users(batch.items, ends, worker.number, share, n)
+    wait(worker)
+    for share in range(worker.number, n_shares_of(n), worker.n):
+        first, stop = chunks_of(share, trained, batch)
+        for number in range(first, stop):
+            chunk = chunk_of(number, worker, share, trained, batch, step, scratch)
+            scratch.losses[number] = pass_ends(trained, step, scratch, ends, chunk, n)

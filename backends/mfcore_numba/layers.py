@@ -86,16 +86,15 @@ def backward(layers, turned, work, start, n_rows, gradient, origin):
             Matrix(gradient, origin + layers[number, BEGIN], n_out, 1),
             True,
         )
-        if number == 0:
-            return upstream
-        multiply(
-            (n_rows, n_in, n_out),
-            Matrix(work, upstream, n_out + 1, 1),
-            Matrix(turned, layers[number, BEGIN], n_in, 1),
-            Matrix(work, other, n_in + 1, 1),
-            False,
-        )
-        start, upstream, other = before, other, upstream
+        if number > 0:
+            multiply(
+                (n_rows, n_in, n_out),
+                Matrix(work, upstream, n_out + 1, 1),
+                Matrix(turned, layers[number, BEGIN], n_in, 1),
+                Matrix(work, other, n_in + 1, 1),
+                False,
+            )
+            start, upstream, other = before, other, upstream
     return upstream
 
 

@@ -34,6 +34,7 @@ class Rows(NamedTuple):
         Of no rows, as wide as a row's parameters: says to kernels how wide that is.
     width, stride : int
         Numbers of a row's parameters, and from one row to the next.
+    n_slots : int
     bias : int
         Where the bias stands in a row, or ABSENT.
     """
@@ -42,6 +43,7 @@ class Rows(NamedTuple):
     like: Any
     width: int
     stride: int
+    n_slots: int
     bias: int
 
 
@@ -52,6 +54,8 @@ class Net(NamedTuple):
 
     Attributes
     ----------
+    by_sides : True or None
+        Whether each side goes through a tower of its own.
     product, tower : rows, or None
         Of no rows, as wide as the factors of the product and of the tower.
     tower_at : int
@@ -70,6 +74,7 @@ class Net(NamedTuple):
         Where the constant stands that is added to the score of a model without a tower, or ABSENT.
     """
 
+    by_sides: Any
     product: Any
     tower: Any
     tower_at: int
@@ -151,7 +156,7 @@ class Arrays:
             ]
             self._move(name, [part[:, 0] if self.values[name].ndim == 1 else part for part in parts])
         bias = ends[-2] if trained[-1].endswith("_bias") else ABSENT
-        return Rows(table.reshape(-1), like(width, self.job.dtype), width, stride, bias)
+        return Rows(table.reshape(-1), like(width, self.job.dtype), width, stride, len(self.slot_names), bias)
 
     def _dense_part(self, name: str, flat: Floats) -> Floats:
         array, begin = self.values[name], self.begins[name]
@@ -172,7 +177,7 @@ def like(width: int, dtype: np.dtype[np.floating]) -> NDArray[np.void]:
     return rows(np.empty((0, width), dtype=dtype))
 
 
-def make_net(arrays: Arrays, role: Roles) -> Net:
+def make_net(arrays: Arrays, role: Roles, *, by_sides: bool) -> Net:
     """Return the description of what a job's scores are made of."""
     spec, begins, values = arrays.job.spec, arrays.begins, arrays.values
     widths = [0 if pair is None else values[pair[0]].shape[1] for pair in (role.product, role.tower)]
@@ -193,9 +198,19 @@ def make_net(arrays: Arrays, role: Roles) -> Net:
         towers = [arm for arm in spec.arms if isinstance(arm, Tower)]
         whole = _with_output(towers[0], begins) if towers else none
         shift = ABSENT if towers else begins[BIAS]
-    turned = np.zeros_like(arrays.dense)
     return Net(
-        product, tower, widths[0], biases, arrays.dense, turned, whole, of_users, of_items, kernel, shift
+        by_sides=by_sides or None,
+        product=product,
+        tower=tower,
+        tower_at=widths[0],
+        biases=biases,
+        dense=arrays.dense,
+        turned=np.zeros_like(arrays.dense),
+        layers=whole,
+        user_layers=of_users,
+        item_layers=of_items,
+        kernel=kernel,
+        shift=shift,
     )
 
 

@@ -28,12 +28,15 @@ class Scratch(NamedTuple):
     losses : float64 [n_chunks]
     work : array [n_workers * room]
     room : int
+    ends : Ends or None
+        For the in-batch softmax; see `sides`.
     """
 
     slopes: Any
     losses: NDArray[np.float64]
     work: Any
     room: int
+    ends: Any
 
 
 class Chunk(NamedTuple):
@@ -68,16 +71,17 @@ class Chunk(NamedTuple):
 
 
 @compiled(borrowing=True)
-def train_pairs(net, users, items, dense, head, step, scratch, chunk):
+def train_pairs(trained, step, scratch, chunk):
     """Write the gradients of a chunk's pairs; return the sum of their losses."""
-    work, slopes, shares = scratch.work, chunk.slopes, dense.shares
+    net, users, items = trained.net, trained.users, trained.items
+    work, slopes, shares = scratch.work, chunk.slopes, trained.dense.shares
     fetch_rows(chunk.users, users.rows)
     fetch_rows(chunk.items, items.rows)
     fill(slopes, net.dense[net.shift] if net.shift != ABSENT else slopes.dtype.type(0))
     end = add_tower(net.tower, net, users.rows, items.rows, chunk, work)
     add_product(net.product, net, users.rows, items.rows, chunk)
     add_biases(net.biases, chunk)
-    loss = find_slopes(head, step, chunk)
+    loss = find_slopes(step, chunk)
     if step.l2 > 0:
         loss += 0.5 * step.l2 * squared_norms(users.rows, items.rows, chunk, step.pairs)
     if net.shift != ABSENT:
@@ -133,9 +137,9 @@ def add_biases(biases, chunk):
 
 
 @compiled(borrowing=True)
-def find_slopes(head, step, chunk):
+def find_slopes(step, chunk):
     """Turn the scores of pairs into the objective's derivatives by them; return the sum of the losses."""
-    slopes, targets, weights = chunk.slopes, chunk.targets, chunk.weights
+    head, slopes, targets, weights = step.head, chunk.slopes, chunk.targets, chunk.weights
     weighted, one = len(weights) > 0, type(step.l2)(1)
     share = one / type(step.l2)(chunk.batch)
     linear_sum, argument_product, log_sum = 0.0, 1.0, 0.0

@@ -77,26 +77,26 @@ def multiply_columns(like, some, n_rows, n_inner, left, right, result, column, a
             s5 = add_scaled_by(s5, a, x + 5 * down, b_row)
             s6 = add_scaled_by(s6, a, x + 6 * down, b_row)
             s7 = add_scaled_by(s7, a, x + 7 * down, b_row)
-        put(like, c, to, s0, some, added)
-        put(like, c, to + stride, s1, some, added)
-        put(like, c, to + 2 * stride, s2, some, added)
-        put(like, c, to + 3 * stride, s3, some, added)
-        put(like, c, to + 4 * stride, s4, some, added)
-        put(like, c, to + 5 * stride, s5, some, added)
-        put(like, c, to + 6 * stride, s6, some, added)
-        put(like, c, to + 7 * stride, s7, some, added)
+        write_row(like, c, to, s0, some, added)
+        write_row(like, c, to + stride, s1, some, added)
+        write_row(like, c, to + 2 * stride, s2, some, added)
+        write_row(like, c, to + 3 * stride, s3, some, added)
+        write_row(like, c, to + 4 * stride, s4, some, added)
+        write_row(like, c, to + 5 * stride, s5, some, added)
+        write_row(like, c, to + 6 * stride, s6, some, added)
+        write_row(like, c, to + 7 * stride, s7, some, added)
         row += HEIGHT
     while row < n_rows:
         at, sums = left.start + row * down, zeros(like)
         for inner in range(n_inner):
             b_row = peek_some(like, b, b_start + inner * width, some)
             sums = add_scaled_by(sums, a, at + inner * along, b_row)
-        put(like, c, c_start + row * stride, sums, some, added)
+        write_row(like, c, c_start + row * stride, sums, some, added)
         row += 1
 
 
 @compiled(borrowing=True)
-def put(like, c, place, sums, some, added):
+def write_row(like, c, place, sums, some, added):
     """Write a row of a panel, or add it to what is there."""
     if added:
         sums = sums + peek_some(like, c, place, some)

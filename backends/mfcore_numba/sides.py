@@ -74,8 +74,9 @@ def width_of(tower, work):
 
 
 @compiled(borrowing=True)
-def train_sides(net, users, items, dense, head, step, scratch, chunk):
+def train_sides(trained, step, scratch, chunk):
     """Do what `pairs.train_pairs` does, for two towers."""
+    net, users, items, shares = trained.net, trained.users, trained.items, trained.dense.shares
     work, slopes, start = scratch.work, chunk.slopes, chunk.start
     n_layers = len(net.user_layers)
     width = net.user_layers[n_layers - 1, 1] if n_layers > 0 else width_of(net.tower, work)
@@ -87,11 +88,11 @@ def train_sides(net, users, items, dense, head, step, scratch, chunk):
         for column in range(row * (width + 1), row * (width + 1) + width):
             score += work[of_users + column] * work[of_items + column]
         slopes[row] = score
-    loss = find_slopes(head, step, chunk)
+    loss = find_slopes(step, chunk)
     if step.l2 > 0:
         loss += 0.5 * step.l2 * squared_norms(users.rows, items.rows, chunk, step.pairs)
-    pass_pairs(net.user_layers, users, net, dense.shares, work, chunk, of_users, of_items, width)
-    pass_pairs(net.item_layers, items, net, dense.shares, work, chunk, of_items, of_users, width)
+    pass_pairs(net.user_layers, users, net, shares, work, chunk, of_users, of_items, width)
+    pass_pairs(net.item_layers, items, net, shares, work, chunk, of_items, of_users, width)
     return loss
 
 
@@ -109,13 +110,21 @@ def pass_pairs(layers, side, net, shares, work, chunk, own, other, width):
     for row in range(n):
         for column in range(row * (width + 1), row * (width + 1) + width):
             work[upstream + column] = slopes[row] * work[other + column]
+    pass_layers(layers, side, net, shares, work, chunk, own)
+
+
+@compiled(borrowing=True)
+def pass_layers(layers, side, net, shares, work, chunk, own):
+    """Pass the derivative by a side's ends, which begin at `own`, back through its layers to its rows."""
+    n = len(chunk.users)
     upstream = backward(layers, net.turned, work, own, n, shares, chunk.origin)
     by_inputs(layers, net.turned, work, upstream, n, 0, layers[0, 0], tower_gradient(side, net, chunk))
 
 
 @compiled(borrowing=True)
-def find_ends(net, users, items, scratch, ends, chunk, n_batch):
+def find_ends(trained, scratch, ends, chunk, n_batch):
     """Write both ends of a chunk's pairs, of a batch of n_batch."""
+    net, users, items = trained.net, trained.users, trained.items
     work, width, to_users, to_items, turned = scratch.work, ends.width, ends.users, ends.items, ends.turned
     place, n = chunk.begin * (width + 1), len(chunk.users)
     at = run_side(net.tower, users.rows, net.user_layers, net.dense, work, chunk.start, chunk.users)
@@ -193,22 +202,23 @@ def softmax(scores, items, ends, place):
 
 
 @compiled(borrowing=True)
-def pass_ends(net, users, items, dense, step, scratch, ends, chunk, n):
+def pass_ends(trained, step, scratch, ends, chunk, n):
     """Write the gradients of the rows of a chunk's pairs, and add those of the layers.
 
     Returns what l2 adds to the objective.
     """
-    stride = ends.width + 1
+    net, users, items, shares = trained.net, trained.users, trained.items, trained.dense.shares
+    stride, work = ends.width + 1, scratch.work
     place, size = chunk.begin * stride, len(chunk.users) * stride
     by_items = ends.by_items[place : place + size]
     for other in range(1, N_SHARES):
         at = other * n * stride + place
         add(by_items, ends.by_items[at : at + size])
     by_users = ends.by_users[place : place + size]
-    pass_end(net.user_layers, users, net, dense.shares, scratch.work, chunk, chunk.users, by_users, stride)
-    pass_end(net.item_layers, items, net, dense.shares, scratch.work, chunk, chunk.items, by_items, stride)
+    pass_end(net.user_layers, users, net, shares, work, chunk, chunk.users, by_users, stride)
+    pass_end(net.item_layers, items, net, shares, work, chunk, chunk.items, by_items, stride)
     if net.kernel != ABSENT:
-        weigh_back(net.tower, net, users, dense.shares, chunk)
+        weigh_back(net.tower, net, users, shares, chunk)
     if items.rows.bias != ABSENT:
         for row in range(len(chunk.items)):
             at = (chunk.begin + row) * items.rows.width + items.rows.bias
@@ -228,8 +238,7 @@ def pass_end(layers, side, net, shares, work, chunk, touched, by_ends, stride):
         return
     own = run_side(net.tower, side.rows, layers, net.dense, work, chunk.start, touched)
     copy(work, upstream_of(layers, own), by_ends, 0, n * stride)
-    upstream = backward(layers, net.turned, work, own, n, shares, chunk.origin)
-    by_inputs(layers, net.turned, work, upstream, n, 0, layers[0, 0], tower_gradient(side, net, chunk))
+    pass_layers(layers, side, net, shares, work, chunk, own)
 
 
 @compiled(borrowing=True)

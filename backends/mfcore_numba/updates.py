@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfcore_numba.compiling import compiled
-from mfcore_numba.nets import Rows
+from mfcore_numba.losses import Head
+from mfcore_numba.nets import Net, Rows
 from mfcore_numba.rules import Idle, move, moved, rested
 from mfcore_numba.vectors import fetch, peek, poke, zeros
 
@@ -53,6 +54,7 @@ class Step(NamedTuple):
 
     Attributes
     ----------
+    head : Head
     rule : int
     sparse : bool
     l2, l2_dense : number
@@ -64,6 +66,7 @@ class Step(NamedTuple):
     idle : Idle
     """
 
+    head: Head
     rule: int
     sparse: bool
     l2: Any
@@ -93,6 +96,15 @@ class Dense(NamedTuple):
     shares: Any
     trained: NDArray[np.int64]
     losses: NDArray[np.float64]
+
+
+class Trained(NamedTuple):
+    """All that training moves, and how scores are made of it."""
+
+    net: Net
+    users: Side
+    items: Side
+    dense: Dense
 
 
 @compiled(borrowing=True)
@@ -148,22 +160,22 @@ def catch_up_row(side, step, row, number):
 
 @compiled(borrowing=True)
 def get_row(rows, begin):
-    """Return a row and its slots; a slot that the rule does not keep is not used."""
+    """Return a row and its slots; zeros for a slot that the rule does not keep."""
     like, numbers, width = rows.like, rows.numbers, rows.width
     none = zeros(like)
-    slot0 = peek(like, numbers, begin + width) if rows.stride >= 2 * width else none
-    slot1 = peek(like, numbers, begin + 2 * width) if rows.stride >= 3 * width else none
+    slot0 = peek(like, numbers, begin + width) if rows.n_slots > 0 else none
+    slot1 = peek(like, numbers, begin + 2 * width) if rows.n_slots > 1 else none
     return peek(like, numbers, begin), slot0, slot1
 
 
 @compiled(borrowing=True)
 def put_row(rows, begin, row):
-    """Write a row and its slots, as far as there is room for them."""
+    """Write a row and the slots that the rule keeps."""
     numbers, width = rows.numbers, rows.width
     poke(numbers, begin, row[0])
-    if rows.stride >= 2 * width:
+    if rows.n_slots > 0:
         poke(numbers, begin + width, row[1])
-    if rows.stride >= 3 * width:
+    if rows.n_slots > 1:
         poke(numbers, begin + 2 * width, row[2])
 
 

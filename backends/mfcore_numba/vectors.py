@@ -106,10 +106,7 @@ def _read(builder: Any, start: Any, vector: Vector) -> Any:
         if mask is None:
             piece = builder.load(pointer, align=align, typ=vector.piece)
         else:
-            kind = ir.FunctionType(vector.piece, [pointer.type, ir.IntType(32), mask.type, vector.piece])
-            function = _llvm(builder, f"masked.load.{_suffix(vector)}.p0", kind)
-            empty = ir.Constant(vector.piece, None)
-            piece = builder.call(function, [pointer, ir.Constant(ir.IntType(32), align), mask, empty])
+            piece = _masked_load(builder, vector, pointer, mask)
         value = builder.insert_value(value, piece, number)
     return value
 
@@ -122,9 +119,23 @@ def _write(builder: Any, start: Any, vector: Vector, value: Any) -> None:
         if mask is None:
             builder.store(piece, pointer, align=align)
         else:
-            kind = ir.FunctionType(ir.VoidType(), [vector.piece, pointer.type, ir.IntType(32), mask.type])
-            function = _llvm(builder, f"masked.store.{_suffix(vector)}.p0", kind)
-            builder.call(function, [piece, pointer, ir.Constant(ir.IntType(32), align), mask])
+            _masked_store(builder, vector, pointer, piece, mask)
+
+
+def _masked_load(builder: Any, vector: Vector, pointer: Any, mask: Any) -> Any:
+    """Return one piece, zeros where the mask is false."""
+    align = ir.Constant(ir.IntType(32), vector.dtype.bitwidth // 8)
+    kind = ir.FunctionType(vector.piece, [pointer.type, ir.IntType(32), mask.type, vector.piece])
+    function = _llvm(builder, f"masked.load.{_suffix(vector)}.p0", kind)
+    return builder.call(function, [pointer, align, mask, ir.Constant(vector.piece, None)])
+
+
+def _masked_store(builder: Any, vector: Vector, pointer: Any, piece: Any, mask: Any) -> None:
+    """Write one piece where the mask is true."""
+    align = ir.Constant(ir.IntType(32), vector.dtype.bitwidth // 8)
+    kind = ir.FunctionType(ir.VoidType(), [vector.piece, pointer.type, ir.IntType(32), mask.type])
+    function = _llvm(builder, f"masked.store.{_suffix(vector)}.p0", kind)
+    builder.call(function, [piece, pointer, align, mask])
 
 
 def _suffix(vector: Vector) -> str:
@@ -255,10 +266,7 @@ def peek_some(typing_context: Any, like: Any, numbers: Any, start: Any, count: A
         if vector.n_pieces > 1:
             return _read(builder, begin, vector)
         pointer, mask = _piece_pointer(builder, begin, vector, 0), _some(builder, vector, args[3])
-        kind = ir.FunctionType(vector.piece, [pointer.type, ir.IntType(32), mask.type, vector.piece])
-        function = _llvm(builder, f"masked.load.{_suffix(vector)}.p0", kind)
-        align = ir.Constant(ir.IntType(32), vector.dtype.bitwidth // 8)
-        piece = builder.call(function, [pointer, align, mask, ir.Constant(vector.piece, None)])
+        piece = _masked_load(builder, vector, pointer, mask)
         return builder.insert_value(ir.Constant(ir.ArrayType(vector.piece, 1), None), piece, 0)
 
     return vector(like, numbers, types.intp, types.intp), generate
@@ -276,10 +284,7 @@ def poke_some(typing_context: Any, numbers: Any, start: Any, value: Any, count: 
             _write(builder, begin, vector, args[2])
             return context.get_dummy_value()
         pointer, mask = _piece_pointer(builder, begin, vector, 0), _some(builder, vector, args[3])
-        kind = ir.FunctionType(ir.VoidType(), [vector.piece, pointer.type, ir.IntType(32), mask.type])
-        function = _llvm(builder, f"masked.store.{_suffix(vector)}.p0", kind)
-        align = ir.Constant(ir.IntType(32), vector.dtype.bitwidth // 8)
-        builder.call(function, [builder.extract_value(args[2], 0), pointer, align, mask])
+        _masked_store(builder, vector, pointer, builder.extract_value(args[2], 0), mask)
         return context.get_dummy_value()
 
     return types.void(numbers, types.intp, value, types.intp), generate

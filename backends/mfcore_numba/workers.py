@@ -8,7 +8,7 @@ microsecond.
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir
@@ -27,29 +27,32 @@ ARRIVED, ROUND, N_PLACES = 0, 16, 32
 _YIELD = "SwitchToThread" if sys.platform == "win32" else "sched_yield"
 
 
+class Worker(NamedTuple):
+    """One of the threads that run a kernel: its number, how many there are, and what `wait` needs."""
+
+    number: int
+    n: int
+    barrier: NDArray[np.int64]
+
+
 class Workers:
     """n threads: the calling one and n - 1 that wait for work.
 
     Attributes
     ----------
     n : int
-    barrier : int64 array
-        What `wait` needs.
     """
 
     def __init__(self, n: int) -> None:
         self.n = n
-        self.barrier: NDArray[np.int64] = np.zeros(N_PLACES, dtype=np.int64)
+        self._barrier: NDArray[np.int64] = np.zeros(N_PLACES, dtype=np.int64)
         self._pool = ThreadPoolExecutor(n - 1, thread_name_prefix="mfcore") if n > 1 else None
 
     def run(self, kernel: Callable[..., Any], *arguments: Any) -> Any:
-        """Call kernel(worker, n, barrier, *arguments) on every thread; return what worker 0 returned."""
-        others = [
-            self._pool.submit(kernel, worker, self.n, self.barrier, *arguments)
-            for worker in range(1, self.n)
-            if self._pool
-        ]
-        result = kernel(0, self.n, self.barrier, *arguments)
+        """Call kernel(worker, *arguments) on every thread; return what the first worker returned."""
+        first, *rest = (Worker(number, self.n, self._barrier) for number in range(self.n))
+        others = [self._pool.submit(kernel, worker, *arguments) for worker in rest if self._pool]
+        result = kernel(first, *arguments)
         for other in others:
             other.result()
         return result
@@ -93,8 +96,9 @@ def let_others_run(typing_context: Any) -> Any:
 
 
 @compiled(borrowing=True)
-def wait(barrier, n_workers):
+def wait(worker):
     """Return when all workers have called this, with what each has written visible to all."""
+    barrier, n_workers = worker.barrier, worker.n
     if n_workers == 1:
         return
     round_before = read_atomically(barrier, ROUND)

@@ -239,16 +239,16 @@ def test_activations_hand_on_nan_and_saturate_without_overflow(code):
 
 
 @numba.njit(nogil=True)
-def take_turns(worker, n_workers, barrier, board, n_rounds):
+def take_turns(worker, board, n_rounds):
     """Write to a place of one's own, and read everybody else's after the barrier; count what is amiss."""
     amiss = 0
     for number in range(n_rounds):
-        board[worker] = number
-        wait(barrier, n_workers)
-        for other in range(n_workers):
+        board[worker.number] = number
+        wait(worker)
+        for other in range(worker.n):
             amiss += board[other] != number
-        wait(barrier, n_workers)
-    return 1000 * worker + amiss
+        wait(worker)
+    return 1000 * worker.number + amiss
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 8])
@@ -259,8 +259,8 @@ def test_workers_see_after_a_barrier_what_all_others_wrote_before_it(n):
 
 
 @numba.njit(nogil=True)
-def fail(worker, n_workers, barrier):
-    if worker == 1:
+def fail(worker):
+    if worker.number == 1:
         raise ValueError("worker 1")
 
 
