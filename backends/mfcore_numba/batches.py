@@ -130,7 +130,7 @@ class BatchTrainer:
             batch_size=job.batch_size,
             pairs=pairs_of(job),
             coefficients=coefficients,
-            idle=idle_of(self.optimizer, coefficients, done),
+            idle=idle_of(self.optimizer, coefficients, done, learning_rate),
         )
 
     def _work(self) -> int:

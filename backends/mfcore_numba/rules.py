@@ -5,7 +5,7 @@ made up for when it is next needed, from each step's own coefficients: the same 
 on a row that is in registers already instead of one that is fetched for every step. Once a step no longer
 changes the row in its precision, no later one does, and what is left is the decay of the slots.
 
-For Adam in float32 there is a shorter way, `rested_at_once`, which sums these steps up.
+For Adam in float32 there is a shorter way, that of `mfcore.idle`, which sums these steps up.
 """
 
 import math
@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from mfcore import idle as core
 from mfcore.optimizers import SGD, Adagrad, Adam, GradientOptimizer, Optimizer, RMSprop
 from mfcore_numba.compiling import compiled
 from mfcore_numba.vectors import root, same, zeros
@@ -24,15 +25,12 @@ RULES = (SGD, Adagrad, RMSprop, Adam)
 PATIENCE = 8
 # A step number that is never reached.
 NEVER = np.iinfo(np.int64).max
-# What is nothing beside 1, and the most idle steps until then, for which steps are summed up.
-FADED, MOST_FADING = 1e-8, 512
-# Steps that may be the first for that.
-SMOOTH_STEPS = (100, 300, 1_000, 3_000, 10_000, 30_000)
 
 _sgd = compiled(borrowing=True)(SGD.rule(root))
 _adagrad = compiled(borrowing=True)(Adagrad.rule(root))
 _rmsprop = compiled(borrowing=True)(RMSprop.rule(root))
 _adam = compiled(borrowing=True)(Adam.rule(root))
+_rest = compiled(borrowing=True)(core.rest(root))
 
 
 def rule_of(optimizer: Optimizer) -> int | None:
@@ -51,44 +49,48 @@ class Idle(NamedTuple):
     settled : int
         From this step of the call on, a row that did not change in one step changes in no later one.
     smooth : int
-        From this step on `rested_at_once` is exact to float32.
+        From this step on the idle steps of Adam are summed up.
     kept : array [n_steps + 1, 3]
         What so many steps leave of a parameter and of its slots, their own moves aside.
-    falls : array [n]
-        (beta_1 / (1 - rate * decay))^1, ..., until nothing is left in float32.
-    roots : array [n]
-        beta_2^(1/2), beta_2^(2/2), ...
-    rates, corrections : arrays [n_steps]
-        Of each step rate / (1 - beta_1^t), and the square root of 1 / (1 - beta_2^t).
+    starts, places : arrays [n_steps + 1]
+        After so many steps: S_1, and the argument of the sums.
+    sums : array [n_fading + 1, 4, 6]
+        As `mfcore.idle.IdleAdam` has them.
     """
 
     settled: int
     smooth: int
     kept: Any
-    falls: Any
-    roots: Any
-    rates: Any
-    corrections: Any
+    starts: Any
+    places: Any
+    sums: Any
 
 
-def idle_of(optimizer: GradientOptimizer, coefficients: Any, done: int) -> Idle:
+def idle_of(optimizer: GradientOptimizer, coefficients: Any, done: int, learning_rate: float) -> Idle:
     """Return what a call's steps do to untouched rows; `done` steps were taken before it."""
-    dtype, none = coefficients.dtype, np.empty(0, dtype=coefficients.dtype)
-    steps = np.arange(len(coefficients) + 1)[:, None]
-    kept = (_kept_in_a_step(optimizer, float(coefficients[0, -1])) ** steps).astype(dtype)
-    if not isinstance(optimizer, Adam):
-        settled = 0 if _is_steady(optimizer) else NEVER
-        return Idle(settled, NEVER, kept, none, none, none, none)
-    powers = np.arange(1, fading_steps(optimizer) + 1)
-    return Idle(
-        settled=_later(settled_from(optimizer), done),
-        smooth=_later(smooth_from(optimizer), done) if dtype == np.float32 else NEVER,
-        kept=kept,
-        falls=((optimizer.beta_1 / float(coefficients[0, 7])) ** powers).astype(dtype),
-        roots=(optimizer.beta_2 ** (powers / 2)).astype(dtype),
-        rates=coefficients[:, 0].copy(),
-        corrections=np.sqrt(coefficients[:, 1]),
-    )
+    dtype = coefficients.dtype
+    steps = np.arange(len(coefficients) + 1)
+    kept = (_kept_in_a_step(optimizer, float(coefficients[0, -1])) ** steps[:, None]).astype(dtype)
+    settled = NEVER
+    if isinstance(optimizer, Adam):
+        settled = _later(settled_from(optimizer), done)
+        summed = core.IdleAdam.make(optimizer, learning_rate, float(coefficients[0, -1]))
+        if summed is not None and dtype == np.float32:
+            decays = optimizer.beta_2 ** (done + steps)
+            # Nothing is asked of the places before the series is smooth, which would divide by 0 at step 0.
+            decays = np.minimum(decays, optimizer.beta_2**summed.smooth_from)
+            return Idle(
+                settled,
+                _later(summed.smooth_from, done),
+                kept,
+                summed.start(decays, np.sqrt).astype(dtype),
+                summed.place(decays).astype(dtype),
+                summed.sums.astype(dtype),
+            )
+    elif _is_steady(optimizer):
+        settled = 0
+    none = np.empty(0, dtype=dtype)
+    return Idle(settled, NEVER, kept, none, none, np.empty((0, 0, 0), dtype=dtype))
 
 
 def _kept_in_a_step(optimizer: GradientOptimizer, kept: float) -> Any:
@@ -127,30 +129,6 @@ def settled_from(optimizer: Adam) -> int:
     return NEVER
 
 
-def fading_steps(optimizer: Adam) -> int:
-    """Return after how many idle steps the first moment is nothing beside what it was, in float32."""
-    return MOST_FADING if not optimizer.beta_1 else math.ceil(math.log(FADED) / math.log(optimizer.beta_1))
-
-
-def smooth_from(optimizer: Adam) -> int:
-    """Return the step from which the series of `rested_at_once` may end after its cubic term.
-
-    What it leaves out is the sum of beta_1^n e_n^4 beside the sum of beta_1^n, with e_n how much the root of
-    the corrected second moment has changed n steps on.
-    """
-    n_fading = fading_steps(optimizer)
-    if n_fading > MOST_FADING or not optimizer.beta_2 or not _is_steady(optimizer):
-        return NEVER
-    n = np.arange(1, n_fading + 1)
-    weights = optimizer.beta_1**n
-    for step in SMOOTH_STEPS:
-        corrected = (1 - optimizer.beta_2**step) / (1 - optimizer.beta_2 ** (step + n))
-        changes = 1 - np.sqrt(optimizer.beta_2**n * corrected)
-        if weights @ changes**4 < 1e-7 * weights.sum():
-            return step
-    return NEVER
-
-
 @compiled(borrowing=True)
 def moved(rule, parameter, gradient, slot0, slot1, c):
     """Return a number or a row after one step, and its slots."""
@@ -184,32 +162,33 @@ def rested(rule, like, row, coefficients, idle, first, stop):
 
 @compiled(borrowing=True)
 def rested_at_once(row, coefficients, idle, first, stop):
-    """Return what Adam makes of an untouched row in the steps in [first, stop), by a series.
-
-    With k = 1 - rate * decay, the n-th step adds -k^(N - n) M_n m / (S_n a + epsilon) to the row, where
-    a = sqrt(v), S_n = sqrt(beta_2^n / (1 - beta_2^t)) and M_n holds the falling first moment and the rate.
-    S_n hardly changes while M_n fades; so 1 / (S_n a + epsilon) is expanded about S_1, to the cube, which
-    leaves sums over n that are the same for all numbers of the row.
-    """
+    """Return what Adam makes of an untouched row in the steps in [first, stop), summed up."""
     parameter, slot0, slot1 = row
-    n_steps, one = stop - first, coefficients.dtype.type(1)
-    n = min(n_steps, len(idle.falls))
-    rates, corrections = idle.rates[first : first + n], idle.corrections[first : first + n]
-    falls, roots = idle.falls[:n], idle.roots[:n]
-    start = corrections[0] * roots[0]
-    a0 = a1 = a2 = a3 = one - one
-    for place in range(n):
-        weight, change = rates[place] * falls[place], corrections[place] * roots[place] - start
-        a0 += weight
-        a1 += weight * change
-        a2 += weight * change * change
-        a3 += weight * change * change * change
-    size = root(slot1)
-    inverse = one / (start * size + coefficients[first, 6])
-    ratio = size * inverse
-    series = a0 - ratio * (a1 - ratio * (a2 - a3 * ratio))
+    n_steps, place = stop - first, idle.places[first]
+    terms = idle.sums[min(n_steps, len(idle.sums) - 1)]
     kept = idle.kept[n_steps]
-    return kept[0] * (parameter - slot0 * inverse * series), kept[1] * slot0, kept[2] * slot1
+    c = (
+        idle.starts[first],
+        terms[0, 0],
+        polynomial(terms[1], place),
+        polynomial(terms[2], place),
+        polynomial(terms[3], place),
+        coefficients[first, 6],
+        kept[0],
+        kept[1],
+        kept[2],
+        type(place)(1),
+    )
+    return _rest(parameter, slot0, slot1, c)
+
+
+@compiled(borrowing=True)
+def polynomial(terms, place):
+    """Return the value of a polynomial, given its coefficients in rising order."""
+    value = terms[len(terms) - 1]
+    for power in range(len(terms) - 2, -1, -1):
+        value = value * place + terms[power]
+    return value
 
 
 @compiled(borrowing=True)
