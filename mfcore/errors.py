@@ -33,6 +33,10 @@ class UnsupportedError(MfcoreError, ValueError):
     """An engine does not do this job; the message says which ones do."""
 
 
+class DeviceMemoryError(MfcoreError, MemoryError):
+    """A job does not fit into a device's memory; the message says what it needs and what to change."""
+
+
 class DatasetUnavailableError(MfcoreError, RuntimeError):
     """A named data set is neither on disk nor can it be fetched."""
 

@@ -85,9 +85,14 @@ class IdleAdam:
         sums = terms.reshape(N_TERMS, len(n), N_SUMS).transpose(1, 2, 0)
         return cls(smooth, np.concatenate([np.zeros((1, N_SUMS, N_TERMS)), sums]), kept, optimizer)
 
+    @property
+    def scale(self) -> float:
+        """What beta_2^t / (1 - beta_2^t) is multiplied by to make the polynomials' argument."""
+        return 1 / float(_memory(self.optimizer.beta_2**self.smooth_from))
+
     def place(self, decay: Any) -> Any:
-        """Return the polynomials' argument, in [0, 1], given beta_2^t: an array or a tensor of any kind."""
-        return _memory(decay) / _memory(self.optimizer.beta_2**self.smooth_from)
+        """Return the polynomials' argument, in [0, 1], given beta_2^t: a number or an array."""
+        return self.scale * _memory(decay)
 
     def start(self, decay: Any, sqrt: Callable[[Any], Any]) -> Any:
         """Return S_1, given beta_2^t."""

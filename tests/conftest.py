@@ -21,6 +21,8 @@ from mfcore.specs.base import Floats
 
 # Numba reads it when it is first imported: tests ask for up to four threads, whatever the machine has.
 os.environ.setdefault("NUMBA_NUM_THREADS", "4")
+# OpenMP likewise: where tests run side by side, threads that wait must not keep the processors from others.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,242 @@
+"""Training by mini-batches: of every model, with every gradient optimizer."""
+
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mfcore.contract import TrainingJob
+from mfcore.idle import IdleAdam, smooth_from
+from mfcore.optimizers import Adam, GradientOptimizer
+from mfcore.specs.base import Floats
+from mfcore_torch import devices
+from mfcore_torch.compiling import compiled_for_any_length, compiled_step, compiles, left_alone
+from mfcore_torch.rows import Store
+from mfcore_torch.scores import multiply_in_bfloat16
+from mfcore_torch.steps import Batch, Idle, Stepper, rested
+from mfcore_torch.stream import Instances, Stream
+from mfcore_torch.touched import touch_all, touch_some
+
+# Instances whose samples are drawn and whose rows are sorted together, on a CPU and on a CUDA device.
+INSTANCES_AT_ONCE = {"cpu": 1 << 17, "cuda": 1 << 22}
+# The part of a device's free memory that the training data may take.
+DATA_SHARE = 0.5
+# Idle steps are put off where a batch touches less than this part of the rows.
+FEW = 0.25
+
+
+class BatchTrainer:
+    """A job with a gradient optimizer.
+
+    Parameters
+    ----------
+    job : TrainingJob
+    compile, matmul
+        As in `TorchBackend`.
+    """
+
+    def __init__(
+        self,
+        job: TrainingJob,
+        *,
+        compile: Literal["auto"] | bool = "auto",
+        matmul: devices.MatmulPrecision = "highest",
+    ) -> None:
+        assert isinstance(job.optimizer, GradientOptimizer)
+        self.job = job
+        self.optimizer: GradientOptimizer = job.optimizer
+        self.matmul = matmul
+        self.device = devices.device_of(job.device)
+        with self._memory_errors_explained():
+            self.store = Store(job, self.device)
+            is_compiled = compiles(job, compile)
+            self.stream = Stream(
+                job, self._stream_device(), compiled_for_any_length if is_compiled else left_alone
+            )
+            self.targets, self.weights, self.log_q = self._of_interactions()
+        self.stepper = Stepper(
+            job, self.store, multiply_in_bfloat16 if matmul == "bfloat16" else torch.matmul
+        )
+        self.compiled_step = compiled_step(self.stepper.step, self.device) if is_compiled else None
+        self.is_resting = False
+
+    def run_epoch(self, epoch: int) -> float:
+        """Train one epoch and return its mean objective."""
+        n, n_at_once = self.job.n_instances, self._n_at_once()
+        with (
+            torch.no_grad(),
+            devices.settings(self.job.threads, self.matmul),
+            self._memory_errors_explained(),
+        ):
+            total = torch.zeros((), dtype=torch.float64, device=self.device)
+            for start in range(0, n, n_at_once):
+                instances = self.stream.instances(epoch, start, min(start + n_at_once, n))
+                total += self._train(instances, self.optimizer.learning_rate_at(epoch))
+            self._wake(self.optimizer.learning_rate_at(epoch))
+            return float(total) / n
+
+    def parameters(self) -> dict[str, Floats]:
+        """Return copies of all parameters."""
+        return self.store.parameters()
+
+    def optimizer_state(self) -> dict[str, NDArray[Any]]:
+        """Return copies of the optimizer's state."""
+        return self.store.optimizer_state()
+
+    def _train(self, instances: Instances, learning_rate: float) -> Tensor:
+        """Take the steps of some instances; return the objective before each, summed over the instances."""
+        n, size = len(instances.users), self.job.batch_size
+        idle = self._rest(learning_rate)
+        numbers = torch.arange(self.store.step + 1, self.store.step + 1 - (-n // size), device=self.device)
+        coefficients = self._coefficients(learning_rate, len(numbers))
+        total = torch.zeros((), dtype=torch.float64, device=self.device)
+        steps = zip(
+            self._batches(instances, idle), coefficients.unbind(), numbers[:, None].unbind(), strict=True
+        )
+        for batch, c, number in steps:
+            # Batches of another size than the job's, and steps before idle ones can be put off, are few.
+            is_usual = len(batch.targets) == size and (idle is not None or not self._rests)
+            take = self.compiled_step if self.compiled_step and is_usual else self.stepper.step
+            total += take(self.store.weights, batch, c, number, idle)
+        self.store.step += len(numbers)
+        return total
+
+    def _coefficients(self, learning_rate: float, n_steps: int) -> Tensor:
+        steps = range(self.store.step + 1, self.store.step + 1 + n_steps)
+        table = [self.optimizer.coefficients(step, learning_rate) for step in steps]
+        return torch.from_numpy(np.array(table, dtype=self.job.dtype)).to(self.device)
+
+    def _batches(self, instances: Instances, idle: Idle | None) -> Iterator[Batch]:
+        """Yield the batches of some instances; the last one may be shorter."""
+        n, size = len(instances.users), self.job.batch_size
+        whole = n - n % size
+        for start, stop, n_each in ((0, whole, size), (whole, n, n % size)):
+            if start < stop:
+                yield from self._even_batches(instances.take(slice(start, stop)), n_each, idle)
+
+    def _even_batches(self, instances: Instances, size: int, idle: Idle | None) -> Iterator[Batch]:
+        """Yield batches of one size."""
+
+        def cut(column: Tensor | None) -> Any:
+            return None if column is None else column.view(-1, size).to(self.device, non_blocking=True)
+
+        touch = touch_some if self.optimizer.sparse or idle is not None else touch_all
+        users, items, negatives = cut(instances.users), cut(instances.items), cut(instances.negatives)
+        touched_users = touch(users, self.job.data.n_users)
+        touched_items = touch(
+            items if negatives is None else torch.cat([items, negatives], dim=1), self.job.data.n_items
+        )
+        targets = cut(self._at(self.targets, instances, 0.0))
+        weights = cut(self._at(self.weights, instances, 1.0))
+        in_batch = self.log_q is not None
+        for number in range(len(users)):
+            yield Batch(
+                users=touched_users[number],
+                items=touched_items[number],
+                targets=targets[number],
+                weights=None if weights is None else weights[number],
+                item_rows=items[number] if in_batch else None,
+                log_q=self.log_q[items[number]] if self.log_q is not None else None,
+            )
+
+    def _at(self, numbers: Tensor | None, instances: Instances, of_negatives: float) -> Tensor | None:
+        """Return a number of each instance, given those of the interactions."""
+        if numbers is None:
+            return None
+        found = numbers[instances.interactions]
+        if not self.job.sampling.n_negatives:
+            return found
+        return torch.where(instances.positive, found, torch.full_like(found, of_negatives))
+
+    def _of_interactions(self) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Return targets and weights of the interactions, beside the stream, and log q of the items."""
+        job, device = self.job, self.stream.device
+        targets = torch.from_numpy(job.targets.copy()).to(device)
+        weights = None if job.weights is None else torch.from_numpy(job.weights.copy()).to(device)
+        in_batch = job.objective.pairing == "in-batch"
+        log_q = torch.from_numpy(job.log_q.copy()).to(self.device) if in_batch else None
+        return targets, weights, log_q
+
+    @cached_property
+    def _rests(self) -> bool:
+        """Whether idle steps are put off, as soon as they can be summed up."""
+        job, optimizer = self.job, self.optimizer
+        if not isinstance(optimizer, Adam) or optimizer.sparse or job.dtype != np.float32:
+            return False
+        n_touched = job.batch_size * (3 if job.objective.pairing == "pairwise" else 2)
+        return n_touched < FEW * (job.data.n_users + job.data.n_items) and smooth_from(optimizer) is not None
+
+    def _rest(self, learning_rate: float) -> Idle | None:
+        """Return what it takes to put idle steps off, or None where every step moves all rows."""
+        if not self._rests:
+            return None
+        idle = self._idle(learning_rate)
+        if idle is None or self.is_resting:
+            return idle
+        for rows in (self.store.weights.users, self.store.weights.items):
+            rows.latest.fill_(self.store.step)
+        self.is_resting = True
+        return idle
+
+    def _idle(self, learning_rate: float) -> Idle | None:
+        optimizer = self.optimizer
+        assert isinstance(optimizer, Adam)
+        kept = float(self.job.dtype.type(optimizer.coefficients(1, learning_rate)[-1]))
+        summed = IdleAdam.make(optimizer, learning_rate, kept)
+        if summed is None or self.store.step < summed.smooth_from:
+            return None
+        like: Any = {"dtype": torch.float64, "device": self.device}
+        return Idle(
+            sums=torch.from_numpy(summed.sums.astype(self.job.dtype)).to(self.device),
+            kept=torch.tensor([kept, optimizer.beta_1, optimizer.beta_2], **like).log(),
+            scale=torch.tensor([summed.scale], **like),
+            epsilon=torch.tensor([optimizer.epsilon], **like),
+        )
+
+    def _wake(self, learning_rate: float) -> None:
+        """Make up for all steps that were put off."""
+        if not self.is_resting:
+            return
+        idle = self._idle(learning_rate)
+        assert idle is not None
+        for rows in (self.store.weights.users, self.store.weights.items):
+            number = torch.tensor([self.store.step], device=self.device)
+            rows.numbers.copy_(rested(rows.numbers, rows.latest, number, idle))
+        self.is_resting = False
+
+    def _n_at_once(self) -> int:
+        """Return how many instances are drawn together: whole batches."""
+        size = self.job.batch_size
+        return size * max(1, INSTANCES_AT_ONCE[self.device.type] // size)
+
+    def _stream_device(self) -> torch.device:
+        """Return where the training data is held and samples are drawn: on the device, if they fit there."""
+        if self.device.type == "cuda":
+            left, _ = torch.cuda.mem_get_info(self.device)
+            if self._needed()["training data"] > DATA_SHARE * left:
+                return torch.device("cpu")
+        return self.device
+
+    def _needed(self) -> dict[str, int]:
+        """Return about what takes how many bytes."""
+        job, width = self.job, self.job.dtype.itemsize
+        n_numbers = sum(array.size for array in job.parameters.values())
+        in_a_row = sum(array.shape[-1] if array.ndim > 1 else 1 for array in job.parameters.values())
+        n_pairs = job.batch_size * (2 if job.objective.pairing == "pairwise" else 1)
+        return {
+            "parameters and optimizer state": n_numbers * (1 + len(self.optimizer.slot_names)) * width,
+            "training data": len(job.data) * (8 + width) + 24 * len(job.data.seen.indices),
+            "a batch": n_pairs * (6 * in_a_row * width + 120),
+        }
+
+    def _memory_errors_explained(self) -> Any:
+        return devices.memory_errors_explained(
+            self.device,
+            self._needed(),
+            f"lower batch_size ({self.job.batch_size:,}) or the number of factors, take an optimizer with"
+            " fewer slots (SGD has none, Adam two), or pass device='cpu'",
+        )

@@ -1,0 +1,118 @@
+"""Which device a job runs on, with which settings of PyTorch, and what to say when memory is too small."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal, TypeAlias
+
+import numpy as np
+import torch
+
+from mfcore.errors import DeviceMemoryError, InvalidArgumentError
+
+MatmulPrecision: TypeAlias = Literal["highest", "tf32", "bfloat16"]
+MATMUL_PRECISIONS = ("highest", "tf32", "bfloat16")
+DTYPES: dict[np.dtype[np.floating], torch.dtype] = {
+    np.dtype(np.float32): torch.float32,
+    np.dtype(np.float64): torch.float64,
+}
+
+_TOO_LITTLE_MEMORY = "can't allocate memory"
+
+
+def device_of(name: str) -> torch.device:
+    """Return the device of a name: "auto" is CUDA where there is any, else the CPU.
+
+    Raises
+    ------
+    InvalidArgumentError
+        A device that this machine does not have.
+    """
+    reason = unavailable(name)
+    if reason:
+        raise InvalidArgumentError(reason)
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(name)
+
+
+def unavailable(name: str) -> str | None:
+    """Return why there is no device of that name here, with the remedy, or None."""
+    if name in ("auto", "cpu"):
+        return None
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = torch.device("meta")
+    if device.type != "cuda":
+        return f"device is {name!r}; it must be 'auto', 'cpu', 'cuda' or one of several, e.g. 'cuda:1'"
+    return _no_cuda(name, device)
+
+
+def _no_cuda(name: str, device: torch.device) -> str | None:
+    if not torch.backends.cuda.is_built():
+        return (
+            f"device is {name!r}, but PyTorch {torch.__version__} is a build without CUDA; install one with"
+            " CUDA (see pytorch.org), or pass device='cpu'"
+        )
+    if not torch.cuda.is_available():
+        return (
+            f"device is {name!r}, but PyTorch {torch.__version__} finds no CUDA device: check the driver"
+            " (nvidia-smi) and CUDA_VISIBLE_DEVICES, or pass device='cpu'"
+        )
+    if device.index is not None and device.index >= torch.cuda.device_count():
+        found = ", ".join(f"cuda:{index}" for index in range(torch.cuda.device_count()))
+        return f"device is {name!r}, and this machine has {found}; pass one of these"
+    return None
+
+
+@contextmanager
+def settings(threads: int, matmul: MatmulPrecision = "highest") -> Iterator[None]:
+    """Run a block with so many threads and the precision of matrix products; both are put back after it."""
+    threads_before, precision_before = torch.get_num_threads(), torch.get_float32_matmul_precision()
+    torch.set_num_threads(threads)
+    torch.set_float32_matmul_precision("high" if matmul == "tf32" else "highest")
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads_before)
+        torch.set_float32_matmul_precision(precision_before)
+
+
+@contextmanager
+def memory_errors_explained(device: torch.device, needed: dict[str, int], remedy: str) -> Iterator[None]:
+    """Turn a lack of memory in a block into an error that says what is needed and what to change.
+
+    Parameters
+    ----------
+    device : torch.device
+    needed : dict of str to int
+        What takes how many bytes.
+    remedy : str
+        What to change.
+
+    Raises
+    ------
+    DeviceMemoryError
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not isinstance(error, torch.OutOfMemoryError) and _TOO_LITTLE_MEMORY not in str(error):
+            raise
+        parts = ", ".join(f"{what} {size_of(n_bytes)}" for what, n_bytes in needed.items())
+        total = size_of(sum(needed.values()))
+        free = ""
+        if device.type == "cuda":
+            left, of_all = torch.cuda.mem_get_info(device)
+            free = f", of whose {size_of(of_all)} {size_of(left)} are free"
+        raise DeviceMemoryError(
+            f"out of memory on {device}{free}: the job needs about {total} ({parts}); {remedy}"
+        ) from error
+
+
+def size_of(n_bytes: int) -> str:
+    """Return a number of bytes in words."""
+    for unit, power in (("GiB", 30), ("MiB", 20), ("KiB", 10)):
+        if n_bytes >= 1 << power:
+            return f"{n_bytes / (1 << power):.1f} {unit}"
+    return f"{n_bytes} bytes"

@@ -1,0 +1,87 @@
+"""What this engine does, and which trainer does it."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import nn
+
+from mfcore.contract import API_VERSION, Scorer, Trainer, TrainingJob
+from mfcore.errors import InvalidArgumentError
+from mfcore.model import Model
+from mfcore.optimizers import WALS
+from mfcore.specs.base import Floats, ModelSpec
+from mfcore_torch import devices, losses, modules, scores
+
+
+@dataclass(frozen=True)
+class TorchBackend:
+    """The engine, with settings of its own: pass an instance as `fit`'s backend to choose others.
+
+    Results do not depend on the number of threads but for rounding, and are the same from run to run.
+
+    Attributes
+    ----------
+    compile : "auto", True or False
+        Whether steps are compiled by `torch.compile`, which takes some 20 seconds once; "auto" does so where
+        an epoch is long enough for that to pay.
+    matmul : "highest", "tf32" or "bfloat16"
+        In what precision the inputs of dense layers are multiplied: float32, TensorFloat-32 (on CUDA devices
+        that have it) or bfloat16; sums and parameters are float32 all the same. Both leave scores good to
+        about 1e-2 of their size, so a run is the same as the exact one in its metrics, not in its weights.
+    """
+
+    name: ClassVar[str] = "torch"
+    api_version: ClassVar[int] = API_VERSION
+
+    compile: Literal["auto"] | bool = "auto"
+    matmul: devices.MatmulPrecision = "highest"
+
+    def __post_init__(self) -> None:
+        if self.matmul not in devices.MATMUL_PRECISIONS:
+            valid = ", ".join(devices.MATMUL_PRECISIONS)
+            raise InvalidArgumentError(f"TorchBackend: matmul is {self.matmul!r}; it must be one of {valid}")
+        if self.compile not in ("auto", True, False):
+            raise InvalidArgumentError(
+                f"TorchBackend: compile is {self.compile!r}; it must be 'auto', True or False"
+            )
+
+    @property
+    def description(self) -> str:
+        """What the engine does here, on which version of PyTorch."""
+        n_devices = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        where = f"the CPU and {n_devices} CUDA device{'s'[: n_devices != 1]}" if n_devices else "the CPU"
+        return f"PyTorch {torch.__version__} on {where}; every model by mini-batches, MF also by WALS"
+
+    def unsupported(self, job: TrainingJob) -> str | None:
+        """Return why the job cannot be done here, or None."""
+        return devices.unavailable(job.device) or scores.unsupported(job) or losses.unsupported(job)
+
+    def trainer(self, job: TrainingJob) -> Trainer:
+        """Return a trainer."""
+        if isinstance(job.optimizer, WALS):
+            from mfcore_torch.wals import WalsTrainer
+
+            return WalsTrainer(job)
+        from mfcore_torch.batches import BatchTrainer
+
+        return BatchTrainer(job, compile=self.compile, matmul=self.matmul)
+
+    def scorer(self, model: Model) -> Scorer | None:
+        """Return the top-k of this engine."""
+        from mfcore_torch.top_k import TopK
+
+        return TopK(model)
+
+    def to_module(self, model: Model, *, sparse: bool = False) -> nn.Module:
+        """Return a model as a PyTorch module; see `Model.to_torch`."""
+        return modules.to_module(model, sparse=sparse)
+
+    def from_module(
+        self, module: nn.Module, spec: ModelSpec, n_users: int, n_items: int
+    ) -> dict[str, Floats]:
+        """Return a module's weights as the parameters of a spec; see `Model.from_torch`."""
+        return modules.from_module(module, spec, n_users, n_items)
+
+
+backend = TorchBackend()

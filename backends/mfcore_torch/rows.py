@@ -1,0 +1,171 @@
+"""What training moves: rows of users and of items, packed with their slots, and the dense parameters."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from math import prod
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mfcore.contract import STEP, TrainingJob
+from mfcore.optimizers import GradientOptimizer
+from mfcore.specs.base import Floats, Parameter
+
+
+class Rows(NamedTuple):
+    """The trained parameters of one side.
+
+    Attributes
+    ----------
+    numbers : Tensor [n_rows + 1, 1 + n_slots, width]
+        Of each row all parameters side by side, then each slot for all of them. The last row belongs to
+        nobody: it stands in where a batch touches fewer rows than it might.
+    latest : int64 Tensor [n_rows + 1]
+        The step after which each row stands as it is here, while idle steps are put off.
+    """
+
+    numbers: Tensor
+    latest: Tensor
+
+
+class Weights(NamedTuple):
+    """All that training moves, and the parameters that it leaves alone.
+
+    Attributes
+    ----------
+    users, items : Rows
+    dense : Tensor [1 + n_slots, n_dense]
+        The parameters without a side, one after the other, then each slot for all of them.
+    constants : dict of str to Tensor
+    """
+
+    users: Rows
+    items: Rows
+    dense: Tensor
+    constants: dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Fields:
+    """Where parameters stand in a row, or among the dense ones.
+
+    Attributes
+    ----------
+    shapes : dict of str to tuple of int
+        Of one row of each parameter, or of the whole of a dense one.
+    decayed : dict of str to bool
+        Whether l2 or l2_dense applies.
+    """
+
+    shapes: dict[str, tuple[int, ...]]
+    decayed: dict[str, bool]
+
+    @classmethod
+    def of(cls, layout: Mapping[str, Parameter], side: str | None, trained: list[str]) -> "Fields":
+        """Return the fields of a side, or of the dense parameters."""
+        own = {name: layout[name] for name in layout if layout[name].side == side and name in trained}
+        skipped = 0 if side is None else 1
+        return cls(
+            shapes={name: parameter.shape[skipped:] for name, parameter in own.items()},
+            decayed={name: parameter.decayed for name, parameter in own.items()},
+        )
+
+    @property
+    def sizes(self) -> list[int]:
+        """How many numbers each takes."""
+        return [prod(shape) for shape in self.shapes.values()]
+
+    def split(self, numbers: Tensor) -> dict[str, Tensor]:
+        """Return the parameters of numbers [..., width], each [..., its shape]."""
+        parts = numbers.split(self.sizes, dim=-1)
+        return {
+            name: part.reshape(*numbers.shape[:-1], *shape)
+            for (name, shape), part in zip(self.shapes.items(), parts, strict=True)
+        }
+
+    def pack(self, arrays: Mapping[str, Any], n: int) -> NDArray[np.floating]:
+        """Return the arrays side by side, [n, width]; one without numbers where there are none."""
+        flat = [np.asarray(arrays[name]).reshape(n, -1) for name in self.shapes]
+        return np.concatenate(flat, axis=1) if flat else np.empty((n, 0))
+
+    def decays(self, like: Tensor) -> Tensor:
+        """Return 1 for each number that is decayed and 0 for each other one."""
+        marks = like.new_zeros(sum(self.sizes))
+        bounds = pairwise(np.cumsum([0, *self.sizes]).tolist())
+        for decayed, (start, stop) in zip(self.decayed.values(), bounds, strict=True):
+            marks[start:stop] = float(decayed)
+        return marks
+
+
+class Store:
+    """A job's weights on a device, and their way there and back.
+
+    Attributes
+    ----------
+    users, items, dense : Fields
+    weights : Weights
+    step : int
+        Steps taken so far.
+    """
+
+    def __init__(self, job: TrainingJob, device: torch.device) -> None:
+        assert isinstance(job.optimizer, GradientOptimizer)
+        self.job = job
+        self.slots = job.optimizer.slot_names
+        layout = job.spec.parameters(job.data.n_users, job.data.n_items)
+        self.users, self.items, self.dense = (
+            Fields.of(layout, side, job.trained) for side in ("user", "item", None)
+        )
+        self.step = int(job.optimizer_state[STEP][0])
+        self.weights = Weights(
+            users=self._rows(self.users, job.data.n_users, device),
+            items=self._rows(self.items, job.data.n_items, device),
+            dense=self._packed(self.dense, 1, device)[0],
+            constants={
+                name: torch.from_numpy(job.parameters[name].copy()).to(device)
+                for name, parameter in layout.items()
+                if name not in job.trained and parameter.side is None
+            },
+        )
+
+    def parameters(self) -> dict[str, Floats]:
+        """Return host copies of all parameters, in the spec's order."""
+        found = self._unpacked(0)
+        return {name: found.get(name, array).copy() for name, array in self.job.parameters.items()}
+
+    def optimizer_state(self) -> dict[str, NDArray[Any]]:
+        """Return host copies of the optimizer's state."""
+        state: dict[str, NDArray[Any]] = {STEP: np.array([self.step], dtype=np.int64)}
+        for place, slot in enumerate(self.slots, start=1):
+            found = self._unpacked(place)
+            state.update({f"{name}/{slot}": found[name].copy() for name in self.job.trained})
+        return state
+
+    def _rows(self, fields: Fields, n_rows: int, device: torch.device) -> Rows:
+        numbers = self._packed(fields, n_rows, device)
+        nobody = numbers.new_zeros(1, *numbers.shape[1:])
+        latest = torch.zeros(n_rows + 1, dtype=torch.int64, device=device)
+        return Rows(torch.cat([numbers, nobody]), latest)
+
+    def _packed(self, fields: Fields, n: int, device: torch.device) -> Tensor:
+        """Return parameters and slots, [n, 1 + n_slots, width]."""
+        job = self.job
+        slots = [
+            {name: job.optimizer_state[f"{name}/{slot}"] for name in fields.shapes} for slot in self.slots
+        ]
+        blocks = [fields.pack(arrays, n) for arrays in (job.parameters, *slots)]
+        return torch.from_numpy(np.stack(blocks, axis=1).astype(job.dtype)).to(device)
+
+    def _unpacked(self, place: int) -> dict[str, Floats]:
+        """Return the trained parameters, or one of their slots, as arrays of the spec's shapes."""
+        weights = self.weights
+        tensors = {
+            **self.users.split(weights.users.numbers[:-1, place]),
+            **self.items.split(weights.items.numbers[:-1, place]),
+            **self.dense.split(weights.dense[place]),
+        }
+        return {name: tensor.cpu().numpy() for name, tensor in tensors.items()}

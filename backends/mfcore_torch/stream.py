@@ -1,0 +1,274 @@
+"""The sample stream of `mfcore.sampling`, worked out on the device: the same instances, bit for bit.
+
+The arithmetic is that of the core: 32-bit words in int64, whose products wrap modulo 2^64 here as there.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mfcore.contract import TrainingJob
+from mfcore.sampling import philox
+from mfcore.sampling.grid import Grid, choose_n_blocks
+from mfcore.sampling.philox import KEY_INCREMENTS, MASK, MULTIPLIERS, Purpose, split_seed
+from mfcore.sampling.shuffle import MULTIPLIER, KeyedShuffle
+
+# The shuffle's multiplier as an int64 of the same bits.
+SIGNED_MULTIPLIER = MULTIPLIER - (1 << 64)
+
+Compile: TypeAlias = Callable[[Any], Any]
+
+
+class Instances(NamedTuple):
+    """Instances in the order in which they are shown; int64 but for `positive`.
+
+    Attributes
+    ----------
+    users, items : Tensors [n]
+        Rows.
+    interactions : Tensor [n]
+        The interaction that each instance belongs to.
+    positive : bool Tensor [n]
+    negatives : Tensor [n], or None
+        The item that each instance's item is compared with, in a paired epoch.
+    """
+
+    users: Tensor
+    items: Tensor
+    interactions: Tensor
+    positive: Tensor
+    negatives: Tensor | None
+
+    def take(self, where: slice | Tensor) -> "Instances":
+        """Return the instances at those positions."""
+        return Instances(
+            self.users[where],
+            self.items[where],
+            self.interactions[where],
+            self.positive[where],
+            None if self.negatives is None else self.negatives[where],
+        )
+
+
+class Data(NamedTuple):
+    """The training data on the device.
+
+    Attributes
+    ----------
+    users, items : int32 Tensors [n]
+    first : int64 Tensor [n_users]
+        Where each user's seen items begin.
+    room : int64 Tensor [n_users]
+        How many items the user has not seen, or the weight of these by popularity.
+    marks : int64 Tensor [n_seen]
+        Ascending: of each seen item, the user's row times `stride`, plus the room before that item.
+    stride : int
+    starts : int64 Tensor [n_items + 1], or None
+        With popularity: where each item's span begins on the line of weights.
+    ends : int64 Tensor [n_seen], or None
+        With popularity: of each seen item, what its span's end is ahead of the room before it.
+    """
+
+    users: Tensor
+    items: Tensor
+    first: Tensor
+    room: Tensor
+    marks: Tensor
+    stride: int
+    starts: Tensor | None
+    ends: Tensor | None
+
+
+class Stream:
+    """The instances of a job's epochs.
+
+    Parameters
+    ----------
+    job : TrainingJob
+    device : torch.device
+    compiled : callable
+        `torch.compile`, or what leaves a function as it is.
+    """
+
+    def __init__(self, job: TrainingJob, device: torch.device, compiled: Compile) -> None:
+        self.job = job
+        self.device = device
+        self.data = _data(job, device)
+        self._shuffled_once = compiled(shuffled_once)
+        self._uniform = compiled(uniform_negatives)
+        self._popular = compiled(popular_negatives)
+        self._grid: tuple[int, Instances, Tensor] | None = None
+
+    def instances(self, epoch: int, start: int, stop: int) -> Instances:
+        """Return the instances at the positions in [start, stop) of an epoch."""
+        positions = torch.arange(start, stop, device=self.device)
+        if self.job.sampling.order == "shuffled":
+            return self._shuffled(epoch, positions)
+        return self._visited(epoch, positions)
+
+    def _shuffled(self, epoch: int, positions: Tensor) -> Instances:
+        """Return the instances at some positions of the shuffled order."""
+        plan, data = self.job.sampling, self.data
+        numbers = self._places(positions, epoch)
+        interactions = numbers // plan.per_interaction
+        slots = numbers - interactions * plan.per_interaction
+        users, items = data.users[interactions].long(), data.items[interactions].long()
+        if not plan.n_negatives:
+            return Instances(users, items, interactions, torch.ones_like(slots, dtype=torch.bool), None)
+        slots = slots + int(plan.paired)
+        drawn = self._negatives(users, interactions * (1 + plan.n_negatives) + slots, epoch)
+        if plan.paired:
+            return Instances(users, items, interactions, slots > 0, drawn)
+        positive = slots == 0
+        return Instances(users, torch.where(positive, items, drawn), interactions, positive, None)
+
+    def _places(self, positions: Tensor, epoch: int) -> Tensor:
+        """Return which instance of the epoch's list stands at each position."""
+        shuffle = KeyedShuffle.make(self.job.n_instances, self.job.seed, epoch)
+        keys = torch.tensor(shuffle.keys, device=self.device)
+        halves = (shuffle.left_bits, shuffle.right_bits)
+        values: Tensor = self._shuffled_once(positions, keys, *halves)
+        outside = torch.nonzero(values >= shuffle.n)[:, 0]
+        while len(outside):
+            walked = shuffled_once(values[outside], keys, *halves)
+            values[outside] = walked
+            outside = outside[walked >= shuffle.n]
+        return values
+
+    def _negatives(self, users: Tensor, numbers: Tensor, epoch: int) -> Tensor:
+        key = torch.tensor([*split_seed(self.job.seed), epoch], device=self.device)
+        draw = self._uniform if self.data.starts is None else self._popular
+        found: Tensor = draw(self.data, users, numbers, key)
+        return found
+
+    def _visited(self, epoch: int, positions: Tensor) -> Instances:
+        """Return the instances at some positions of the blocked order."""
+        job = self.job
+        listing = job.sampling.bucketing_epoch(epoch)
+        if self._grid is None or self._grid[0] != listing:
+            self._grid = (listing, *self._cells(listing))
+        _, instances, starts = self._grid
+        return instances.take(visited_places(starts, job.seed, epoch)[positions])
+
+    def _cells(self, epoch: int) -> tuple[Instances, Tensor]:
+        """Return an epoch's instances sorted by cell, and where each cell begins."""
+        job = self.job
+        listed = self._shuffled(epoch, torch.arange(job.n_instances, device=self.device))
+        n_users, n_items = job.data.n_users, job.data.n_items
+        grid = Grid.make(n_users, n_items, choose_n_blocks(job.n_instances, n_users, n_items), job.seed)
+        of_users, of_items = (
+            torch.from_numpy(blocks.astype(np.int64)).to(self.device)
+            for blocks in (grid.user_block, grid.item_block)
+        )
+        cells = of_users[listed.users] * grid.n_blocks + of_items[listed.items]
+        by_cell = torch.argsort(cells, stable=True)
+        sizes = torch.bincount(cells, minlength=grid.n_blocks**2)
+        starts = torch.cat([sizes.new_zeros(1), sizes.cumsum(0)])
+        return listed.take(by_cell), starts
+
+
+def visited_places(starts: Tensor, seed: int, epoch: int) -> Tensor:
+    """Return the positions, in the list sorted by cell, that an epoch visits; see `Grid.visit_order`."""
+    sizes = starts.diff()
+    n_blocks = round(len(sizes) ** 0.5)
+    # A grid of which only the number of blocks is asked.
+    grid = Grid(n_blocks, np.empty(0, dtype=np.int32), np.empty(0, dtype=np.int32))
+    strata, blocks = grid.strata(seed, epoch)[:, None], np.arange(n_blocks)
+    visited = blocks * n_blocks + (blocks + strata) % n_blocks
+    cells = torch.from_numpy(visited.ravel()).to(starts.device)
+    rotations = torch.from_numpy(grid.rotations(sizes.cpu().numpy(), seed, epoch)).to(starts.device)
+    n = sizes[cells]
+    owner = torch.repeat_interleave(cells, n)
+    within = torch.arange(len(owner), device=starts.device) - torch.repeat_interleave(n.cumsum(0) - n, n)
+    return starts[owner] + (within + rotations[owner]) % sizes[owner]
+
+
+def shuffled_once(values: Tensor, keys: Tensor, left_bits: int, right_bits: int) -> Tensor:
+    """Return the values after one pass of the bijection on [0, 2^(left_bits + right_bits))."""
+    left_mask, right_mask = (1 << left_bits) - 1, (1 << right_bits) - 1
+    widening = right_bits - left_bits
+    left, right = values >> right_bits, values & right_mask
+    for key in keys.unbind():
+        product = left * SIGNED_MULTIPLIER
+        high, low = (product >> 32) & MASK, product & MASK
+        left, right = (
+            (high ^ key ^ right) & left_mask,
+            ((low << widening) | (right >> left_bits)) & right_mask,
+        )
+    return (left << right_bits) | right
+
+
+def uniform_negatives(data: Data, users: Tensor, numbers: Tensor, key: Tensor) -> Tensor:
+    """Return the negative of each instance, drawn uniformly; key holds the seed's words and the epoch."""
+    ranks = drawn_below(data.room[users], numbers, key)
+    return ranks + _n_before(data, users, ranks)
+
+
+def popular_negatives(data: Data, users: Tensor, numbers: Tensor, key: Tensor) -> Tensor:
+    """Return the negative of each instance, drawn by popularity."""
+    assert data.starts is not None
+    assert data.ends is not None
+    places = drawn_below(data.room[users], numbers, key)
+    n_before = _n_before(data, users, places)
+    last = (data.first[users] + n_before - 1).clamp(min=0)
+    passed = torch.where(n_before > 0, data.ends[last], 0)
+    return torch.searchsorted(data.starts, places + passed, right=True) - 1
+
+
+def drawn_below(bounds: Tensor, numbers: Tensor, key: Tensor) -> Tensor:
+    """Return an integer in [0, bound) for each instance, as `mfcore.sampling.philox.bounded` does."""
+    high, low = philox_words(numbers, key)
+    return (high * bounds + ((low * bounds) >> 32)) >> 32
+
+
+def philox_words(positions: Tensor, key: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the first two words of each position of the stream of negatives."""
+    k0, k1, epoch = key.unbind()
+    c0, c1 = positions & MASK, positions >> 32
+    c2, c3 = epoch.expand(positions.shape), torch.full_like(positions, int(Purpose.NEGATIVE))
+    for _ in range(philox.ROUNDS):
+        product0, product1 = c0 * MULTIPLIERS[0], c2 * MULTIPLIERS[1]
+        c0, c1, c2, c3 = (
+            ((product1 >> 32) & MASK) ^ c1 ^ k0,
+            product1 & MASK,
+            ((product0 >> 32) & MASK) ^ c3 ^ k1,
+            product0 & MASK,
+        )
+        k0, k1 = (k0 + KEY_INCREMENTS[0]) & MASK, (k1 + KEY_INCREMENTS[1]) & MASK
+    return c0, c1
+
+
+def _n_before(data: Data, users: Tensor, places: Tensor) -> Tensor:
+    """Return how many of the user's seen items lie before each place among the unseen ones."""
+    found = torch.searchsorted(data.marks, users * data.stride + places, right=True)
+    return found - data.first[users]
+
+
+def _data(job: TrainingJob, device: torch.device) -> Data:
+    seen, table = job.data.seen, job.popularity
+    n_seen = len(seen.indices)
+    users_of_seen = np.repeat(np.arange(job.data.n_users), seen.counts)
+    if table is None:
+        before = seen.indices - (np.arange(n_seen) - seen.indptr[users_of_seen])
+        room, stride = job.data.n_items - seen.counts, job.data.n_items + 1
+        starts = ends = None
+    else:
+        before, room, stride, starts = table.unseen_before, table.unseen_weight, 1 << 31, table.starts
+        ends = table.starts[seen.indices + 1] - before
+
+    def moved(array: Any, dtype: type[np.integer] = np.int64) -> Tensor:
+        return torch.from_numpy(np.array(array, dtype=dtype)).to(device)
+
+    return Data(
+        users=moved(job.data.users, np.int32),
+        items=moved(job.data.items, np.int32),
+        first=moved(seen.indptr[:-1]),
+        room=moved(room),
+        marks=moved(users_of_seen.astype(np.int64) * stride + before),
+        stride=stride,
+        starts=None if starts is None else moved(starts),
+        ends=None if ends is None else moved(ends),
+    )
