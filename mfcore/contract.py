@@ -8,7 +8,7 @@ makes the model; the engine runs one epoch of one job.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -131,7 +131,11 @@ def initial_optimizer_state(
 
 
 class Trainer(Protocol):
-    """A job under way on an engine."""
+    """A job under way on an engine.
+
+    Where several processes train together, a trainer may have one more attribute, `is_main`: False in all of
+    them but the one that shows progress and writes checkpoints.
+    """
 
     def run_epoch(self, epoch: int) -> float:
         """Train one epoch, counted from 0, and return its mean objective.
@@ -149,12 +153,63 @@ class Trainer(Protocol):
 
 
 class Scorer(Protocol):
-    """An engine's own top-k over the catalogue."""
+    """An engine's own top-k over the catalogue.
+
+    `EvaluationScorer` says what it may offer besides.
+    """
 
     def top_k(self, users: NDArray[np.int64], k: int, exclude_seen: bool) -> tuple[NDArray[np.int64], Floats]:
         """Return items [n, k] and scores [n, k], best first; -1 and -inf where a list is shorter.
 
         Ties are broken by ascending item row.
+        """
+
+
+class Places(NamedTuple):
+    """Where positives stand in the rankings of n users, as evaluation needs to know it.
+
+    Attributes
+    ----------
+    above, size : int64 arrays [n_positives]
+        How many candidates score strictly higher than each positive, and how many the same, itself included.
+    n_candidates : int64 array [n]
+        The length of each ranking.
+    """
+
+    above: NDArray[np.int64]
+    size: NDArray[np.int64]
+    n_candidates: NDArray[np.int64]
+
+
+@runtime_checkable
+class EvaluationScorer(Scorer, Protocol):
+    """A scorer that evaluation runs on too; one that lacks any of these methods is asked for top-k alone.
+
+    Users and items are rows, of any integer dtype; -1 asks for the cold-start answer.
+    """
+
+    def score_pairs(self, users: NDArray[np.integer], items: NDArray[np.integer]) -> Floats:
+        """Return the score of each of n pairs, [n]."""
+
+    def score_catalogue(self, users: NDArray[np.integer]) -> Floats:
+        """Return the score of every item for each user, [n, n_items], in an array of the caller's own."""
+
+    def places(
+        self,
+        users: NDArray[np.integer],
+        rows: NDArray[np.int64],
+        items: NDArray[np.int64],
+        exclude_seen: bool,
+    ) -> Places | None:
+        """Return where positives stand, or None where a score of these users is NaN, which the core reports.
+
+        Parameters
+        ----------
+        users : integer array [n]
+        rows, items : int64 arrays [n_positives]
+            The positives, each once: the place in `users` of the user, ascending, and the item, from 0.
+        exclude_seen : bool
+            Whether items that the user has seen are no candidates; positives always are.
         """
 
 
@@ -172,4 +227,4 @@ class Backend(Protocol):
         """Return a trainer for a job that is not unsupported."""
 
     def scorer(self, model: Any) -> Scorer | None:
-        """Return a fast top-k for the model, or None for the core's."""
+        """Return a fast top-k for the model, perhaps an `EvaluationScorer`, or None for the core's."""

@@ -8,8 +8,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mfcore.checks import require_integer
-from mfcore.contract import Scorer
+from mfcore.checks import require_instance, require_integer
+from mfcore.contract import EvaluationScorer, Places, Scorer
 from mfcore.data.ids import Vocabulary
 from mfcore.data.interactions import Interactions, SeenItems
 from mfcore.errors import InvalidArgumentError, UnknownIdError
@@ -48,6 +48,8 @@ class Model:
         The epochs that led to these parameters.
     optimizer_state : dict of name to array, or None
         What `fit(resume=...)` goes on from.
+    scorer : Scorer or None
+        The engine's own way to score with these very parameters; None for the core's.
     """
 
     spec: ModelSpec
@@ -187,6 +189,8 @@ class Model:
 
     def score_pairs(self, users: NDArray[np.integer], items: NDArray[np.integer]) -> Floats:
         """Return the score of each pair of rows; row -1 is a cold start."""
+        if isinstance(self.scorer, EvaluationScorer):
+            return self.scorer.score_pairs(users, items)
         return self.spec.score(
             self.cold_filled, _cold_last(users, self.n_users), _cold_last(items, self.n_items)
         )
@@ -197,7 +201,21 @@ class Model:
 
     def score_catalogue(self, users: NDArray[np.integer]) -> Floats:
         """Return the score of every item, [n, n_items], for each user row; row -1 is a cold start."""
+        if isinstance(self.scorer, EvaluationScorer):
+            return self.scorer.score_catalogue(users)
         return self.spec.score_catalogue(self.catalogue, _cold_last(users, self.n_users))
+
+    def places(
+        self,
+        users: NDArray[np.integer],
+        rows: NDArray[np.int64],
+        items: NDArray[np.int64],
+        exclude_seen: bool,
+    ) -> Places | None:
+        """Return what `EvaluationScorer.places` does, or None where the scorer does not count places."""
+        if isinstance(self.scorer, EvaluationScorer):
+            return self.scorer.places(users, rows, items, exclude_seen)
+        return None
 
     # Files
 
@@ -215,6 +233,82 @@ class Model:
         from mfcore.model_file import save_model
 
         save_model(self, path, optimizer_state=optimizer_state)
+
+    # Frameworks
+
+    def to_torch(self, *, sparse: bool = False) -> Any:
+        """Return the model as an ordinary PyTorch module, to be trained, scripted or exported there.
+
+        ``module(users, items)`` gives the scores of pairs of rows, ``user_ids.rows(...)``, which losses such
+        as `BCEWithLogitsLoss` take, and ``module.predict(users, items)`` the predictions. A row without
+        training data scores by its own parameters: the cold-start answer is this class's.
+
+        Parameters
+        ----------
+        sparse : bool
+            Whether the gradients of embeddings are sparse tensors, as `torch.optim.SparseAdam` needs them.
+
+        Returns
+        -------
+        torch.nn.Module
+            On the CPU, in the model's dtype, with copies of the parameters; `mfcore_torch.modules` lists the
+            names of its state_dict.
+
+        Raises
+        ------
+        BackendMissingError
+            PyTorch is not installed; it is an ImportError and names the command.
+        UnsupportedError
+            A spec of one's own, for which there is no module.
+        """
+        from mfcore import registry
+
+        engine: Any = registry.get("torch")
+        return engine.to_module(self, sparse=sparse)
+
+    @classmethod
+    def from_torch(cls, module: Any, spec: ModelSpec, ids: "Model | Interactions") -> "Model":
+        """Return the model of a PyTorch module, such as one of `to_torch` after further training.
+
+        Parameters
+        ----------
+        module : torch.nn.Module
+            Of any class, wrapped (compiled, distributed) or not: what counts is that its state_dict has the
+            names and shapes that `mfcore_torch.modules` lists. float32 or float64, on any device.
+        spec : ModelSpec
+            What the module computes. It is taken at its word: a state_dict does not tell of activations.
+        ids : Model or Interactions
+            The model that the module came from, or the data that it was trained on: whose ids the rows are,
+            which rows have training data, what `recommend` leaves out, and titles. Bare ids do not say, and
+            a model that took all rows for trained would answer by rows that nothing was learnt of.
+
+        Returns
+        -------
+        Model
+            With copies of the weights, bit for bit, in the module's dtype. Nothing is known of how they were
+            trained, so it is of zero epochs; ``fit(spec, data, initial=model)`` goes on from it.
+
+        Raises
+        ------
+        BackendMissingError
+            PyTorch is not installed.
+        InvalidArgumentError
+            The state_dict does not fit the spec and the ids; names the weight and both shapes.
+        InvalidDataError
+            A weight is NaN or infinite.
+        """
+        from mfcore import registry
+
+        require_instance("from_torch: spec", spec, ModelSpec, "MF(n_factors=50)")
+        if not isinstance(ids, Model | Interactions):
+            raise InvalidArgumentError(
+                f"from_torch: ids is of type {type(ids).__name__}; pass the Model that the module came from,"
+                " or the Interactions that it was trained on (Interactions.from_columns makes some): they say"
+                " what users have seen, and which rows have training data"
+            )
+        engine: Any = registry.get("torch")
+        parameters = engine.from_module(module, spec, len(ids.user_ids), len(ids.item_ids))
+        return cls(spec=spec, parameters=parameters, **data_fields(ids))
 
     # Inner parts
 
@@ -285,8 +379,8 @@ class Model:
         return rows
 
 
-def data_fields(data: Interactions) -> dict[str, Any]:
-    """Return what a model keeps of its training data."""
+def data_fields(data: Interactions | Model) -> dict[str, Any]:
+    """Return what a model keeps of its training data, be it from another model."""
     return {
         "user_ids": data.user_ids,
         "item_ids": data.item_ids,

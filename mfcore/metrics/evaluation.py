@@ -197,8 +197,10 @@ def _rank(
         for index, metric in enumerate(ranking):
             values[index].append(metric.values(groups))
             weights[index].append(metric.weights(groups))
-        for index, coverage in enumerate(coverages):
-            shown[index] |= coverage.shown(_of_catalogue(block, coverage, protocol))
+        if coverages:
+            scores = _of_catalogue(block, coverages[0], protocol)
+            for index, coverage in enumerate(coverages):
+                shown[index] |= coverage.shown(scores)
     owner = np.concatenate(owners)
     results = {
         metric.name: _averaged(metric.name, values[index], weights[index], owner, held_out.n_users)
@@ -215,7 +217,7 @@ def _of_catalogue(block: RankedBlock, coverage: Coverage, protocol: RankingProto
             f"{coverage.name} needs rankings of the whole catalogue, and {type(protocol).__name__} has none; "
             "evaluate it with FullRanking()"
         )
-    return block.catalogue_scores
+    return block.catalogue_scores()
 
 
 def _averaged(

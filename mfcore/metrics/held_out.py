@@ -13,11 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from mfcore.errors import InvalidDataError
-from mfcore.metrics.interfaces import ScoringModel
+from mfcore.metrics.interfaces import RankingModel, ScoringModel
 from mfcore.metrics.ranks import IntArray, ScoreArray
 from mfcore.retrieval import seen_pairs
 
 if TYPE_CHECKING:
+    from mfcore.contract import Places
     from mfcore.data.ids import Vocabulary
     from mfcore.data.interactions import Interactions
 
@@ -164,6 +165,12 @@ class HeldOut:
         items = np.arange(self.n_items)
         answer = self.model.score_catalogue(self.users[users])
         return self._checked(answer, "score", owners, items, (len(owners), self.n_items))
+
+    def places(self, users: slice, rows: IntArray, items: IntArray, exclude_seen: bool) -> "Places | None":
+        """Return where positives of a run of users stand, or None where the model does not say so itself."""
+        if isinstance(self.model, RankingModel):
+            return self.model.places(self.users[users], rows, items, exclude_seen)
+        return None
 
     def name_user(self, user: int) -> str:
         """Return the id of an evaluated user, as an error message shows it."""

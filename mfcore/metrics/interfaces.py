@@ -1,8 +1,9 @@
-"""What an evaluation needs of a model, and no more."""
+"""What an evaluation needs of a model, and what it makes use of."""
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
+    from mfcore.contract import Places
     from mfcore.data.ids import Vocabulary
     from mfcore.data.interactions import SeenItems
     from mfcore.metrics.ranks import IntArray
@@ -40,4 +41,15 @@ class ScoringModel(Protocol):
 
     def score_catalogue(self, user_rows: "IntArray", /) -> Any:
         """Return float[n, n_items], the scores of the whole catalogue for each of n users."""
+        ...
+
+
+@runtime_checkable
+class RankingModel(Protocol):
+    """A model that may know by itself where positives stand, so that it need not hand out every score."""
+
+    def places(
+        self, user_rows: "IntArray", rows: "IntArray", items: "IntArray", exclude_seen: bool, /
+    ) -> "Places | None":
+        """Return what `mfcore.contract.EvaluationScorer.places` does; None to be asked for scores instead."""
         ...

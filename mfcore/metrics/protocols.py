@@ -8,8 +8,9 @@ ranking beside them.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ from mfcore.metrics.ranks import (
     check_ties,
     tie_groups,
     tie_groups_of_first,
+    tie_groups_of_places,
 )
 
 _CATALOGUE_SCORES_PER_BLOCK = 1 << 23
@@ -45,13 +47,13 @@ class RankedBlock:
     groups
         The rankings' tie groups.
     catalogue_scores
-        float[n_rankings, n_items] with NaN at items that are no candidates, where the protocol ranks the
-        catalogue; None elsewhere, and then there is no `Coverage`.
+        What returns float[n_rankings, n_items] with NaN at items that are no candidates, where the protocol
+        ranks the catalogue; None elsewhere, and then there is no `Coverage`.
     """
 
     owners: IntArray
     groups: TieGroups
-    catalogue_scores: ScoreArray | None = None
+    catalogue_scores: Callable[[], ScoreArray] | None = None
 
 
 class RankingProtocol(ABC):
@@ -97,13 +99,18 @@ class FullRanking(RankingProtocol):
             )
         costs = np.full(held_out.n_users, held_out.n_items)
         for users in held_out.user_blocks(costs, _CATALOGUE_SCORES_PER_BLOCK, batch_users):
-            rows, items, n_relevant = _positives(held_out, users)
-            scores = self._candidate_scores(held_out, users, rows, items)
-            yield RankedBlock(
-                owners=np.arange(users.start, users.stop),
-                groups=tie_groups(scores, rows, items, n_relevant),
-                catalogue_scores=scores,
-            )
+            yield self._ranked(held_out, users)
+
+    def _ranked(self, held_out: HeldOut, users: slice) -> RankedBlock:
+        """Rank for a run of users; a model that says where positives stand hands out scores only if asked."""
+        owners = np.arange(users.start, users.stop)
+        rows, items, n_relevant = _positives(held_out, users)
+        candidate_scores = partial(self._candidate_scores, held_out, users, rows, items)
+        places = held_out.places(users, rows, items, self.exclude_seen)
+        if places is not None:
+            return RankedBlock(owners, tie_groups_of_places(places, rows, n_relevant), candidate_scores)
+        scores = candidate_scores()
+        return RankedBlock(owners, tie_groups(scores, rows, items, n_relevant), lambda: scores)
 
     def _candidate_scores(
         self, held_out: HeldOut, users: slice, rows: IntArray, items: IntArray

@@ -9,12 +9,15 @@ to a few integers per positive and every metric becomes a vectorised function of
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import Any, Literal, Self, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from mfcore.errors import InvalidArgumentError
+
+if TYPE_CHECKING:
+    from mfcore.contract import Places
 
 Ties: TypeAlias = Literal["pessimistic", "average", "optimistic"]
 """Where a positive stands among candidates of its score: last, in every place equally often, or first."""
@@ -123,9 +126,7 @@ def tie_groups(scores: ScoreArray, rows: IntArray, columns: IntArray, n_relevant
     values = scores[rows, columns]
     order = np.lexsort((-values, rows))
     rows, values = rows[order], values[order]
-    leads = np.ones(len(rows), dtype=np.bool_)
-    leads[1:] = (rows[1:] != rows[:-1]) | (values[1:] != values[:-1])
-    starts = np.flatnonzero(leads)
+    starts = _starts(rows, values)
     ranking, group_values = rows[starts], values[starts]
     above, size = _places(scores, ranking, group_values)
     return TieGroups(
@@ -134,6 +135,32 @@ def tie_groups(scores: ScoreArray, rows: IntArray, columns: IntArray, n_relevant
         size=size,
         relevant=np.diff(starts, append=len(rows)),
         n_candidates=_count_candidates(scores),
+        n_relevant=n_relevant,
+    )
+
+
+def tie_groups_of_places(places: "Places", rows: IntArray, n_relevant: IntArray) -> TieGroups:
+    """Reduce rankings over a catalogue, of which the places of the positives are known, to their tie groups.
+
+    Parameters
+    ----------
+    places
+        Of n_positives positives in n_rankings rankings.
+    rows
+        int64[n_positives]: the ranking that each positive belongs to, ascending.
+    n_relevant
+        int64[n_rankings]: positives of each ranking, those outside the catalogue included.
+    """
+    order = np.lexsort((places.above, rows))
+    # Positives of one ranking share a score if, and only if, as many candidates are above them.
+    starts = _starts(rows[order], places.above[order])
+    groups = order[starts]
+    return TieGroups(
+        ranking=rows[groups],
+        above=places.above[groups],
+        size=places.size[groups],
+        relevant=np.diff(starts, append=len(rows)),
+        n_candidates=places.n_candidates,
         n_relevant=n_relevant,
     )
 
@@ -156,6 +183,13 @@ def tie_groups_of_first(scores: ScoreArray) -> TieGroups:
         n_candidates=_count_candidates(scores),
         n_relevant=np.ones(n_rankings, dtype=np.int64),
     )
+
+
+def _starts(rows: IntArray, keys: npt.NDArray[Any]) -> IntArray:
+    """Return where each run of equal rows and keys starts."""
+    leads = np.ones(len(rows), dtype=np.bool_)
+    leads[1:] = (rows[1:] != rows[:-1]) | (keys[1:] != keys[:-1])
+    return np.flatnonzero(leads)
 
 
 def _count_candidates(scores: ScoreArray) -> IntArray:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
+from mfcore.contract import Places
 from mfcore.data.ids import Vocabulary
 from mfcore.data.interactions import Interactions, SeenItems
 from mfcore.data.ncf import read_ncf
@@ -31,6 +32,7 @@ from mfcore.metrics import (
 )
 from mfcore.metrics.held_out import HeldOut
 from mfcore.metrics.negatives import draw_negatives
+from mfcore.retrieval import seen_pairs
 
 RANKERS = [HitRate(3), NDCG(3), NDCG(), Precision(3), Recall(3), TopKAccuracy(3), MAP(3), MRR(), AUC()]
 
@@ -59,6 +61,28 @@ class WholeTableModel(TableModel):
 
     def score_catalogue(self, user_rows):
         return self.table[:-1, :-1]
+
+
+class PlacesModel(TableModel):
+    """A model that says itself where positives stand, unless one of its scores is NaN."""
+
+    catalogues = 0
+
+    def places(self, user_rows, rows, items, exclude_seen):
+        table = super().score_catalogue(user_rows)
+        if np.isnan(table).any():
+            return None
+        candidate = np.ones(table.shape, dtype=bool)
+        if exclude_seen:
+            candidate[seen_pairs(self.seen, user_rows)] = False
+        candidate[rows, items] = True
+        scores, levels = np.where(candidate, table, np.nan)[rows], table[rows, items][:, np.newaxis]
+        above, size = np.sum(scores > levels, axis=1), np.sum(scores == levels, axis=1)
+        return Places(above, size, np.sum(candidate, axis=1))
+
+    def score_catalogue(self, user_rows):
+        self.catalogues += 1
+        return super().score_catalogue(user_rows)
 
 
 def interactions(pairs, *, like=None, values=None, **vocabularies):
@@ -123,6 +147,25 @@ class TestFullRanking:
     def test_a_test_item_listed_twice_is_one_positive(self, model):
         twice = interactions([("ann", "d"), ("ann", "d")], like=TRAIN)
         assert evaluate(model, twice, [Recall(2)])["Recall@2"] == 1.0
+
+    @pytest.mark.parametrize("ties", ["pessimistic", "average", "optimistic"])
+    @pytest.mark.parametrize("exclude_seen", [True, False])
+    def test_a_model_that_says_where_positives_stand_is_not_asked_for_scores(self, ties, exclude_seen):
+        plain, test = random_case()
+        model, protocol = PlacesModel(plain, plain.table), FullRanking(exclude_seen, ties)
+        again = Interactions.from_columns(
+            np.append(test.users, [0, 99]), np.append(test.items, [plain.seen.of(0)[0], 3])
+        )
+        assert dict(evaluate(model, again, RANKERS, protocol)) == dict(
+            evaluate(plain, again, RANKERS, protocol)
+        )
+        assert model.catalogues == 0
+
+    def test_such_a_model_is_asked_for_scores_where_lists_are_to_be_seen(self):
+        plain, test = random_case()
+        model, metrics = PlacesModel(plain, plain.table), [NDCG(5), Coverage(2), Coverage(9)]
+        assert dict(evaluate(model, test, metrics)) == dict(evaluate(plain, test, metrics))
+        assert model.catalogues == 1
 
     def test_an_item_outside_the_catalogue_is_a_miss_that_counts(self, model):
         test = interactions([("ann", "e"), ("ann", "zz")])
@@ -368,12 +411,13 @@ def test_users_are_cut_into_runs_within_the_budget_that_leave_nobody_out(model):
     assert runs == [(0, 3), (3, 5)]
 
 
+@pytest.mark.parametrize("kind", [TableModel, PlacesModel])
 @pytest.mark.parametrize("protocol", [FullRanking(), SampledRanking(1), GivenNegatives(np.full((1, 1), 3))])
-def test_a_nan_score_names_user_and_item(protocol):
+def test_a_nan_score_names_user_and_item(protocol, kind):
     table = np.array(TABLE)
     table[0, 4] = np.nan
     with pytest.raises(InvalidDataError, match="score of user 'ann' for item 'e' is NaN"):
-        evaluate(TableModel(TRAIN, table), interactions([("ann", "e")], like=TRAIN), [MRR()], protocol)
+        evaluate(kind(TRAIN, table), interactions([("ann", "e")], like=TRAIN), [MRR()], protocol)
 
 
 def test_a_nan_cold_start_answer_is_refused_too():

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, ndcg_score, roc_auc_score
 
+from mfcore.contract import Places
 from mfcore.errors import InvalidArgumentError
 from mfcore.metrics import AUC, MAP, MRR, NDCG, Coverage, HitRate, Precision, Recall, TopKAccuracy
-from mfcore.metrics.ranks import tie_groups, tie_groups_of_first
+from mfcore.metrics.ranks import tie_groups, tie_groups_of_first, tie_groups_of_places
 
 NAN = np.nan
 
@@ -174,6 +175,21 @@ def test_both_ways_to_tie_groups_agree_on_a_single_positive():
     general = tie_groups(scores, np.arange(30), first, first + 1)
     for name in ("ranking", "above", "size", "relevant", "n_candidates", "n_relevant"):
         np.testing.assert_array_equal(getattr(tie_groups_of_first(scores), name), getattr(general, name))
+
+
+@pytest.mark.parametrize("n_levels", [None, 6, 1])
+def test_tie_groups_follow_from_the_places_of_positives(n_levels):
+    scores, relevance, groups = random_rankings(n_levels)
+    rows, columns = np.nonzero(relevance)
+    levels = scores[rows, columns][:, np.newaxis]
+    places = Places(
+        above=np.sum(scores[rows] > levels, axis=1),
+        size=np.sum(scores[rows] == levels, axis=1),
+        n_candidates=np.full(len(scores), scores.shape[1]),
+    )
+    found = tie_groups_of_places(places, rows, relevance.sum(axis=1))
+    for name in ("ranking", "above", "size", "relevant", "n_candidates", "n_relevant"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(groups, name))
 
 
 def test_coverage_breaks_ties_by_ascending_item_row():

@@ -20,6 +20,7 @@ from mfcore import (
     WeightedSquared,
     fit,
 )
+from mfcore.contract import Places
 from mfcore.data import Vocabulary
 from mfcore.errors import InvalidArgumentError, InvalidDataError, UnknownIdError, UnsupportedError
 from mfcore.reference import backend
@@ -251,6 +252,30 @@ def test_an_engines_own_top_k_is_used(films):
     object.__setattr__(films, "scorer", Scorer())
     found = films.recommend("ann", k=2)[0]
     assert (found.items.tolist(), found.scores.tolist()) == (["e"], [0.5])
+    assert films.score("ann", "a") == 3
+    assert films.places(np.array([0]), np.array([0]), np.array([2]), exclude_seen=True) is None
+
+
+def test_an_engines_own_scores_are_used_where_it_has_them(films):
+    class Scorer:
+        def top_k(self, users, k, exclude_seen):
+            raise NotImplementedError
+
+        def score_pairs(self, users, items):
+            return 10.0 * users + items
+
+        def score_catalogue(self, users):
+            return np.full((len(users), 5), 7.0)
+
+        def places(self, users, rows, items, exclude_seen):
+            return Places(items, items + 1, users)
+
+    object.__setattr__(films, "scorer", Scorer())
+    assert films.score(["bob", "dora"], "c").tolist() == [12, -8]
+    assert films.predict("bob", "c") == 5
+    assert films.score_catalogue(np.array([0, -1])).tolist() == [[7] * 5] * 2
+    places = films.places(np.array([1]), np.array([0]), np.array([2]), exclude_seen=True)
+    assert [part.tolist() for part in places] == [[2], [3], [1]]
 
 
 @pytest.mark.parametrize("k", [0, -1, 2.5, True, "3"])
