@@ -91,7 +91,7 @@ def fit(
     n_negatives: int = 0,
     popularity_exponent: float = 0.0,
     order: Literal["auto", "shuffled", "blocked"] = "auto",
-    backend: str = "auto",
+    backend: str | Backend = "auto",
     device: str = "auto",
     threads: int | None = None,
     dtype: Any = "float32",
@@ -133,8 +133,9 @@ def fit(
         default uniformly.
     order : "auto", "shuffled" or "blocked"
         See `mfcore.sampling`; "auto" is blocked for matrix factorisation by plain SGD at batch_size 1.
-    backend : str
-        An engine's name, or "auto".
+    backend : str or Backend
+        An engine's name, "auto", or an engine itself, with settings of its own: e.g.
+        ``mfcore_torch.TorchBackend(compile=False)``.
     device : str
         "auto", "cpu", "cuda", "cuda:1".
     threads : int, optional
@@ -265,6 +266,8 @@ class _Run:
             "dtype": job.dtype.name,
         }
         self.trainer: Trainer = engine.trainer(job)
+        # Where several processes train together, one of them shows progress and writes files.
+        self.is_main: bool = getattr(self.trainer, "is_main", True)
         self.best: tuple[EpochRecord, Model] | None = None
         self.last_good = earlier
         self.saved = False
@@ -275,7 +278,7 @@ class _Run:
             raise InvalidArgumentError(
                 f"epochs is {epochs}, but the model to resume has been trained for {self.first} already"
             )
-        with epoch_bar(epochs, self.first, progress) as watch:
+        with epoch_bar(epochs, self.first, progress if self.is_main else False) as watch:
             for epoch in range(self.first, epochs):
                 record = self._epoch(epoch)
                 watch(record)
@@ -308,7 +311,7 @@ class _Run:
         end = EpochEnd(record, self.history, self._judged_model if self.judged else self._model)
         if self.validation is not None and self.validation.improves(record, self.best and self.best[0]):
             self.best = (record, end.model)
-        if self.checkpoint is not None:
+        if self.checkpoint is not None and self.is_main:
             end.model.save(self.checkpoint, optimizer_state=True)
             self.last_good, self.saved = end.model, True
         stopped = [callback(end) for callback in self.callbacks]

@@ -1,7 +1,7 @@
 """Training by mini-batches: of every model, with every gradient optimizer."""
 
 from collections.abc import Iterator
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Literal
 
 import numpy as np
@@ -15,7 +15,8 @@ from mfcore.optimizers import Adam, GradientOptimizer
 from mfcore.specs.base import Floats
 from mfcore_torch import devices
 from mfcore_torch.compiling import compiled_for_any_length, compiled_step, compiles, left_alone
-from mfcore_torch.rows import Store
+from mfcore_torch.ranks import find_ranks, local_number, n_local
+from mfcore_torch.rows import Cut, Store, Weights
 from mfcore_torch.scores import multiply_in_bfloat16
 from mfcore_torch.steps import Batch, Idle, Stepper, rested
 from mfcore_torch.stream import Instances, Stream
@@ -23,8 +24,8 @@ from mfcore_torch.touched import touch_all, touch_some
 
 # Instances whose samples are drawn and whose rows are sorted together, on a CPU and on a CUDA device.
 INSTANCES_AT_ONCE = {"cpu": 1 << 17, "cuda": 1 << 22}
-# The part of a device's free memory that the training data may take.
-DATA_SHARE = 0.5
+# The parts of a device's free memory that the training data and the tables may take.
+DATA_SHARE, TABLE_SHARE = 0.5, 0.7
 # Idle steps are put off where a batch touches less than this part of the rows.
 FEW = 0.25
 
@@ -35,7 +36,7 @@ class BatchTrainer:
     Parameters
     ----------
     job : TrainingJob
-    compile, matmul
+    compile, matmul, cut_tables
         As in `TorchBackend`.
     """
 
@@ -45,23 +46,29 @@ class BatchTrainer:
         *,
         compile: Literal["auto"] | bool = "auto",
         matmul: devices.MatmulPrecision = "highest",
+        cut_tables: Literal["auto"] | bool = "auto",
     ) -> None:
         assert isinstance(job.optimizer, GradientOptimizer)
         self.job = job
         self.optimizer: GradientOptimizer = job.optimizer
         self.matmul = matmul
-        self.device = devices.device_of(job.device)
+        self.ranks = find_ranks(job.device)
+        self.ranks.require_same(job)
+        self.device = devices.device_of(job.device, local_number() if self.ranks.n > 1 else None)
         with self._memory_errors_explained():
-            self.store = Store(job, self.device)
+            self.store = Store(job, self.device, self._cut(cut_tables))
             is_compiled = compiles(job, compile)
             self.stream = Stream(
                 job, self._stream_device(), compiled_for_any_length if is_compiled else left_alone
             )
             self.targets, self.weights, self.log_q = self._of_interactions()
-        self.stepper = Stepper(
-            job, self.store, multiply_in_bfloat16 if matmul == "bfloat16" else torch.matmul
+        multiply = multiply_in_bfloat16 if matmul == "bfloat16" else torch.matmul
+        self.stepper = Stepper(job, self.store, multiply, self.ranks)
+        # Between ranks, sums are made in the middle of a step.
+        is_alone = self.ranks.n == 1
+        self.compiled_step = (
+            compiled_step(self.stepper.step, self.device) if is_compiled and is_alone else None
         )
-        self.compiled_step = compiled_step(self.stepper.step, self.device) if is_compiled else None
         self.is_resting = False
 
     def run_epoch(self, epoch: int) -> float:
@@ -69,7 +76,7 @@ class BatchTrainer:
         n, n_at_once = self.job.n_instances, self._n_at_once()
         with (
             torch.no_grad(),
-            devices.settings(self.job.threads, self.matmul),
+            devices.settings(self._threads, self.matmul),
             self._memory_errors_explained(),
         ):
             total = torch.zeros((), dtype=torch.float64, device=self.device)
@@ -77,7 +84,12 @@ class BatchTrainer:
                 instances = self.stream.instances(epoch, start, min(start + n_at_once, n))
                 total += self._train(instances, self.optimizer.learning_rate_at(epoch))
             self._wake(self.optimizer.learning_rate_at(epoch))
-            return float(total) / n
+            return float(self.ranks.add_up([total])[0]) / n
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process is the one that shows progress and writes files."""
+        return self.ranks.number == 0
 
     def parameters(self) -> dict[str, Floats]:
         """Return copies of all parameters."""
@@ -100,10 +112,20 @@ class BatchTrainer:
         for batch, c, number in steps:
             # Batches of another size than the job's, and steps before idle ones can be put off, are few.
             is_usual = len(batch.targets) == size and (idle is not None or not self._rests)
-            take = self.compiled_step if self.compiled_step and is_usual else self.stepper.step
+            take = self.compiled_step if self.compiled_step and is_usual else self._step
             total += take(self.store.weights, batch, c, number, idle)
         self.store.step += len(numbers)
         return total
+
+    def _step(self, weights: Weights, batch: Batch, c: Tensor, number: Tensor, idle: Idle | None) -> Tensor:
+        """Take a step, together with the other ranks; return the objective of this one's share."""
+        if self.ranks.n == 1:
+            return self.stepper.step(weights, batch, c, number, idle)
+        found = self.stepper.find(weights, batch, number, idle)
+        by_users, by_items, by_dense = self.ranks.add_up([found.by_users, found.by_items, found.by_dense])
+        found = found._replace(by_users=by_users, by_items=by_items, by_dense=by_dense)
+        penalty = self.stepper.move(weights, batch, found, c, number, idle)
+        return found.objective + penalty if self.is_main else found.objective
 
     def _coefficients(self, learning_rate: float, n_steps: int) -> Tensor:
         steps = range(self.store.step + 1, self.store.step + 1 + n_steps)
@@ -124,7 +146,8 @@ class BatchTrainer:
         def cut(column: Tensor | None) -> Any:
             return None if column is None else column.view(-1, size).to(self.device, non_blocking=True)
 
-        touch = touch_some if self.optimizer.sparse or idle is not None else touch_all
+        by_some = self.optimizer.sparse or idle is not None or self.store.is_cut
+        touch = touch_some if by_some else touch_all
         users, items, negatives = cut(instances.users), cut(instances.items), cut(instances.negatives)
         touched_users = touch(users, self.job.data.n_users)
         touched_items = touch(
@@ -203,10 +226,27 @@ class BatchTrainer:
             return
         idle = self._idle(learning_rate)
         assert idle is not None
+        number = torch.tensor([self.store.step], device=self.device)
         for rows in (self.store.weights.users, self.store.weights.items):
-            number = torch.tensor([self.store.step], device=self.device)
-            rows.numbers.copy_(rested(rows.numbers, rows.latest, number, idle))
+            numbers, latest = self.store.held(rows)
+            numbers.copy_(rested(numbers, latest, number, idle))
         self.is_resting = False
+
+    @property
+    def _threads(self) -> int:
+        """The threads of this process: fewer where others share the machine."""
+        return max(1, self.job.threads // (n_local() if self.ranks.n > 1 else 1))
+
+    def _cut(self, wanted: Literal["auto"] | bool) -> Cut | None:
+        """Return what cuts tables over the ranks, where they are to be or do not fit onto the device."""
+        if wanted == "auto" and self.device.type == "cuda":
+            left, _ = torch.cuda.mem_get_info(self.device)
+            wanted = self._needed()["parameters and optimizer state"] > TABLE_SHARE * left
+        if wanted is not True or self.ranks.n == 1:
+            return None
+        from mfcore_torch import sharding
+
+        return partial(sharding.cut, device=self.device, ranks=self.ranks)
 
     def _n_at_once(self) -> int:
         """Return how many instances are drawn together: whole batches."""

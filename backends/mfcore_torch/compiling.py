@@ -2,7 +2,11 @@
 
 import os
 import shutil
+import warnings
 from collections.abc import Callable
+from functools import cache
+from importlib import import_module
+from types import FunctionType, MethodType
 from typing import Any, Literal, TypeVar, cast
 
 import torch
@@ -42,19 +46,41 @@ def compiles(job: TrainingJob, wanted: Literal["auto"] | bool) -> bool:
 
 
 def compiled_step(function: Function, device: torch.device) -> Function:
-    """Return a function compiled for arguments of the shapes that it is first called with."""
+    """Return a method compiled for its object and arguments of the shapes that it is first called with."""
+    _load_compiler()
     options: dict[str, Any] = {"guard_filter_fn": _no_guards}
     if device.type == "cpu":
         # The code around the kernels, too, is C++.
         options["cpp_wrapper"] = True
-    compiled: Any = torch.compile(function, fullgraph=True, dynamic=False, options=options)
+    compiled: Any = torch.compile(_apart(function), fullgraph=True, dynamic=False, options=options)
     return cast("Function", compiled)
 
 
 def compiled_for_any_length(function: Function) -> Function:
     """Return a function compiled for tensors of any length."""
+    _load_compiler()
     compiled: Any = torch.compile(function, fullgraph=True, dynamic=True)
     return cast("Function", compiled)
+
+
+@cache
+def _load_compiler() -> None:
+    """Import what compiling would import, whose own deprecated calls must not end as somebody's errors."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        import_module("torch._inductor.compile_fx")
+
+
+def _apart(method: Any) -> Any:
+    """Return the same method with a code object of its own.
+
+    PyTorch keeps what it has compiled beside the code, and without guards another job would be given it.
+    """
+    function = method.__func__
+    own = FunctionType(
+        function.__code__.replace(), function.__globals__, function.__name__, closure=function.__closure__
+    )
+    return MethodType(own, method.__self__)
 
 
 def _no_guards(guards: Any) -> list[bool]:

@@ -19,8 +19,11 @@ DTYPES: dict[np.dtype[np.floating], torch.dtype] = {
 _TOO_LITTLE_MEMORY = "can't allocate memory"
 
 
-def device_of(name: str) -> torch.device:
+def device_of(name: str, local_number: int | None = None) -> torch.device:
     """Return the device of a name: "auto" is CUDA where there is any, else the CPU.
+
+    Where several processes train together on this machine, `local_number` says which of its CUDA devices is
+    this process's.
 
     Raises
     ------
@@ -31,7 +34,9 @@ def device_of(name: str) -> torch.device:
     if reason:
         raise InvalidArgumentError(reason)
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and local_number is not None:
+        name = f"cuda:{local_number % torch.cuda.device_count()}"
     return torch.device(name)
 
 

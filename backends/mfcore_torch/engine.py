@@ -18,7 +18,8 @@ from mfcore_torch import devices, losses, modules, scores
 class TorchBackend:
     """The engine, with settings of its own: pass an instance as `fit`'s backend to choose others.
 
-    Results do not depend on the number of threads but for rounding, and are the same from run to run.
+    Results do not depend on the number of threads but for rounding, and are the same from run to run. Under
+    `torchrun`, every process trains its share of each batch, with the result of one process but for rounding.
 
     Attributes
     ----------
@@ -29,6 +30,9 @@ class TorchBackend:
         In what precision the inputs of dense layers are multiplied: float32, TensorFloat-32 (on CUDA devices
         that have it) or bfloat16; sums and parameters are float32 all the same. Both leave scores good to
         about 1e-2 of their size, so a run is the same as the exact one in its metrics, not in its weights.
+    cut_tables : "auto", True or False
+        Whether, in a run of several processes, the rows of users and items are cut over them, for tables that
+        are too large for one device; "auto" does so where they are.
     """
 
     name: ClassVar[str] = "torch"
@@ -36,15 +40,18 @@ class TorchBackend:
 
     compile: Literal["auto"] | bool = "auto"
     matmul: devices.MatmulPrecision = "highest"
+    cut_tables: Literal["auto"] | bool = "auto"
 
     def __post_init__(self) -> None:
         if self.matmul not in devices.MATMUL_PRECISIONS:
             valid = ", ".join(devices.MATMUL_PRECISIONS)
             raise InvalidArgumentError(f"TorchBackend: matmul is {self.matmul!r}; it must be one of {valid}")
-        if self.compile not in ("auto", True, False):
-            raise InvalidArgumentError(
-                f"TorchBackend: compile is {self.compile!r}; it must be 'auto', True or False"
-            )
+        for name in ("compile", "cut_tables"):
+            value = getattr(self, name)
+            if value not in ("auto", True, False):
+                raise InvalidArgumentError(
+                    f"TorchBackend: {name} is {value!r}; it must be 'auto', True or False"
+                )
 
     @property
     def description(self) -> str:
@@ -65,10 +72,12 @@ class TorchBackend:
             return WalsTrainer(job)
         from mfcore_torch.batches import BatchTrainer
 
-        return BatchTrainer(job, compile=self.compile, matmul=self.matmul)
+        return BatchTrainer(job, compile=self.compile, matmul=self.matmul, cut_tables=self.cut_tables)
 
     def scorer(self, model: Model) -> Scorer | None:
-        """Return the top-k of this engine."""
+        """Return the top-k of this engine, which answers for evaluation too."""
+        if type(model.spec) not in scores.SPECS:
+            return None
         from mfcore_torch.top_k import TopK
 
         return TopK(model)

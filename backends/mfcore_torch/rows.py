@@ -1,10 +1,10 @@
 """What training moves: rows of users and of items, packed with their slots, and the dense parameters."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from math import prod
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -15,6 +15,9 @@ from mfcore.contract import STEP, TrainingJob
 from mfcore.optimizers import GradientOptimizer
 from mfcore.specs.base import Floats, Parameter
 
+# From a table on the host to one that is cut over ranks.
+Cut: TypeAlias = Callable[[Tensor], Tensor]
+
 
 class Rows(NamedTuple):
     """The trained parameters of one side.
@@ -23,7 +26,8 @@ class Rows(NamedTuple):
     ----------
     numbers : Tensor [n_rows + 1, 1 + n_slots, width]
         Of each row all parameters side by side, then each slot for all of them. The last row belongs to
-        nobody: it stands in where a batch touches fewer rows than it might.
+        nobody: it stands in where a batch touches fewer rows than it might. A table that is cut over ranks
+        is a DTensor [n_rows + 1, (1 + n_slots) * width].
     latest : int64 Tensor [n_rows + 1]
         The step after which each row stands as it is here, while idle steps are put off.
     """
@@ -110,11 +114,14 @@ class Store:
     weights : Weights
     step : int
         Steps taken so far.
+    is_cut : bool
+        Whether the rows are cut over ranks.
     """
 
-    def __init__(self, job: TrainingJob, device: torch.device) -> None:
+    def __init__(self, job: TrainingJob, device: torch.device, cut: Cut | None = None) -> None:
         assert isinstance(job.optimizer, GradientOptimizer)
         self.job = job
+        self.is_cut = cut is not None
         self.slots = job.optimizer.slot_names
         layout = job.spec.parameters(job.data.n_users, job.data.n_items)
         self.users, self.items, self.dense = (
@@ -122,8 +129,8 @@ class Store:
         )
         self.step = int(job.optimizer_state[STEP][0])
         self.weights = Weights(
-            users=self._rows(self.users, job.data.n_users, device),
-            items=self._rows(self.items, job.data.n_items, device),
+            users=self._rows(self.users, job.data.n_users, device, cut),
+            items=self._rows(self.items, job.data.n_items, device, cut),
             dense=self._packed(self.dense, 1, device)[0],
             constants={
                 name: torch.from_numpy(job.parameters[name].copy()).to(device)
@@ -145,11 +152,29 @@ class Store:
             state.update({f"{name}/{slot}": found[name].copy() for name in self.job.trained})
         return state
 
-    def _rows(self, fields: Fields, n_rows: int, device: torch.device) -> Rows:
-        numbers = self._packed(fields, n_rows, device)
-        nobody = numbers.new_zeros(1, *numbers.shape[1:])
+    def _rows(self, fields: Fields, n_rows: int, device: torch.device, cut: Cut | None) -> Rows:
+        # A table that is to be cut may not fit onto the device whole.
+        numbers = self._packed(fields, n_rows, device if cut is None else torch.device("cpu"))
+        numbers = torch.cat([numbers, numbers.new_zeros(1, *numbers.shape[1:])])
         latest = torch.zeros(n_rows + 1, dtype=torch.int64, device=device)
-        return Rows(torch.cat([numbers, nobody]), latest)
+        return Rows(numbers if cut is None else cut(numbers), latest)
+
+    def held(self, rows: Rows) -> tuple[Tensor, Tensor]:
+        """Return the rows with their slots that this process holds, [n, 1 + n_slots, width], and `latest`."""
+        if not self.is_cut:
+            return rows.numbers, rows.latest
+        from mfcore_torch import sharding
+
+        numbers, first = sharding.own_part(rows.numbers)
+        return numbers.view(len(numbers), 1 + len(self.slots), -1), rows.latest[first : first + len(numbers)]
+
+    def _table(self, rows: Rows, fields: Fields) -> Tensor:
+        """Return all rows with their slots, [n_rows + 1, 1 + n_slots, width]."""
+        if not self.is_cut:
+            return rows.numbers
+        from mfcore_torch import sharding
+
+        return sharding.whole(rows.numbers).view(len(rows.latest), -1, sum(fields.sizes))
 
     def _packed(self, fields: Fields, n: int, device: torch.device) -> Tensor:
         """Return parameters and slots, [n, 1 + n_slots, width]."""
@@ -164,8 +189,8 @@ class Store:
         """Return the trained parameters, or one of their slots, as arrays of the spec's shapes."""
         weights = self.weights
         tensors = {
-            **self.users.split(weights.users.numbers[:-1, place]),
-            **self.items.split(weights.items.numbers[:-1, place]),
+            **self.users.split(self._table(weights.users, self.users)[:-1, place]),
+            **self.items.split(self._table(weights.items, self.items)[:-1, place]),
             **self.dense.split(weights.dense[place]),
         }
         return {name: tensor.cpu().numpy() for name, tensor in tensors.items()}

@@ -12,7 +12,8 @@ from mfcore.idle import rest
 from mfcore.objectives import InBatchSoftmax, Pointwise
 from mfcore.optimizers import GradientOptimizer, Rule
 from mfcore_torch import losses, scores
-from mfcore_torch.rows import Rows, Store, Weights
+from mfcore_torch.ranks import Ranks
+from mfcore_torch.rows import Fields, Rows, Store, Weights
 from mfcore_torch.scores import Multiply
 from mfcore_torch.touched import Touched
 
@@ -64,12 +65,26 @@ class Idle(NamedTuple):
     epsilon: Tensor
 
 
-class Gradients(NamedTuple):
-    """The gradients of a batch by the rows that it touches, [m, width], and by the dense parameters."""
+class Found(NamedTuple):
+    """What a batch finds, before anything is moved.
+
+    Attributes
+    ----------
+    users, items : Tensors [m, 1 + n_slots, width]
+        The rows that the batch touches, with their slots, as the step before left them.
+    by_users, by_items : Tensors [m, width]
+        The gradients of the mean objective, of this rank's share of the batch, by these rows.
+    by_dense : Tensor [n_dense]
+    objective : float64 Tensor
+        Summed over the share's instances, without what l2_dense adds.
+    """
 
     users: Tensor
     items: Tensor
-    dense: Tensor
+    by_users: Tensor
+    by_items: Tensor
+    by_dense: Tensor
+    objective: Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,11 +97,13 @@ class Stepper:
     store : Store
     multiply : callable
         The matrix product of dense layers.
+    ranks : Ranks
     """
 
     job: TrainingJob
     store: Store
     multiply: Multiply
+    ranks: Ranks
 
     @property
     def optimizer(self) -> GradientOptimizer:
@@ -95,7 +112,7 @@ class Stepper:
         return self.job.optimizer
 
     def step(self, weights: Weights, batch: Batch, c: Tensor, number: Tensor, idle: Idle | None) -> Tensor:
-        """Take a step; return the objective before it, summed over the batch's instances, float64.
+        """Take a step alone; return the objective before it, summed over the batch's instances, float64.
 
         Parameters
         ----------
@@ -109,61 +126,139 @@ class Stepper:
         idle : Idle, or None
             Given where idle steps are put off.
         """
-        users = read(weights.users, batch.users, number - 1, idle)
-        items = read(weights.items, batch.items, number - 1, idle)
-        objective, gradients = self.gradients(users[:, 0], items[:, 0], weights, batch)
-        decays = self.optimizer.l2_dense * self.store.dense.decays(weights.dense)
-        if self.optimizer.l2_dense:
-            gradients = gradients._replace(dense=gradients.dense + decays * weights.dense[0])
-            penalty = 0.5 * (decays * weights.dense[0].square()).sum(dtype=torch.float64)
-            objective = objective + len(batch.targets) * penalty
-        rule = self.optimizer.rule(torch.sqrt)
-        write(weights.users, batch.users, moved(rule, users, gradients.users, c), number, idle)
-        write(weights.items, batch.items, moved(rule, items, gradients.items, c), number, idle)
-        weights.dense.copy_(moved(rule, weights.dense[None], gradients.dense[None], c)[0])
-        return objective
+        found = self.find(weights, batch, number, idle)
+        return found.objective + self.move(weights, batch, found, c, number, idle)
 
-    def gradients(
-        self, users: Tensor, items: Tensor, weights: Weights, batch: Batch
-    ) -> tuple[Tensor, Gradients]:
-        """Return the objective summed over the instances, without l2_dense, and the gradients of its mean.
-
-        `users` and `items` are the parameters of the rows that the batch touches, [m, width].
-        """
+    def find(self, weights: Weights, batch: Batch, number: Tensor, idle: Idle | None) -> Found:
+        """Read the rows that a batch touches, score its instances and find the gradients."""
+        users = self._read(weights.users, self.store.users, batch.users, number - 1, idle)
+        items = self._read(weights.items, self.store.items, batch.items, number - 1, idle)
         n = len(batch.targets)
-        of_users, of_items = users[batch.users.places], items[batch.items.places]
-        find = self._in_batch if isinstance(self.job.objective, InBatchSoftmax) else self._by_pairs
+        mine = self.ranks.share(n)
+        in_batch = isinstance(self.job.objective, InBatchSoftmax)
+        user_places, item_places = batch.users.places, batch.items.places
+        n_items = len(item_places) // n
+        if self.ranks.n > 1:
+            user_places = user_places[mine]
+            if not in_batch:
+                item_places = item_places.view(n_items, n)[:, mine].reshape(-1)
+        of_users, of_items = users[:, 0][user_places], items[:, 0][item_places]
+        find = self._in_batch if in_batch else self._by_pairs
         objective, by_users, by_items, by_dense = find(of_users, of_items, weights, batch)
         l2 = self.optimizer.l2
         if l2:
-            by_users, by_items = by_users + (l2 / n) * of_users, by_items + (l2 / n) * of_items
-            for touched in (of_users, of_items):
+            decayed = of_items
+            if in_batch and self.ranks.n > 1:
+                # All ranks hold the gradients of all items; each adds what its own instances touch.
+                decayed = torch.zeros_like(of_items)
+                decayed[mine] = of_items[mine]
+            by_users, by_items = by_users + (l2 / n) * of_users, by_items + (l2 / n) * decayed
+            for touched in (of_users, decayed):
                 objective = objective + 0.5 * l2 * touched.square().sum(dtype=torch.float64)
-        summed = batch.users.add_up(by_users), batch.items.add_up(by_items)
-        return objective, Gradients(*summed, by_dense)
+        return Found(
+            users=users,
+            items=items,
+            by_users=batch.users.add_up(self._spread(by_users, 1, n)),
+            by_items=batch.items.add_up(by_items if in_batch else self._spread(by_items, n_items, n)),
+            by_dense=by_dense,
+            objective=objective,
+        )
+
+    def move(
+        self, weights: Weights, batch: Batch, found: Found, c: Tensor, number: Tensor, idle: Idle | None
+    ) -> Tensor:
+        """Move what a batch touches; return what l2_dense adds to the sum of its objective, float64."""
+        store, rule = self.store, self.optimizer.rule(torch.sqrt)
+        by_dense, penalty = found.by_dense, found.objective.new_zeros(())
+        if self.optimizer.l2_dense:
+            decays = self.optimizer.l2_dense * store.dense.decays(weights.dense)
+            by_dense = by_dense + decays * weights.dense[0]
+            penalty = 0.5 * len(batch.targets) * (decays * weights.dense[0].square()).sum(dtype=torch.float64)
+        for rows, touched, before, gradient in (
+            (weights.users, batch.users, found.users, found.by_users),
+            (weights.items, batch.items, found.items, found.by_items),
+        ):
+            if store.is_cut and not self.optimizer.sparse and idle is None:
+                self._move_all_held(rows, touched, before, gradient, c)
+            else:
+                self._write(rows, touched, moved(rule, before, gradient, c), number, idle)
+        weights.dense.copy_(moved(rule, weights.dense[None], by_dense[None], c)[0])
+        return penalty
+
+    def _read(
+        self, rows: Rows, fields: Fields, touched: Touched, number: Tensor, idle: Idle | None
+    ) -> Tensor:
+        """Return the touched rows with their slots as step `number` leaves them."""
+        if touched.rows is None:
+            return rows.numbers
+        if self.store.is_cut:
+            from mfcore_torch import sharding
+
+            flat = sharding.read(rows.numbers, touched.rows)
+            found = flat.view(len(flat), -1, sum(fields.sizes))
+        else:
+            found = rows.numbers[touched.rows]
+        return found if idle is None else rested(found, rows.latest[touched.rows], number, idle)
+
+    def _write(
+        self, rows: Rows, touched: Touched, numbers: Tensor, number: Tensor, idle: Idle | None
+    ) -> None:
+        """Put the touched rows back after step `number`."""
+        if touched.rows is None:
+            rows.numbers.copy_(numbers)
+            return
+        if self.store.is_cut:
+            from mfcore_torch import sharding
+
+            sharding.write(rows.numbers, touched.rows, numbers.flatten(1))
+        else:
+            rows.numbers.index_copy_(0, touched.rows, numbers)
+        if idle is not None:
+            rows.latest.index_copy_(0, touched.rows, number.expand(len(touched.rows)))
+
+    def _move_all_held(
+        self, rows: Rows, touched: Touched, before: Tensor, gradient: Tensor, c: Tensor
+    ) -> None:
+        """Move all rows that this rank holds of a cut table, touched or not."""
+        from mfcore_torch import sharding
+
+        assert touched.rows is not None
+        held, first = sharding.own_part(rows.numbers)
+        own = torch.nonzero((touched.rows >= first) & (touched.rows < first + len(held)))[:, 0]
+        gradients = held.new_zeros(len(held), gradient.shape[1])
+        gradients.index_copy_(0, touched.rows[own] - first, gradient[own])
+        numbers = held.view(len(held), *before.shape[1:])
+        numbers.copy_(moved(self.optimizer.rule(torch.sqrt), numbers, gradients, c))
+
+    def _spread(self, gradients: Tensor, n_items: int, n: int) -> Tensor:
+        """Return the gradients of a batch's pairs, given those of this rank's share of them."""
+        if self.ranks.n == 1:
+            return gradients
+        spread = gradients.new_zeros(n_items, n, gradients.shape[1])
+        spread[:, self.ranks.share(n)] = gradients.view(n_items, -1, gradients.shape[1])
+        return spread.flatten(0, 1)
 
     def _by_pairs(self, users: Tensor, items: Tensor, weights: Weights, batch: Batch) -> tuple[Tensor, ...]:
         """Return objective and gradients where an instance is a pair, or the difference of two."""
-        n = len(batch.targets)
+        n, n_mine = len(batch.targets), len(users)
+        mine = self.ranks.share(n)
 
         def score(users: Tensor, items: Tensor, dense: Tensor) -> Tensor:
             split = self.store.users.split(users), self.store.items.split(items)
             return scores.score_rows(self.job.spec, *split, self._named(dense, weights), self.multiply)
 
-        both = len(items) == 2 * n
-        found, backward = pulled_back(score, users.repeat(2, 1) if both else users, items, weights.dense[0])
-        if both:
-            loss, slopes = losses.pairwise(found[:n] - found[n:])
-            slopes = torch.cat([slopes, -slopes])
-        else:
-            assert isinstance(self.job.objective, Pointwise)
-            loss, slopes = losses.pointwise(self.job.objective, self.job.spec.output, found, batch.targets)
-            if batch.weights is not None:
-                loss, slopes = loss * batch.weights, slopes * batch.weights
-        by_users, by_items, by_dense = backward(slopes / n)
-        if both:
-            by_users = by_users[:n] + by_users[n:]
-        return loss.sum(dtype=torch.float64), by_users, by_items, by_dense
+        if len(items) == 2 * n_mine:
+            found, backward = pulled_back(score, users.repeat(2, 1), items, weights.dense[0])
+            loss, slopes = losses.pairwise(found[:n_mine] - found[n_mine:])
+            of_pairs, by_items, by_dense = backward(torch.cat([slopes, -slopes]) / n)
+            by_users = of_pairs[:n_mine] + of_pairs[n_mine:]
+            return loss.sum(dtype=torch.float64), by_users, by_items, by_dense
+        assert isinstance(self.job.objective, Pointwise)
+        found, backward = pulled_back(score, users, items, weights.dense[0])
+        loss, slopes = losses.pointwise(self.job.objective, self.job.spec.output, found, batch.targets[mine])
+        if batch.weights is not None:
+            loss, slopes = loss * batch.weights[mine], slopes * batch.weights[mine]
+        return loss.sum(dtype=torch.float64), *backward(slopes / n)
 
     def _in_batch(self, users: Tensor, items: Tensor, weights: Weights, batch: Batch) -> tuple[Tensor, ...]:
         """Return the same where an instance is a row of the matrix of all users and items of the batch."""
@@ -182,10 +277,11 @@ class Stepper:
         (of_users, of_items, offsets), backward = pulled_back(ends, users, items, weights.dense[0])
         total = torch.zeros((), dtype=torch.float64, device=users.device)
         by_users, by_items, by_offsets = [], torch.zeros_like(of_items), torch.zeros_like(offsets)
-        for first in range(0, n, max(1, PAIRS_AT_ONCE // n)):
-            part = of_users[first : first + max(1, PAIRS_AT_ONCE // n)]
+        begin, n_at_once = self.ranks.share(n).start, max(1, PAIRS_AT_ONCE // n)
+        for first in range(0, len(of_users), n_at_once):
+            part = of_users[first : first + n_at_once]
             found = self.multiply(part, of_items.T) + offsets
-            loss, slopes = losses.in_batch(objective, found, first, batch.item_rows, batch.log_q)
+            loss, slopes = losses.in_batch(objective, found, begin + first, batch.item_rows, batch.log_q)
             slopes = slopes / n
             total = total + loss.sum(dtype=torch.float64)
             by_users.append(self.multiply(slopes, of_items))
@@ -202,24 +298,6 @@ def pulled_back(function: Callable[..., Any], *inputs: Tensor) -> tuple[Any, Cal
     found: Any = torch.func.vjp(function, *inputs)
     value, backward = found
     return value, backward
-
-
-def read(rows: Rows, touched: Touched, number: Tensor, idle: Idle | None) -> Tensor:
-    """Return the touched rows with their slots, [m, 1 + n_slots, width], as step `number` leaves them."""
-    if touched.rows is None:
-        return rows.numbers
-    found = rows.numbers[touched.rows]
-    return found if idle is None else rested(found, rows.latest[touched.rows], number, idle)
-
-
-def write(rows: Rows, touched: Touched, numbers: Tensor, number: Tensor, idle: Idle | None) -> None:
-    """Put the touched rows back after step `number`."""
-    if touched.rows is None:
-        rows.numbers.copy_(numbers)
-        return
-    rows.numbers.index_copy_(0, touched.rows, numbers)
-    if idle is not None:
-        rows.latest.index_copy_(0, touched.rows, number.expand(len(touched.rows)))
 
 
 def moved(rule: Rule, numbers: Tensor, gradient: Tensor, c: Tensor) -> Tensor:

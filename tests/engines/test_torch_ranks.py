@@ -1,0 +1,160 @@
+"""Several processes that train together give the result of one: two of them on this machine, over Gloo."""
+
+import json
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch is not installed")
+
+PRELUDE = """
+import json, os, sys
+sys.path[:0] = {path!r}
+import numpy as np
+import mfcore
+from dataclasses import replace
+from mfcore import registry
+from mfcore.jobs import make_job
+from mfcore_torch import TorchBackend
+
+rng = np.random.default_rng(3)
+pairs = rng.choice(60 * 50, size=1_200, replace=False)
+data = mfcore.Interactions.from_columns(pairs // 50, pairs % 50, rng.uniform(1, 5, 1_200))
+
+def tell(**found):
+    # In one write: lines of two processes must not mix.
+    os.write(1, (json.dumps(found) + "\\n").encode())
+
+def job_of(spec, **settings):
+    defaults = dict(objective=None, n_negatives=0, order="shuffled", device="cpu", threads=2, seed=0)
+    return make_job(spec, data, **{{**defaults, "dtype": "float64", **settings}})
+"""
+
+
+def run_ranks(source, n=2, check=True):
+    """Run Python source in some processes under torchrun; return what each line of their output says."""
+    path = [entry for entry in sys.path if entry]
+    program = PRELUDE.format(path=path) + textwrap.dedent(source)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={n}"]
+    done = subprocess.run(
+        [*command, "--no-python", sys.executable, "-W", "error::UserWarning:mfcore", "-c", program],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert not check or done.returncode == 0, done.stderr[:3_000]
+    return [json.loads(line) for line in done.stdout.splitlines()], done.stderr
+
+
+def test_two_ranks_give_the_result_of_the_reference():
+    found, _ = run_ranks(
+        """
+        init = mfcore.Normal(0.3)
+        JOBS = {
+            "neumf": (mfcore.NeuMF(7, (10, 9, 5), "tanh", init=init), dict(objective="logistic",
+                      n_negatives=1, optimizer=mfcore.Adam(0.01, l2=0.02, l2_dense=0.01), batch_size=47)),
+            "bpr": (mfcore.MF(7, biases=True, init=init), dict(objective="bpr", n_negatives=2,
+                    optimizer=mfcore.SGD(0.1, l2=0.02), batch_size=45)),
+            "softmax": (mfcore.TwoTower(7, (9, 5), "tanh", init=init), dict(objective="in_batch_softmax",
+                        optimizer=mfcore.Adagrad(0.1, l2=0.02), batch_size=23)),
+            "gmf": (mfcore.GMF(7, init=init), dict(objective="squared",
+                    optimizer=mfcore.AdamW(0.01, l2=0.02, weight_decay=0.125), batch_size=23)),
+        }
+        for name, (spec, settings) in JOBS.items():
+            job = job_of(spec, **settings)
+            reference = registry.get("reference").trainer(job)
+            expected = [reference.run_epoch(epoch) for epoch in range(2)]
+            for cut in (False, True):
+                trainer = TorchBackend(cut_tables=cut).trainer(job)
+                objectives = [trainer.run_epoch(epoch) for epoch in range(2)]
+                after, state = trainer.parameters(), trainer.optimizer_state()
+                tell(
+                    job=name,
+                    rank=trainer.ranks.number,
+                    ranks=trainer.ranks.n,
+                    cut=trainer.store.is_cut,
+                    apart=max(
+                        float(np.linalg.norm(array - after[key]))
+                        / float(np.linalg.norm(array - job.parameters[key]))
+                        for key, array in reference.parameters().items() if key in job.trained
+                    ),
+                    state=max(
+                        float(np.abs(array - state[key]).max())
+                        for key, array in reference.optimizer_state().items()
+                    ),
+                    objective=abs(objectives[1] / expected[1] - 1),
+                )
+        """
+    )
+    assert len(found) == 4 * 2 * 2
+    assert {(line["rank"], line["ranks"], line["cut"]) for line in found} == {
+        (rank, 2, cut) for rank in (0, 1) for cut in (False, True)
+    }
+    assert max(max(line["apart"], line["state"], line["objective"]) for line in found) < 1e-9
+
+
+def test_idle_rows_are_made_up_for_in_tables_that_are_cut():
+    found, _ = run_ranks(
+        """
+        from mfcore.contract import STEP
+        from mfcore.data import Vocabulary
+
+        pairs = rng.choice(400 * 400, size=900, replace=False)
+        data = mfcore.Interactions.from_columns(
+            pairs // 400, pairs % 400, rng.uniform(1, 5, 900),
+            user_ids=Vocabulary.range(500), item_ids=Vocabulary.range(500),
+        )
+        job = job_of(mfcore.MF(7, biases=True, init=mfcore.Normal(0.1)), optimizer=mfcore.Adam(0.01, l2=0.02),
+                     batch_size=3, dtype="float32")
+        job = replace(job, optimizer_state={**job.optimizer_state, STEP: np.array([5_000])})
+        reference = registry.get("reference").trainer(job)
+        reference.run_epoch(0)
+        for cut in (False, True):
+            trainer = TorchBackend(cut_tables=cut).trainer(job)
+            trainer.run_epoch(0)
+            after = trainer.parameters()
+            tell(rests=trainer._rests, apart=max(
+                float(np.linalg.norm(array - after[key]) / np.linalg.norm(array - job.parameters[key]))
+                for key, array in reference.parameters().items() if key in job.trained
+            ))
+        """
+    )
+    assert [line["rests"] for line in found] == [True] * 4
+    assert max(line["apart"] for line in found) < 1e-5
+
+
+def test_fit_returns_the_whole_model_on_every_rank_and_one_of_them_writes_the_checkpoint(tmp_path):
+    path = tmp_path / "checkpoint.safetensors"
+    found, _ = run_ranks(
+        f"""
+        saved = []
+        save = mfcore.Model.save
+        mfcore.Model.save = lambda model, *rest, **more: (saved.append(1), save(model, *rest, **more))
+        model = mfcore.fit(
+            mfcore.GMF(4), data, epochs=2, optimizer=mfcore.Adam(), backend="torch", device="cpu",
+            validation=data.select(np.arange(50)), checkpoint={str(path)!r}, progress=True,
+        )
+        factors = model.parameters["user_factors"]
+        tell(item=model.recommend(3, k=1)[0].items.tolist(), sum=float(factors.sum()), saved=len(saved))
+        """
+    )
+    assert len(found) == 2
+    assert found[0]["item"] == found[1]["item"]
+    assert found[0]["sum"] == found[1]["sum"]
+    assert sorted(line["saved"] for line in found) == [0, 2]
+    assert path.is_file()
+
+
+def test_ranks_with_different_jobs_say_so():
+    found, stderr = run_ranks(
+        """
+        job = job_of(mfcore.MF(3), optimizer="adam", batch_size=20 + int(os.environ["RANK"]))
+        TorchBackend().trainer(job)
+        """,
+        check=False,
+    )
+    assert not found
+    assert "rank 0 trains with batch_size 20 and rank 1 with 21" in stderr
