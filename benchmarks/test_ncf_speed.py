@@ -12,6 +12,7 @@ from mfcore.metrics.interfaces import ScoringModel
 TASK = "NeuMF-8 training"
 N_FACTORS, LAYERS, N_NEGATIVES, EPOCHS, SEED = 8, (64, 32, 16, 8), 4, 3, 0
 BATCH_SIZES = (256, 16_384)
+ENGINES = ("numba", "torch")
 # A whole epoch of 5.0 M instances in small batches takes a peer up to a minute; its rate shows sooner.
 PEERS_MAX_INSTANCES = {256: 1_000_000}
 
@@ -35,8 +36,9 @@ def test_keras_fit(batch_size: int, split: NcfSplit, measure: Measure) -> None:
 
 
 @pytest.mark.parametrize("batch_size", BATCH_SIZES)
+@pytest.mark.parametrize("engine", ENGINES)
 def test_mfcore_trains_to_the_loss_of_its_peers(
-    batch_size: int, split: NcfSplit, measure: Measure, ledger: list[Result]
+    engine: str, batch_size: int, split: NcfSplit, measure: Measure, ledger: list[Result]
 ) -> None:
     spec = mfcore.NeuMF(N_FACTORS, LAYERS, output=mfcore.Sigmoid())
 
@@ -50,7 +52,7 @@ def test_mfcore_trains_to_the_loss_of_its_peers(
             n_negatives=N_NEGATIVES,
             batch_size=batch_size,
             seed=SEED,
-            backend="numba",
+            backend=engine,
         )
         quality = {
             "log loss": model.history[-1].objective,
@@ -58,7 +60,7 @@ def test_mfcore_trains_to_the_loss_of_its_peers(
             "HR@10": hit_rate(model, split),
         }
         return result_of(
-            "mfcore (numba)",
+            f"mfcore ({engine})",
             batch_size,
             split,
             epoch_seconds=trained.epoch_seconds,

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mfcore.contract import TrainingJob
 from mfcore.idle import IdleAdam, smooth_from
-from mfcore.optimizers import Adam, GradientOptimizer
+from mfcore.optimizers import SGD, Adam, GradientOptimizer
 from mfcore.specs.base import Floats
 from mfcore_torch import devices
 from mfcore_torch.compiling import compiled_for_any_length, compiled_step, compiles, left_alone
@@ -63,7 +63,7 @@ class BatchTrainer:
             )
             self.targets, self.weights, self.log_q = self._of_interactions()
         multiply = multiply_in_bfloat16 if matmul == "bfloat16" else torch.matmul
-        self.stepper = Stepper(job, self.store, multiply, self.ranks)
+        self.stepper = Stepper(job, self.store, multiply, self.ranks, self._are_apart())
         # Between ranks, sums are made in the middle of a step.
         is_alone = self.ranks.n == 1
         self.compiled_step = (
@@ -80,10 +80,14 @@ class BatchTrainer:
             self._memory_errors_explained(),
         ):
             total = torch.zeros((), dtype=torch.float64, device=self.device)
-            for start in range(0, n, n_at_once):
-                instances = self.stream.instances(epoch, start, min(start + n_at_once, n))
-                total += self._train(instances, self.optimizer.learning_rate_at(epoch))
-            self._wake(self.optimizer.learning_rate_at(epoch))
+            learning_rate = self.optimizer.learning_rate_at(epoch)
+            if self.stepper.are_apart:
+                total += self._train_apart(epoch, learning_rate)
+            else:
+                for start in range(0, n, n_at_once):
+                    instances = self.stream.instances(epoch, start, min(start + n_at_once, n))
+                    total += self._train(instances, learning_rate)
+            self._wake(learning_rate)
             return float(self.ranks.add_up([total])[0]) / n
 
     @property
@@ -117,6 +121,21 @@ class BatchTrainer:
         self.store.step += len(numbers)
         return total
 
+    def _train_apart(self, epoch: int, learning_rate: float) -> Tensor:
+        """Take the single steps of an epoch in groups that share no row; return the objective's sum."""
+        groups = self.stream.groups_apart(epoch)
+        c = self._coefficients(learning_rate, 1)[0]
+        number = torch.tensor([self.store.step], device=self.device)
+        total = torch.zeros((), dtype=torch.float64, device=self.device)
+        n_blocks = groups.shape[1]
+        take = self.compiled_step or self._step
+        for part in groups.split(max(1, INSTANCES_AT_ONCE[self.device.type] // n_blocks)):
+            instances, is_real = self.stream.take_apart(epoch, part)
+            for batch in self._even_batches(instances, n_blocks, None, is_real):
+                total += take(self.store.weights, batch, c, number, None)
+        self.store.step += self.job.n_instances
+        return total
+
     def _step(self, weights: Weights, batch: Batch, c: Tensor, number: Tensor, idle: Idle | None) -> Tensor:
         """Take a step, together with the other ranks; return the objective of this one's share."""
         if self.ranks.n == 1:
@@ -140,8 +159,10 @@ class BatchTrainer:
             if start < stop:
                 yield from self._even_batches(instances.take(slice(start, stop)), n_each, idle)
 
-    def _even_batches(self, instances: Instances, size: int, idle: Idle | None) -> Iterator[Batch]:
-        """Yield batches of one size."""
+    def _even_batches(
+        self, instances: Instances, size: int, idle: Idle | None, is_real: Tensor | None = None
+    ) -> Iterator[Batch]:
+        """Yield batches of one size; instances that are not real weigh nothing."""
 
         def cut(column: Tensor | None) -> Any:
             return None if column is None else column.view(-1, size).to(self.device, non_blocking=True)
@@ -155,6 +176,9 @@ class BatchTrainer:
         )
         targets = cut(self._at(self.targets, instances, 0.0))
         weights = cut(self._at(self.weights, instances, 1.0))
+        if is_real is not None:
+            real = cut(is_real).to(targets.dtype)
+            weights = real if weights is None else weights * real
         in_batch = self.log_q is not None
         for number in range(len(users)):
             yield Batch(
@@ -183,6 +207,13 @@ class BatchTrainer:
         in_batch = job.objective.pairing == "in-batch"
         log_q = torch.from_numpy(job.log_q.copy()).to(self.device) if in_batch else None
         return targets, weights, log_q
+
+    def _are_apart(self) -> bool:
+        """Whether the instances of a stratum's cells are trained at once: single steps of plain SGD."""
+        job, optimizer = self.job, self.optimizer
+        is_plain = isinstance(optimizer, SGD) and not optimizer.momentum
+        is_all_in_rows = not self.store.dense.shapes
+        return job.sampling.order == "blocked" and job.batch_size == 1 and is_plain and is_all_in_rows
 
     @cached_property
     def _rests(self) -> bool:

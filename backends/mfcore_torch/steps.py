@@ -98,12 +98,15 @@ class Stepper:
     multiply : callable
         The matrix product of dense layers.
     ranks : Ranks
+    are_apart : bool
+        Whether each instance of a batch is a step of its own, as those that share no row can be.
     """
 
     job: TrainingJob
     store: Store
     multiply: Multiply
     ranks: Ranks
+    are_apart: bool = False
 
     @property
     def optimizer(self) -> GradientOptimizer:
@@ -147,12 +150,13 @@ class Stepper:
         objective, by_users, by_items, by_dense = find(of_users, of_items, weights, batch)
         l2 = self.optimizer.l2
         if l2:
+            share = l2 / self._n_averaged(batch)
             decayed = of_items
             if in_batch and self.ranks.n > 1:
                 # All ranks hold the gradients of all items; each adds what its own instances touch.
                 decayed = torch.zeros_like(of_items)
                 decayed[mine] = of_items[mine]
-            by_users, by_items = by_users + (l2 / n) * of_users, by_items + (l2 / n) * decayed
+            by_users, by_items = by_users + share * of_users, by_items + share * decayed
             for touched in (of_users, decayed):
                 objective = objective + 0.5 * l2 * touched.square().sum(dtype=torch.float64)
         return Found(
@@ -258,7 +262,7 @@ class Stepper:
         loss, slopes = losses.pointwise(self.job.objective, self.job.spec.output, found, batch.targets[mine])
         if batch.weights is not None:
             loss, slopes = loss * batch.weights[mine], slopes * batch.weights[mine]
-        return loss.sum(dtype=torch.float64), *backward(slopes / n)
+        return loss.sum(dtype=torch.float64), *backward(slopes / self._n_averaged(batch))
 
     def _in_batch(self, users: Tensor, items: Tensor, weights: Weights, batch: Batch) -> tuple[Tensor, ...]:
         """Return the same where an instance is a row of the matrix of all users and items of the batch."""
@@ -288,6 +292,10 @@ class Stepper:
             by_items = by_items + self.multiply(slopes.T, part)
             by_offsets = by_offsets + slopes.sum(dim=0)
         return total, *backward((torch.cat(by_users), by_items, by_offsets))
+
+    def _n_averaged(self, batch: Batch) -> int:
+        """Return over how many instances a step takes the mean."""
+        return 1 if self.are_apart else len(batch.targets)
 
     def _named(self, dense: Tensor, weights: Weights) -> dict[str, Tensor]:
         return {**self.store.dense.split(dense), **weights.constants}

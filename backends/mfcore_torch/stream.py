@@ -144,14 +144,40 @@ class Stream:
         found: Tensor = draw(self.data, users, numbers, key)
         return found
 
+    def groups_apart(self, epoch: int) -> Tensor:
+        """Return an epoch of the blocked order as groups of instances that share no user and no item.
+
+        A group has one instance of each cell of a stratum, so all of its instances can be trained at once,
+        with the result of training them one after another. Places in the list sorted by cell, int64
+        [n_groups, n_blocks]; -1 where a cell has fewer instances than others.
+        """
+        _, starts = self._listed(epoch)
+        return places_apart(starts, self.job.seed, epoch)
+
+    def take_apart(self, epoch: int, groups: Tensor) -> tuple[Instances, Tensor]:
+        """Return the instances of some groups, one group after the other, and which of them are real.
+
+        Those that are not have rows of nobody: n_users and n_items.
+        """
+        instances, _ = self._listed(epoch)
+        places = groups.flatten()
+        is_real = places >= 0
+        found = instances.take(places.clamp(min=0))
+        users = torch.where(is_real, found.users, self.job.data.n_users)
+        items = torch.where(is_real, found.items, self.job.data.n_items)
+        return found._replace(users=users, items=items), is_real
+
     def _visited(self, epoch: int, positions: Tensor) -> Instances:
         """Return the instances at some positions of the blocked order."""
-        job = self.job
-        listing = job.sampling.bucketing_epoch(epoch)
+        instances, starts = self._listed(epoch)
+        return instances.take(visits(starts, self.job.seed, epoch).places[positions])
+
+    def _listed(self, epoch: int) -> tuple[Instances, Tensor]:
+        """Return the instances of an epoch sorted by cell, and where each cell begins."""
+        listing = self.job.sampling.bucketing_epoch(epoch)
         if self._grid is None or self._grid[0] != listing:
             self._grid = (listing, *self._cells(listing))
-        _, instances, starts = self._grid
-        return instances.take(visited_places(starts, job.seed, epoch)[positions])
+        return self._grid[1:]
 
     def _cells(self, epoch: int) -> tuple[Instances, Tensor]:
         """Return an epoch's instances sorted by cell, and where each cell begins."""
@@ -170,20 +196,50 @@ class Stream:
         return listed.take(by_cell), starts
 
 
-def visited_places(starts: Tensor, seed: int, epoch: int) -> Tensor:
-    """Return the positions, in the list sorted by cell, that an epoch visits; see `Grid.visit_order`."""
+class Visits(NamedTuple):
+    """The order in which an epoch visits the instances of a list that is sorted by cell; int64 [n].
+
+    Attributes
+    ----------
+    places : Tensor
+        Where in the list each visited instance stands; see `Grid.visit_order`.
+    cells : Tensor
+        Which of the visited cells it is of: stratum by stratum, n_blocks cells each.
+    turns : Tensor
+        How many of its cell's instances are visited before it.
+    """
+
+    places: Tensor
+    cells: Tensor
+    turns: Tensor
+
+
+def visits(starts: Tensor, seed: int, epoch: int) -> Visits:
+    """Return the visits of an epoch, given where each cell begins in the list, [n_blocks^2 + 1]."""
     sizes = starts.diff()
     n_blocks = round(len(sizes) ** 0.5)
     # A grid of which only the number of blocks is asked.
     grid = Grid(n_blocks, np.empty(0, dtype=np.int32), np.empty(0, dtype=np.int32))
     strata, blocks = grid.strata(seed, epoch)[:, None], np.arange(n_blocks)
-    visited = blocks * n_blocks + (blocks + strata) % n_blocks
-    cells = torch.from_numpy(visited.ravel()).to(starts.device)
+    visited = torch.from_numpy((blocks * n_blocks + (blocks + strata) % n_blocks).ravel()).to(starts.device)
     rotations = torch.from_numpy(grid.rotations(sizes.cpu().numpy(), seed, epoch)).to(starts.device)
-    n = sizes[cells]
-    owner = torch.repeat_interleave(cells, n)
-    within = torch.arange(len(owner), device=starts.device) - torch.repeat_interleave(n.cumsum(0) - n, n)
-    return starts[owner] + (within + rotations[owner]) % sizes[owner]
+    n = sizes[visited]
+    cells = torch.repeat_interleave(torch.arange(len(visited), device=starts.device), n)
+    turns = torch.arange(len(cells), device=starts.device) - (n.cumsum(0) - n)[cells]
+    own = visited[cells]
+    return Visits(starts[own] + (turns + rotations[own]) % sizes[own], cells, turns)
+
+
+def places_apart(starts: Tensor, seed: int, epoch: int) -> Tensor:
+    """Return the visited places as groups [n_groups, n_blocks], each of one stratum; -1 for none of a cell."""
+    found = visits(starts, seed, epoch)
+    n_cells = len(starts) - 1
+    n_blocks = round(n_cells**0.5)
+    longest = torch.bincount(found.cells, minlength=n_cells).view(n_blocks, n_blocks).max(dim=1).values
+    first = longest.cumsum(0) - longest
+    groups = starts.new_full((int(longest.sum()), n_blocks), -1)
+    groups[first[found.cells // n_blocks] + found.turns, found.cells % n_blocks] = found.places
+    return groups
 
 
 def shuffled_once(values: Tensor, keys: Tensor, left_bits: int, right_bits: int) -> Tensor:
