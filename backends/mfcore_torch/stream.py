@@ -59,13 +59,14 @@ class Data(NamedTuple):
     Attributes
     ----------
     users, items : int32 Tensors [n]
-    first : int64 Tensor [n_users]
+    first : int64 Tensor [n_users + 1]
         Where each user's seen items begin.
     room : int64 Tensor [n_users]
         How many items the user has not seen, or the weight of these by popularity.
-    marks : int64 Tensor [n_seen]
-        Ascending: of each seen item, the user's row times `stride`, plus the room before that item.
-    stride : int
+    room_before : int64 Tensor [n_seen]
+        Of each seen item: the user's room before it; ascending for each user.
+    halvings : int
+        After so many, a search among the seen items of any user has ended.
     starts : int64 Tensor [n_items + 1], or None
         With popularity: where each item's span begins on the line of weights.
     ends : int64 Tensor [n_seen], or None
@@ -76,8 +77,8 @@ class Data(NamedTuple):
     items: Tensor
     first: Tensor
     room: Tensor
-    marks: Tensor
-    stride: int
+    room_before: Tensor
+    halvings: int
     starts: Tensor | None
     ends: Tensor | None
 
@@ -231,7 +232,7 @@ def visits(starts: Tensor, seed: int, epoch: int) -> Visits:
 
 
 def places_apart(starts: Tensor, seed: int, epoch: int) -> Tensor:
-    """Return the visited places as groups [n_groups, n_blocks], each of one stratum; -1 for none of a cell."""
+    """Return the visited places as groups [n_groups, n_blocks], each of one stratum; -1 for none."""
     found = visits(starts, seed, epoch)
     n_cells = len(starts) - 1
     n_blocks = round(n_cells**0.5)
@@ -299,8 +300,13 @@ def philox_words(positions: Tensor, key: Tensor) -> tuple[Tensor, Tensor]:
 
 def _n_before(data: Data, users: Tensor, places: Tensor) -> Tensor:
     """Return how many of the user's seen items lie before each place among the unseen ones."""
-    found = torch.searchsorted(data.marks, users * data.stride + places, right=True)
-    return found - data.first[users]
+    first, stop = data.first[users], data.first[users + 1]
+    found = first
+    for power in reversed(range(data.halvings)):
+        tried = found + (1 << power)
+        is_before = data.room_before[(tried - 1).clamp(max=len(data.room_before) - 1)] <= places
+        found = torch.where((tried <= stop) & is_before, tried, found)
+    return found - first
 
 
 def _data(job: TrainingJob, device: torch.device) -> Data:
@@ -309,10 +315,9 @@ def _data(job: TrainingJob, device: torch.device) -> Data:
     users_of_seen = np.repeat(np.arange(job.data.n_users), seen.counts)
     if table is None:
         before = seen.indices - (np.arange(n_seen) - seen.indptr[users_of_seen])
-        room, stride = job.data.n_items - seen.counts, job.data.n_items + 1
-        starts = ends = None
+        room, starts, ends = job.data.n_items - seen.counts, None, None
     else:
-        before, room, stride, starts = table.unseen_before, table.unseen_weight, 1 << 31, table.starts
+        before, room, starts = table.unseen_before, table.unseen_weight, table.starts
         ends = table.starts[seen.indices + 1] - before
 
     def moved(array: Any, dtype: type[np.integer] = np.int64) -> Tensor:
@@ -321,10 +326,10 @@ def _data(job: TrainingJob, device: torch.device) -> Data:
     return Data(
         users=moved(job.data.users, np.int32),
         items=moved(job.data.items, np.int32),
-        first=moved(seen.indptr[:-1]),
+        first=moved(seen.indptr),
         room=moved(room),
-        marks=moved(users_of_seen.astype(np.int64) * stride + before),
-        stride=stride,
+        room_before=moved(before),
+        halvings=int(seen.counts.max()).bit_length(),
         starts=None if starts is None else moved(starts),
         ends=None if ends is None else moved(ends),
     )

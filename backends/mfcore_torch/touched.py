@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -36,7 +37,7 @@ def touch_some(rows: Tensor, n_rows: int) -> list[Touched]:
     """Return what each of several batches, int64 [n_batches, n], touches."""
     n_batches, n = rows.shape
     most = min(n, n_rows)
-    found, order = torch.sort(rows, dim=1, stable=True)
+    found, order = _sorted(rows, n_rows)
     is_first = torch.ones_like(found, dtype=torch.bool)
     is_first[:, 1:] = found[:, 1:] != found[:, :-1]
     numbers = is_first.cumsum(dim=1) - 1
@@ -52,8 +53,22 @@ def touch_some(rows: Tensor, n_rows: int) -> list[Touched]:
 
 def touch_all(rows: Tensor, n_rows: int) -> list[Touched]:
     """Return the same with all rows of the side, touched or not, and the row of nobody."""
-    found, order = torch.sort(rows, dim=1, stable=True)
+    found, order = _sorted(rows, n_rows)
     every = torch.arange(n_rows + 1, device=rows.device).expand(len(rows), n_rows + 1).contiguous()
-    offsets = torch.searchsorted(found, every)
-    parts = (rows, order, offsets)
+    parts = (rows, order, torch.searchsorted(found, every))
     return [Touched(None, *batch) for batch in zip(*(part.unbind() for part in parts), strict=True)]
+
+
+def _sorted(rows: Tensor, n_rows: int) -> tuple[Tensor, Tensor]:
+    """Return the rows of each batch in ascending order, and their positions; equal ones as they came."""
+    n = rows.shape[1]
+    n_bits = max(1, (n - 1).bit_length())
+    # The position is the lower part of the key: nothing but keys is moved about.
+    keys = (rows << n_bits) | torch.arange(n, device=rows.device)
+    if rows.device.type == "cpu":
+        # numpy sorts keys about ten times as fast as PyTorch does on a CPU, the more so short ones.
+        short = np.int32 if (n_rows + 1) << n_bits < 1 << 31 else np.int64
+        keys = torch.from_numpy(np.sort(keys.numpy().astype(short), axis=1)).long()
+    else:
+        keys = keys.sort(dim=1).values
+    return keys >> n_bits, keys & ((1 << n_bits) - 1)
