@@ -15,6 +15,7 @@ from mfcore.optimizers import SGD, Adam, GradientOptimizer
 from mfcore.specs.base import Floats
 from mfcore_torch import devices
 from mfcore_torch.compiling import compiled_for_any_length, compiled_step, compiles, left_alone
+from mfcore_torch.losses import in_batch
 from mfcore_torch.ranks import find_ranks, local_number, n_local
 from mfcore_torch.rows import Cut, Store, Weights
 from mfcore_torch.scores import multiply_in_bfloat16
@@ -63,11 +64,12 @@ class BatchTrainer:
             )
             self.targets, self.weights, self.log_q = self._of_interactions()
         multiply = multiply_in_bfloat16 if matmul == "bfloat16" else torch.matmul
-        self.stepper = Stepper(job, self.store, multiply, self.ranks, self._are_apart())
-        # Between ranks, sums are made in the middle of a step.
-        is_alone = self.ranks.n == 1
+        compare = compiled_for_any_length(in_batch) if is_compiled else in_batch
+        self.stepper = Stepper(job, self.store, multiply, self.ranks, self._are_apart(), compare)
+        # Between ranks, sums are made in the middle of a step; the in-batch softmax goes block by block.
+        is_whole = self.ranks.n == 1 and job.objective.pairing != "in-batch"
         self.compiled_step = (
-            compiled_step(self.stepper.step, self.device) if is_compiled and is_alone else None
+            compiled_step(self.stepper.step, self.device) if is_compiled and is_whole else None
         )
         self.is_resting = False
 

@@ -17,8 +17,8 @@ from mfcore_torch.rows import Fields, Rows, Store, Weights
 from mfcore_torch.scores import Multiply
 from mfcore_torch.touched import Touched
 
-# Pairs of the in-batch softmax that are scored together.
-PAIRS_AT_ONCE = 1 << 22
+# Pairs of the in-batch softmax that are scored together: on a CPU as many as its cache holds.
+PAIRS_AT_ONCE = {"cpu": 1 << 18, "cuda": 1 << 25}
 
 
 class Batch(NamedTuple):
@@ -100,6 +100,8 @@ class Stepper:
     ranks : Ranks
     are_apart : bool
         Whether each instance of a batch is a step of its own, as those that share no row can be.
+    compare : callable
+        `losses.in_batch`, compiled or not.
     """
 
     job: TrainingJob
@@ -107,6 +109,7 @@ class Stepper:
     multiply: Multiply
     ranks: Ranks
     are_apart: bool = False
+    compare: Callable[..., tuple[Tensor, Tensor]] = losses.in_batch
 
     @property
     def optimizer(self) -> GradientOptimizer:
@@ -281,11 +284,11 @@ class Stepper:
         (of_users, of_items, offsets), backward = pulled_back(ends, users, items, weights.dense[0])
         total = torch.zeros((), dtype=torch.float64, device=users.device)
         by_users, by_items, by_offsets = [], torch.zeros_like(of_items), torch.zeros_like(offsets)
-        begin, n_at_once = self.ranks.share(n).start, max(1, PAIRS_AT_ONCE // n)
+        begin, n_at_once = self.ranks.share(n).start, max(1, PAIRS_AT_ONCE[users.device.type] // n)
         for first in range(0, len(of_users), n_at_once):
             part = of_users[first : first + n_at_once]
             found = self.multiply(part, of_items.T) + offsets
-            loss, slopes = losses.in_batch(objective, found, begin + first, batch.item_rows, batch.log_q)
+            loss, slopes = self.compare(objective, found, begin + first, batch.item_rows, batch.log_q)
             slopes = slopes / n
             total = total + loss.sum(dtype=torch.float64)
             by_users.append(self.multiply(slopes, of_items))
