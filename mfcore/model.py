@@ -310,6 +310,10 @@ class Model:
         parameters = engine.from_module(module, spec, len(ids.user_ids), len(ids.item_ids))
         return cls(spec=spec, parameters=parameters, **data_fields(ids))
 
+    def with_parameters(self, spec: ModelSpec, parameters: dict[str, Floats]) -> "Model":
+        """Return a model of zero epochs, of other parameters for the same ids, seen items and titles."""
+        return Model(spec=spec, parameters=parameters, **data_fields(self))
+
     # Inner parts
 
     @cached_property

@@ -1,4 +1,4 @@
-"""NeuMF that starts from a trained GMF and a trained MLP: `train --pretrained-gmf --pretrained-mlp`."""
+"""NeuMF that starts from a trained GMF or MF and a trained MLP: `train --pretrained-gmf --pretrained-mlp`."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ from mfcore.data import Interactions
 from mfcore.errors import InvalidArgumentError
 from mfcore.model import Model
 from mfcore.model_file import load_model
-from mfcore.specs import GMF, MLP, NeuMF
+from mfcore.specs import GMF, MF, MLP, NeuMF
 
 ALPHA = 0.5
 # What the two models say.
@@ -93,9 +93,10 @@ def load_pretrained(files: PretrainedFiles, given: Settings) -> Pretrained | Non
                 f"{flag(name)} does not apply: the pre-trained models settle it; leave it out"
             )
     alpha = ALPHA if files.alpha is None else files.alpha
-    gmf, mlp = _load(files.gmf, "--pretrained-gmf", GMF), _load(files.mlp, "--pretrained-mlp", MLP)
+    gmf, mlp = _load(files.gmf, "--pretrained-gmf", GMF, MF), _load(files.mlp, "--pretrained-mlp", MLP)
+    product = GMF.from_mf(gmf) if isinstance(gmf.spec, MF) else gmf
     return Pretrained(
-        model=NeuMF.from_pretrained(gmf, mlp, alpha=alpha),
+        model=NeuMF.from_pretrained(product, mlp, alpha=alpha),
         parts={"--pretrained-gmf": gmf, "--pretrained-mlp": mlp},
         options={"pretrained_gmf": str(files.gmf), "pretrained_mlp": str(files.mlp), "alpha": alpha},
         objective=_objective(gmf),
@@ -123,12 +124,12 @@ def require_same_data(pretrained: Pretrained, train: Interactions) -> None:
             )
 
 
-def _load(path: Path, option: str, kind: type[Any]) -> Model:
+def _load(path: Path, option: str, *kinds: type[Any]) -> Model:
     model = load_model(path)
-    if not isinstance(model.spec, kind):
+    if not isinstance(model.spec, kinds):
         raise InvalidArgumentError(
             f"{option}: {path} is a {type(model.spec).__name__}; pass a model that `mfcore train --model"
-            f" {kind.short_name} --out` saved"
+            f" {' or '.join(kind.short_name for kind in kinds)} --out` saved"
         )
     return model
 

@@ -249,7 +249,11 @@ def train(
     solver: Annotated[str | None, _option(WALS, f"One of: {', '.join(SOLVERS)}.", metavar="NAME")] = None,
     pretrained_gmf: Annotated[
         Path | None,
-        _option(PRETRAINING, "Start from this model's parameters; with --pretrained-mlp.", metavar="FILE"),
+        _option(
+            PRETRAINING,
+            "Start from this model's parameters, those of a gmf or an mf; with --pretrained-mlp.",
+            metavar="FILE",
+        ),
     ] = None,
     pretrained_mlp: Annotated[
         Path | None,

@@ -1,15 +1,22 @@
 """Generalised matrix factorisation."""
 
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
 
 from mfcore.checks import require_instance, require_integer
+from mfcore.errors import InvalidArgumentError
 from mfcore.specs.arms import Product
 from mfcore.specs.base import Floats, Parameter, Parameters, Rows
 from mfcore.specs.biases import add_to_catalogue, bias_parameters, with_biases
 from mfcore.specs.initializers import Initializer, Normal
-from mfcore.specs.ncf import NCF
+from mfcore.specs.mf import MF
+from mfcore.specs.ncf import BIAS, KERNEL, NCF
 from mfcore.specs.outputs import Linear, Output
+
+if TYPE_CHECKING:
+    from mfcore.model import Model
 
 
 @dataclass(frozen=True)
@@ -57,6 +64,39 @@ class GMF(NCF):
         require_instance("GMF: biases", self.biases, bool, "True")
         require_instance("GMF: output", self.output, Output, "Linear()")
         require_instance("GMF: init", self.init, Initializer, "Normal(std=0.01)")
+
+    @classmethod
+    def from_mf(cls, mf: "Model") -> "Model":
+        r"""Return the GMF that scores as a trained matrix factorisation does: h of ones, and c = 0.
+
+        A way to pre-train NeuMF: matrix factorisation by plain SGD, with l2, ranks better than a GMF whose
+        three factors are all trained by Adam. Source: Rendle, Krichene, Zhang & Anderson, "Neural
+        collaborative filtering vs. matrix factorization revisited", RecSys 2020.
+
+        Parameters
+        ----------
+        mf : Model
+            Trained on any engine, with biases or without.
+
+        Returns
+        -------
+        Model
+            Of zero epochs, in the MF's dtype.
+
+        Raises
+        ------
+        InvalidArgumentError
+            A model of another spec.
+        """
+        found = getattr(mf, "spec", None)
+        if not isinstance(found, MF):
+            shown = repr(mf) if found is None else f"a model of {type(found).__name__}"
+            raise InvalidArgumentError(f"GMF.from_mf: mf is {shown}; pass a trained model of MF")
+        spec = cls(found.n_factors, biases=found.biases, output=found.output, init=found.init)
+        dtype = mf.parameters["user_factors"].dtype
+        unit = {KERNEL: np.ones((found.n_factors, 1), dtype=dtype), BIAS: np.zeros(1, dtype=dtype)}
+        layout = spec.parameters(mf.n_users, mf.n_items)
+        return mf.with_parameters(spec, {name: {**mf.parameters, **unit}[name] for name in layout})
 
     @property
     def arms(self) -> tuple[Product]:

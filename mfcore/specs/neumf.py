@@ -146,16 +146,7 @@ class NeuMF(NCF):
             BIAS: alpha * gmf.parameters[BIAS] + (1 - alpha) * mlp.parameters[BIAS],
         }
         layout = spec.parameters(gmf.n_users, gmf.n_items)
-        return replace(
-            gmf,
-            spec=spec,
-            parameters={name: parameters[name].astype(dtype) for name in layout},
-            training={},
-            history=type(gmf.history)(),
-            epochs_trained=0,
-            optimizer_state=None,
-            scorer=None,
-        )
+        return gmf.with_parameters(spec, {name: parameters[name].astype(dtype) for name in layout})
 
 
 def _require_pair(gmf: "Model", mlp: "Model") -> None:

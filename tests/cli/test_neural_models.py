@@ -308,6 +308,28 @@ def test_pretrained_models_are_trained_on_by_plain_sgd(command, ncf, pretrained)
     assert (settings["optimizer"], settings["learning_rate"]) == ("adam", 0.001)
 
 
+def test_the_product_may_come_from_matrix_factorisation(command, ncf, pretrained, tmp_path):
+    mf = tmp_path / "mf.safetensors"
+    trained(
+        command,
+        ncf,
+        "--model",
+        "mf",
+        "--n-factors",
+        "4",
+        "--objective",
+        "logistic",
+        "--validation",
+        *QUICK,
+        "--out",
+        mf,
+    )
+    settings = trained(command, ncf, "--pretrained-gmf", mf, "--pretrained-mlp", pretrained[1], *QUICK)[
+        "settings"
+    ]
+    assert settings["pretrained_gmf"] == str(mf)
+
+
 def test_pretrained_models_say_what_training_is_for(command, films, pretrained):
     # The last film of each user is held out, as in the NCF data set; the stars are not looked at.
     options = ("--split", "leave-one-out", "--validation", *QUICK)
@@ -338,7 +360,7 @@ def test_pretrained_models_of_another_kind_or_other_data_are_refused(command, nc
     gmf, mlp = pretrained
     assert "--pretrained-gmf needs --pretrained-mlp" in command("train", ncf, "--pretrained-gmf", gmf).err
     done = command("train", ncf, "--pretrained-gmf", mlp, "--pretrained-mlp", mlp)
-    assert "is a MLP; pass a model that `mfcore train --model gmf --out` saved" in done.err
+    assert "is a MLP; pass a model that `mfcore train --model gmf or mf --out` saved" in done.err
     done = command("train", clicks, *files(pretrained))
     assert done.status == 2
     assert done.out == ""

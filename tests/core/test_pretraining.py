@@ -40,6 +40,35 @@ def objective_of(model, data):
     return still.history[0].objective
 
 
+# GMF.from_mf
+
+
+@pytest.mark.parametrize("biases", [False, True])
+def test_a_gmf_of_an_mf_scores_as_that_does(ratings, biases):
+    mf = fit(MF(3, biases=biases, output=Sigmoid(), init=Normal(0.3)), ratings, epochs=2, **SETTINGS)
+    gmf = GMF.from_mf(mf)
+    users, items = pairs(mf)
+    assert gmf.spec == GMF(3, biases=biases, output=Sigmoid(), init=Normal(0.3))
+    expected = mf.spec.score(mf.parameters, users, items)
+    assert gmf.spec.score(gmf.parameters, users, items) == pytest.approx(expected, rel=1e-13, abs=1e-15)
+    assert list(gmf.parameters) == list(gmf.spec.parameters(mf.n_users, mf.n_items))
+    assert (gmf.epochs_trained, gmf.training, gmf.optimizer_state) == (0, {}, None)
+    assert gmf.recommend(3, k=4)[0].items.tolist() == mf.recommend(3, k=4)[0].items.tolist()
+
+
+def test_a_gmf_of_an_mf_can_be_one_arm_of_neumf_and_trained_further(ratings, mlp):
+    mf = fit(MF(3, output=Sigmoid(), init=Normal(0.3)), ratings, epochs=2, **SETTINGS)
+    start = NeuMF.from_pretrained(GMF.from_mf(mf), mlp, alpha=0.7)
+    assert fit(start.spec, ratings, epochs=1, initial=start, **SETTINGS).epochs_trained == 1
+
+
+def test_only_an_mf_makes_such_a_gmf(gmf):
+    with pytest.raises(InvalidArgumentError, match="mf is a model of GMF; pass a trained model of MF"):
+        GMF.from_mf(gmf)
+    with pytest.raises(InvalidArgumentError, match="mf is None; pass a trained model of MF"):
+        GMF.from_mf(None)
+
+
 # from_pretrained
 
 
