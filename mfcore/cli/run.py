@@ -41,6 +41,7 @@ class Request:
     settings: Settings
     pretrained: PretrainedFiles
     backend: str
+    device: str
     threads: int | None
     metrics: Sequence[Metric]
     user: str | None
@@ -191,6 +192,7 @@ def _fit(
             optimizer=recipe.optimizer,
             **recipe.arguments,
             backend=request.backend,
+            device=request.device,
             threads=request.threads,
             validation=watched.held_out,
             metrics=[watched.metric] if watches else None,

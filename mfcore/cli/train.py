@@ -238,6 +238,9 @@ def train(
     backend: Annotated[
         str, _option(TRAINING, "Engine; see mfcore backends. Default: auto", metavar="NAME")
     ] = "auto",
+    device: Annotated[
+        str, _option(TRAINING, "auto, cpu, cuda, cuda:1. Default: the engine chooses.", metavar="NAME")
+    ] = "auto",
     threads: Annotated[int | None, _option(TRAINING, "Default: all. Does not change the result.")] = None,
     unobserved_weight: Annotated[
         float | None,
@@ -332,6 +335,7 @@ def train(
             ),
             pretrained=PretrainedFiles(pretrained_gmf, pretrained_mlp, alpha),
             backend=choose("--backend", backend, ["auto", *backend_names()]),
+            device=device,
             threads=threads,
             metrics=metrics_of(metric or ()),
             user=recommend_for,

@@ -278,3 +278,9 @@ def test_counts_below_one_are_refused_before_anything_is_read_or_printed(command
     assert done.status == 2
     assert done.out == ""
     assert f"{option} is 0; it must be an integer of at least 1" in done.err
+
+
+def test_a_device_that_the_engine_does_not_have_is_refused_with_the_remedy(command, films):
+    done = command("train", films, "--backend", "reference", "--device", "cuda", "--epochs", "1")
+    assert done.status == 2
+    assert "it runs on the CPU, and device is 'cuda'; pass device='cpu'" in done.err
