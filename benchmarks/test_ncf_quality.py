@@ -4,6 +4,8 @@ The best epoch by HR@10 on the test part itself: optimistic, and for comparison 
 `mfcore train` chooses on a validation part unless told otherwise.
 """
 
+from dataclasses import replace
+from statistics import mean
 from typing import Any
 
 import pytest
@@ -19,11 +21,12 @@ from mfcore.specs import ModelSpec
 EPOCHS, N_NEGATIVES, BATCH_SIZE, LEARNING_RATE = 20, 4, 256, 0.001
 SIGMOID = mfcore.Sigmoid()
 
-# HR@10 and NDCG@10 that seed 0 has reached; the README here tells what was aimed at, and other seeds.
-MODELS: dict[str, tuple[ModelSpec, float, float]] = {
-    "NeuMF-8": (mfcore.NeuMF(8, (64, 32, 16, 8), output=SIGMOID), 0.680, 0.403),
-    "GMF-32": (mfcore.GMF(32, output=SIGMOID), 0.705, 0.425),
-    "MLP-32": (mfcore.MLP((256, 128, 64, 32), output=SIGMOID), 0.690, 0.416),
+# HR@10 and NDCG@10 that are reached, and of how many seeds the mean is taken: single runs of NeuMF-8 spread
+# over .012, and rounding alone sets two runs of one seed apart. The README here tells what was aimed at.
+MODELS: dict[str, tuple[ModelSpec, int, float, float]] = {
+    "NeuMF-8": (mfcore.NeuMF(8, (64, 32, 16, 8), output=SIGMOID), 3, 0.679, 0.402),
+    "GMF-32": (mfcore.GMF(32, output=SIGMOID), 1, 0.705, 0.425),
+    "MLP-32": (mfcore.MLP((256, 128, 64, 32), output=SIGMOID), 1, 0.690, 0.416),
 }
 PRE_TRAINED_LEARNING_RATE = 0.001
 
@@ -36,8 +39,14 @@ def split() -> NcfSplit:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_a_model_reaches_the_published_ranking(name: str, split: NcfSplit, measure: Measure) -> None:
-    spec, hit_rate, gain = MODELS[name]
-    found = measure(lambda: result_of(name, fit(spec, split)))
+    spec, n_seeds, hit_rate, gain = MODELS[name]
+
+    def work() -> Result:
+        found = [result_of(name, fit(spec, split, seed=seed)) for seed in range(n_seeds)]
+        means = {key: mean(result.quality[key] for result in found) for key in found[0].quality}
+        return replace(found[0], quality={**means, "seeds": float(n_seeds)})
+
+    found = measure(work)
     assert found.quality["HR@10"] >= hit_rate
     assert found.quality["NDCG@10"] >= gain
 
