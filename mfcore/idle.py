@@ -30,7 +30,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from mfcore.optimizers import Adam, AdamW
+from mfcore.optimizers import Adam
 
 # What is nothing beside 1, and the most idle steps until then, for which steps are summed up.
 FADED, MOST_FADING = 1e-8, 512
@@ -127,8 +127,9 @@ def smooth_from(optimizer: Adam) -> int | None:
     correction must have come to an end, too.
     """
     n_fading = fading_steps(optimizer)
-    is_steady = type(optimizer).coefficients in (Adam.coefficients, AdamW.coefficients)
-    if n_fading > MOST_FADING or not optimizer.beta_2 or not is_steady:
+    # Where somebody derived their own rule or coefficients, idle rows move in a way of their own.
+    is_adam = type(optimizer).coefficients is Adam.coefficients and type(optimizer).rule is Adam.rule
+    if n_fading > MOST_FADING or not optimizer.beta_2 or not is_adam:
         return None
     n = np.arange(1, n_fading + 1)
     weights = optimizer.beta_1**n

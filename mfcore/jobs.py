@@ -8,7 +8,7 @@ import numpy as np
 
 from mfcore import registry, settings
 from mfcore.checks import require_integer
-from mfcore.contract import Backend, TrainingJob, initial_optimizer_state, trained_parameters
+from mfcore.contract import API_VERSION, Backend, TrainingJob, initial_optimizer_state, trained_parameters
 from mfcore.data.interactions import Interactions
 from mfcore.errors import InvalidArgumentError, InvalidDataError, UnsupportedError
 from mfcore.objectives import OBJECTIVES, Objective, Squared, WeightedSquared
@@ -108,24 +108,26 @@ def make_job(
     return job
 
 
-def choose_backend(name: str, job: TrainingJob) -> tuple[Backend, str]:
+def choose_backend(wanted: str | Backend, job: TrainingJob) -> tuple[Backend, str]:
     """Return the engine for a job, and why it was chosen.
+
+    Parameters
+    ----------
+    wanted : str or Backend
+        An engine's name, "auto", or an engine itself.
+    job : TrainingJob
 
     Raises
     ------
+    InvalidArgumentError
+        `wanted` is none of these, or names an engine that is not installed.
     UnsupportedError
-        The named engine does not do the job; the message says why and which ones do.
+        The engine does not do the job; the message says why and which ones do.
     """
-    if name != "auto":
-        backend = registry.get(name)
-        reason = backend.unsupported(job)
-        if reason:
-            able = [other for other in _loadable(job.device) if other.unsupported(job) is None]
-            raise UnsupportedError(
-                f"backend {name!r} does not do this: {reason}; engines that do:"
-                f" {', '.join(other.name for other in able) or 'none of those installed'}"
-            )
-        return backend, "asked for by name"
+    if not isinstance(wanted, str):
+        return _able(_engine_itself(wanted), job), "passed as an instance"
+    if wanted != "auto":
+        return _able(registry.get(wanted), job), "asked for by name"
     refusals: list[str] = []
     for backend in _loadable(job.device):
         if backend.name == registry.REFERENCE:
@@ -147,6 +149,34 @@ def available_threads() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def _engine_itself(wanted: Any) -> Backend:
+    # A class has all the attributes of its instances, too.
+    if isinstance(wanted, Backend) and not isinstance(wanted, type):
+        if wanted.api_version != API_VERSION:
+            raise InvalidArgumentError(
+                f"backend is {wanted!r}, which speaks version {wanted.api_version} of the contract, this"
+                f" mfcore version {API_VERSION}: upgrade the older of the two"
+            )
+        return wanted
+    hint = f"; write an instance, {wanted.__name__}()" if isinstance(wanted, type) else ""
+    raise InvalidArgumentError(
+        f"backend is {wanted!r}; it must be 'auto', the name of an engine ({', '.join(registry.names())}), or"
+        f" an engine itself, such as mfcore_torch.TorchBackend(compile=False){hint}"
+    )
+
+
+def _able(backend: Backend, job: TrainingJob) -> Backend:
+    """Return an engine that somebody asked for, if it does the job."""
+    reason = backend.unsupported(job)
+    if reason is None:
+        return backend
+    able = [other.name for other in _loadable(job.device) if other.unsupported(job) is None]
+    raise UnsupportedError(
+        f"backend {backend.name!r} does not do this: {reason}; engines that do:"
+        f" {', '.join(able) or 'none of those installed'}"
+    )
 
 
 def _loadable(device: str) -> Iterator[Backend]:

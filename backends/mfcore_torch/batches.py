@@ -213,7 +213,9 @@ class BatchTrainer:
     def _are_apart(self) -> bool:
         """Whether the instances of a stratum's cells are trained at once: single steps of plain SGD."""
         job, optimizer = self.job, self.optimizer
-        is_plain = isinstance(optimizer, SGD) and not optimizer.momentum
+        # Where somebody derived their own coefficients, these may differ from step to step.
+        is_steady = type(optimizer).coefficients is SGD.coefficients
+        is_plain = isinstance(optimizer, SGD) and not optimizer.momentum and is_steady
         is_all_in_rows = not self.store.dense.shapes
         return job.sampling.order == "blocked" and job.batch_size == 1 and is_plain and is_all_in_rows
 

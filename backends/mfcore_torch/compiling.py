@@ -4,12 +4,13 @@ import os
 import shutil
 import warnings
 from collections.abc import Callable
-from functools import cache
+from functools import cache, wraps
 from importlib import import_module
 from types import FunctionType, MethodType
 from typing import Any, Literal, TypeVar, cast
 
 import torch
+from torch import Tensor
 
 from mfcore.contract import TrainingJob
 from mfcore.errors import InvalidArgumentError
@@ -26,6 +27,11 @@ def worth_compiling(job: TrainingJob) -> bool:
     return n_steps >= WORTH_COMPILING_STEPS or job.n_instances >= WORTH_COMPILING_INSTANCES
 
 
+def has_compiler() -> bool:
+    """Return whether there is a C++ compiler."""
+    return any(shutil.which(name) for name in (os.environ.get("CXX"), "g++", "clang++", "cl") if name)
+
+
 def compiles(job: TrainingJob, wanted: Literal["auto"] | bool) -> bool:
     """Return whether the steps of a job are compiled.
 
@@ -36,7 +42,7 @@ def compiles(job: TrainingJob, wanted: Literal["auto"] | bool) -> bool:
     """
     if wanted is False or (wanted == "auto" and not worth_compiling(job)):
         return False
-    found = any(shutil.which(name) for name in (os.environ.get("CXX"), "g++", "clang++", "cl") if name)
+    found = has_compiler()
     if wanted is True and not found:
         raise InvalidArgumentError(
             "TorchBackend: compile is True, but no C++ compiler was found (g++, clang++, or what the variable"
@@ -45,22 +51,37 @@ def compiles(job: TrainingJob, wanted: Literal["auto"] | bool) -> bool:
     return found
 
 
-def compiled_step(function: Function, device: torch.device) -> Function:
+def compiled_step(method: Function, device: torch.device) -> Function:
     """Return a method compiled for its object and arguments of the shapes that it is first called with."""
     _load_compiler()
     options: dict[str, Any] = {"guard_filter_fn": _no_guards}
     if device.type == "cpu":
         # The code around the kernels, too, is C++.
         options["cpp_wrapper"] = True
-    compiled: Any = torch.compile(_apart(function), fullgraph=True, dynamic=False, options=options)
+    bound: Any = method
+    own = MethodType(_apart(bound.__func__), bound.__self__)
+    compiled: Any = torch.compile(own, fullgraph=True, dynamic=False, options=options)
     return cast("Function", compiled)
 
 
 def compiled_for_any_length(function: Function) -> Function:
-    """Return a function compiled for tensors of any length."""
+    """Return a function compiled for tensors of any length and for any integers.
+
+    Integers in a named tuple, and other settings, are constants of the compiled code.
+    """
     _load_compiler()
-    compiled: Any = torch.compile(function, fullgraph=True, dynamic=True)
-    return cast("Function", compiled)
+
+    @wraps(function)
+    def call(*arguments: Any) -> Any:
+        constants = tuple(_constants(argument) for argument in arguments)
+        return _compiled_once(function, torch.get_num_threads(), constants)(*arguments)
+
+    return cast("Function", call)
+
+
+def left_alone(function: Function) -> Function:
+    """Return the function itself."""
+    return function
 
 
 @cache
@@ -71,23 +92,28 @@ def _load_compiler() -> None:
         import_module("torch._inductor.compile_fx")
 
 
-def _apart(method: Any) -> Any:
-    """Return the same method with a code object of its own.
+def _constants(argument: Any) -> Any:
+    if isinstance(argument, tuple):
+        return tuple(part for part in argument if isinstance(part, int))
+    return None if isinstance(argument, int | Tensor) else argument
 
-    PyTorch keeps what it has compiled beside the code, and without guards another job would be given it.
+
+@cache
+def _compiled_once(function: Any, threads: int, constants: tuple[Any, ...]) -> Callable[..., Any]:
+    # PyTorch compiles anew for each of these, but only so many times for one code object.
+    compiled: Callable[..., Any] = torch.compile(_apart(function), fullgraph=True, dynamic=True)
+    return compiled
+
+
+def _apart(function: Any) -> Any:
+    """Return the same function with a code object of its own.
+
+    PyTorch keeps what it has compiled beside the code: without guards, another job would be given it.
     """
-    function = method.__func__
-    own = FunctionType(
-        function.__code__.replace(), function.__globals__, function.__name__, closure=function.__closure__
-    )
-    return MethodType(own, method.__self__)
+    code = function.__code__.replace()
+    return FunctionType(code, function.__globals__, function.__name__, closure=function.__closure__)
 
 
 def _no_guards(guards: Any) -> list[bool]:
     # A step is compiled for one job, whose arguments have the same shapes in every step.
     return [False] * len(guards)
-
-
-def left_alone(function: Function) -> Function:
-    """Return the function itself."""
-    return function

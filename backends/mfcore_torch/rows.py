@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 from math import prod
 from typing import Any, NamedTuple, TypeAlias
 
@@ -98,11 +97,8 @@ class Fields:
 
     def decays(self, like: Tensor) -> Tensor:
         """Return 1 for each number that is decayed and 0 for each other one."""
-        marks = like.new_zeros(sum(self.sizes))
-        bounds = pairwise(np.cumsum([0, *self.sizes]).tolist())
-        for decayed, (start, stop) in zip(self.decayed.values(), bounds, strict=True):
-            marks[start:stop] = float(decayed)
-        return marks
+        marks = zip(self.sizes, self.decayed.values(), strict=True)
+        return torch.cat([like.new_zeros(0), *(like.new_full((size,), float(mark)) for size, mark in marks)])
 
 
 class Store:

@@ -19,7 +19,9 @@ from mfcore import (
     fit,
     load,
 )
-from mfcore.errors import InvalidArgumentError
+from mfcore.contract import API_VERSION
+from mfcore.errors import InvalidArgumentError, UnsupportedError
+from mfcore.reference import ReferenceBackend
 
 NEURAL = [GMF(2), MLP((4, 2)), NeuMF(2, (4, 2)), TwoTower(2), TwoTower(2, (2,))]
 
@@ -195,3 +197,59 @@ def test_a_model_written_before_there_were_pairs_can_be_resumed(ratings):
         del begun.training["sampling"][name]
     resumed, whole = (fit(MF(2), ratings, epochs=2, resume=start, **settings) for start in (begun, None))
     assert np.array_equal(resumed.parameters["item_factors"], whole.parameters["item_factors"])
+
+
+# The engine
+
+
+class OwnBackend(ReferenceBackend):
+    """An engine that nobody has installed: the reference, with a reason of its own why not."""
+
+    name = "own"
+
+    def __init__(self, refusal=None, api_version=API_VERSION):
+        self.refusal, self.api_version = refusal, api_version
+
+    def __repr__(self):
+        return "OwnBackend()"
+
+    def unsupported(self, job):
+        return self.refusal
+
+
+def test_an_engine_itself_may_be_passed_and_need_not_be_installed(ratings):
+    own, named = (fit(MF(2), ratings, epochs=1, backend=engine) for engine in (OwnBackend(), "reference"))
+    assert own.training["backend"] == "own"
+    assert own.training["backend_reason"] == "passed as an instance"
+    np.testing.assert_array_equal(own.parameters["item_factors"], named.parameters["item_factors"])
+
+
+def test_an_engine_itself_may_refuse_a_job_and_those_installed_are_named(ratings):
+    with pytest.raises(
+        UnsupportedError,
+        match=r"^backend 'own' does not do this: it is closed on Mondays; engines that do: .*reference$",
+    ):
+        fit(MF(2), ratings, backend=OwnBackend("it is closed on Mondays"))
+
+
+@pytest.mark.parametrize("backend", [None, 3, b"reference", ["reference"]], ids=repr)
+def test_what_is_neither_a_name_nor_an_engine_is_refused(ratings, backend):
+    with pytest.raises(
+        InvalidArgumentError,
+        match=r"^backend is .*; it must be 'auto', the name of an engine \(reference.*\), or an engine"
+        r" itself, such as mfcore_torch\.TorchBackend\(compile=False\)$",
+    ):
+        fit(MF(2), ratings, backend=backend)
+
+
+def test_the_class_of_an_engine_is_refused_with_what_to_write(ratings):
+    with pytest.raises(InvalidArgumentError, match=r"write an instance, OwnBackend\(\)$"):
+        fit(MF(2), ratings, backend=OwnBackend)
+
+
+def test_an_engine_of_another_contract_is_refused(ratings):
+    with pytest.raises(
+        InvalidArgumentError,
+        match=r"OwnBackend\(\), which speaks version 9 of the contract, this mfcore version 1",
+    ):
+        fit(MF(2), ratings, backend=OwnBackend(api_version=9))

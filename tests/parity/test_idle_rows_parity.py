@@ -1,7 +1,9 @@
 """Engines against the reference engine: rows that no step touches for hundreds of steps, or ever.
 
 Rules with moments move such rows in every step. An engine may put these moves off and make up for them at
-once: exactly, until the row comes to rest, or by a series where float32 cannot tell the difference.
+once: exactly, until the row comes to rest, or by a series where float32 cannot tell the difference. An engine
+that takes every step instead rounds as often as the reference does in float32, which after 900 steps may be
+more than what a hundred are allowed.
 """
 
 from dataclasses import replace
@@ -10,6 +12,7 @@ import numpy as np
 import pytest
 
 import mfcore
+from mfcore import registry
 from mfcore.contract import STEP
 from mfcore.data import Vocabulary
 
@@ -56,6 +59,19 @@ def job_for(job_of, data, optimizer, dtype, steps):
     return under_way(job_of(spec, data, optimizer=optimizer, batch_size=3, dtype=dtype), steps)
 
 
+def within(engine, job, deviation, epochs):
+    """Assert that a run is as close to the reference as float64, or so many steps in float32, allow."""
+    found, allowed = deviation(engine, job, epochs), (TOLERANCE[job.dtype.name],) * 3
+    if job.dtype == np.float32 and max(measures(found)) > allowed[0]:
+        allowed = [max(1e-5, 1.1 * own) for own in measures(deviation(registry.REFERENCE, job, epochs))]
+    for measured, bound in zip(measures(found), allowed, strict=True):
+        assert measured <= bound
+
+
+def measures(found):
+    return found.parameters, found.state, found.objective
+
+
 ADAMS = {
     "adam": mfcore.Adam(falling(0.01), l2=0.02),
     "adamw": mfcore.AdamW(falling(2**-7), weight_decay=2**-3),
@@ -79,18 +95,42 @@ def test_rows_that_rest_for_long_agree_with_the_reference(
     engine, sparse, job_of, deviation, optimizer, dtype, steps
 ):
     chosen = {**ADAMS, **OTHERS}[optimizer]
-    found = deviation(engine, job_for(job_of, sparse, chosen, dtype, steps), epochs=3)
-    assert found.parameters <= TOLERANCE[dtype]
-    assert found.state <= TOLERANCE[dtype]
+    within(engine, job_for(job_of, sparse, chosen, dtype, steps), deviation, epochs=3)
+
+
+PARTS = {
+    "numba": ("mfcore_numba.batches.INSTANCES_AT_ONCE", 50),
+    "torch": ("mfcore_torch.batches.INSTANCES_AT_ONCE", {"cpu": 50, "cuda": 50}),
+}
+
+
+@pytest.mark.parametrize("steps", [900, 5_000], ids=["some before they can rest", "all at rest"])
+@pytest.mark.parametrize("dtype", TOLERANCE)
+def test_an_epoch_of_several_parts_agrees_with_the_reference(
+    engine, sparse, job_of, deviation, monkeypatch, dtype, steps
+):
+    if engine in PARTS:
+        monkeypatch.setattr(*PARTS[engine])
+    within(engine, job_for(job_of, sparse, ADAMS["adam"], dtype, steps), deviation, epochs=2)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+def test_rows_of_a_neural_model_that_is_shown_pairs_rest_as_well(engine, sparse, job_of, deviation, dtype):
+    job = job_of(
+        mfcore.NeuMF(7, (10, 9, 5), "tanh", init=mfcore.Normal(0.3)),
+        sparse,
+        objective="bpr",
+        n_negatives=1,
+        optimizer=mfcore.Adam(falling(0.01), l2=0.02, l2_dense=0.01, epsilon=1e-5),
+        batch_size=3,
+        dtype=dtype,
+    )
+    job = replace(job, optimizer_state={**job.optimizer_state, STEP: np.array([5_000])})
+    found = deviation(engine, job, epochs=2)
+    # Measured as in `test_model_parity`.
+    assert found.whole_parameters <= TOLERANCE[dtype]
+    assert found.whole_state <= TOLERANCE[dtype]
     assert found.objective <= TOLERANCE[dtype]
-
-
-def test_an_epoch_of_several_calls_agrees_with_the_reference(engine, sparse, job_of, deviation, monkeypatch):
-    pytest.importorskip("mfcore_numba", reason="numba is not installed on this Python")
-    monkeypatch.setattr("mfcore_numba.batches.INSTANCES_AT_ONCE", 50)
-    found = deviation(engine, job_for(job_of, sparse, ADAMS["adam"], "float64", 5_000), epochs=2)
-    assert found.parameters <= 1e-9
-    assert found.state <= 1e-9
 
 
 class TakingTurns(mfcore.SGD):
@@ -107,10 +147,27 @@ class TakingTurnsAdam(mfcore.Adam):
         return super().coefficients(step, learning_rate * (step // 5 % 2))
 
 
-@pytest.mark.parametrize("optimizer", [TakingTurns(0.1, momentum=0.9), TakingTurnsAdam(0.01)])
-def test_a_row_that_a_step_leaves_alone_may_move_again_where_somebody_else_sets_the_rate(
-    engine, sparse, job_of, deviation, optimizer
-):
-    found = deviation(engine, job_for(job_of, sparse, optimizer, "float64", 5_000), epochs=2)
-    assert found.parameters <= 1e-9
-    assert found.state <= 1e-9
+class Restless(mfcore.Adam):
+    """Adam that goes against its first moment where there is no gradient."""
+
+    @staticmethod
+    def rule(sqrt):
+        adam = mfcore.Adam.rule(sqrt)
+
+        def update(parameter, gradient, first, second, c):
+            moved, first, second = adam(parameter, gradient, first, second, c)
+            return moved + 2 * (gradient == 0) * (c[7] * parameter - moved), first, second
+
+        return update
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize(
+    "optimizer", [TakingTurns(0.1, momentum=0.9), TakingTurnsAdam(0.01), Restless(0.01)], ids=str
+)
+def test_idle_rows_move_as_somebody_else_would_have_them(engine, sparse, job_of, deviation, optimizer, dtype):
+    job = job_for(job_of, sparse, optimizer, dtype, 5_000)
+    reason = registry.get(engine).unsupported(job)
+    if reason:
+        pytest.skip(f"{engine}: {reason}")
+    within(engine, job, deviation, epochs=2)
