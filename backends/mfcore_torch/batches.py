@@ -12,6 +12,7 @@ from torch import Tensor
 from mfcore.contract import TrainingJob
 from mfcore.idle import IdleAdam, smooth_from
 from mfcore.optimizers import SGD, Adam, GradientOptimizer
+from mfcore.sampling import choose_n_blocks
 from mfcore.specs.base import Floats
 from mfcore_torch import devices
 from mfcore_torch.compiling import compiled_for_any_length, compiled_step, compiles, left_alone
@@ -58,7 +59,7 @@ class BatchTrainer:
         self.device = devices.device_of(job.device, local_number() if self.ranks.n > 1 else None)
         with self._memory_errors_explained():
             self.store = Store(job, self.device, self._cut(cut_tables))
-            is_compiled = compiles(job, compile)
+            is_compiled = compiles(job, compile, self._n_together())
             self.stream = Stream(
                 job, self._stream_device(), compiled_for_any_length if is_compiled else left_alone
             )
@@ -218,6 +219,13 @@ class BatchTrainer:
         is_plain = isinstance(optimizer, SGD) and not optimizer.momentum and is_steady
         is_all_in_rows = not self.store.dense.shapes
         return job.sampling.order == "blocked" and job.batch_size == 1 and is_plain and is_all_in_rows
+
+    def _n_together(self) -> int:
+        """Return how many instances are trained at once."""
+        job = self.job
+        if not self._are_apart():
+            return job.batch_size
+        return choose_n_blocks(job.n_instances, job.data.n_users, job.data.n_items)
 
     @cached_property
     def _rests(self) -> bool:

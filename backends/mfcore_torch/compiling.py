@@ -21,9 +21,9 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 WORTH_COMPILING_STEPS, WORTH_COMPILING_INSTANCES = 1_000, 2_000_000
 
 
-def worth_compiling(job: TrainingJob) -> bool:
+def worth_compiling(job: TrainingJob, n_together: int) -> bool:
     """Return whether an epoch is long enough for compiled steps to pay within a few epochs."""
-    n_steps = -(-job.n_instances // job.batch_size)
+    n_steps = -(-job.n_instances // n_together)
     return n_steps >= WORTH_COMPILING_STEPS or job.n_instances >= WORTH_COMPILING_INSTANCES
 
 
@@ -32,15 +32,15 @@ def has_compiler() -> bool:
     return any(shutil.which(name) for name in (os.environ.get("CXX"), "g++", "clang++", "cl") if name)
 
 
-def compiles(job: TrainingJob, wanted: Literal["auto"] | bool) -> bool:
-    """Return whether the steps of a job are compiled.
+def compiles(job: TrainingJob, wanted: Literal["auto"] | bool, n_together: int) -> bool:
+    """Return whether the steps of a job, of so many instances each, are compiled.
 
     Raises
     ------
     InvalidArgumentError
         They are to be, and there is no C++ compiler, which PyTorch needs for that.
     """
-    if wanted is False or (wanted == "auto" and not worth_compiling(job)):
+    if wanted is False or (wanted == "auto" and not worth_compiling(job, n_together)):
         return False
     found = has_compiler()
     if wanted is True and not found:

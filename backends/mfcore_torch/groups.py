@@ -16,6 +16,8 @@ from torch import Tensor
 # much that its work outlasts the launching of kernels, but no more than this share of the memory.
 AT_ONCE = {"cpu": 4 << 20, "cuda": 2 << 30}
 SHARE_AT_ONCE = 1 / 16
+# Matrices of a batched product: kernels of CUDA libraries fail, some of them, above 65,535.
+MATRICES_AT_ONCE = 1 << 15
 # Interactions of a row that are summed up at a time.
 SEGMENT = 1024
 # Padding is worth no more than this many interactions a row, or this share of them.
@@ -110,14 +112,16 @@ def grouped(
 
 def _cuts(counts: NDArray[np.int64], sizes: Sizes) -> Iterator[tuple[int, int]]:
     """Yield the first row of each group and the one after its last; counts descend."""
-    first = 0
+    first, ascending = 0, -counts
     while first < len(counts):
         longest = int(counts[first])
         shortest = longest - max(PADDING, int(longest * PADDING_SHARE))
-        alike = int(np.searchsorted(-counts, -shortest, side="right"))
-        within = first + max(1, sizes.at_once // sizes.of(*_segments(longest)))
-        yield first, min(alike, within)
-        first = min(alike, within)
+        alike = int(np.searchsorted(ascending, -shortest, side="right"))
+        n_segments, length = _segments(longest)
+        n_rows = min(sizes.at_once // sizes.of(n_segments, length), MATRICES_AT_ONCE // n_segments)
+        stop = min(alike, first + max(1, n_rows))
+        yield first, stop
+        first = stop
 
 
 def _segments(count: int) -> tuple[int, int]:
@@ -140,6 +144,6 @@ def _parts(interactions: Part, begins: Tensor, counts: Tensor, longest: int, siz
     )
     if len(begins) > 1:
         return [tables]
-    n_at_once = max(1, (sizes.at_once - sizes.row) // sizes.of_segment(length))
-    pieces = (torch.split(table, n_at_once, dim=1) for table in tables)
+    n_at_once = min((sizes.at_once - sizes.row) // sizes.of_segment(length), MATRICES_AT_ONCE)
+    pieces = (torch.split(table, max(1, n_at_once), dim=1) for table in tables)
     return [Part(*part) for part in zip(*pieces, strict=True)]

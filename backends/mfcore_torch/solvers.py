@@ -188,8 +188,8 @@ def by_blocks(equations: Equations, x: Tensor, block_size: int) -> tuple[Tensor,
 def factorise(systems: Tensor) -> Tensor:
     """Overwrite the lower halves of systems [n, width, width] with their Cholesky factors.
 
-    Blocks of columns in turn, so that most of the work is in products of matrices: several times faster than
-    one call of `torch.linalg.cholesky_ex` for systems of 64 and more.
+    Blocks of columns in turn, so that most of the work is in products of matrices: one and a half to three
+    times as fast as one call of `torch.linalg.cholesky_ex`, measured on a CPU with widths from 64 to 256.
 
     Returns
     -------

@@ -48,6 +48,12 @@ def sparse():
     )
 
 
+@pytest.fixture
+def cut_small(monkeypatch):
+    """Single steps of a small epoch are cut into cells, too, and four of them are trained at once."""
+    monkeypatch.setattr("mfcore.sampling.grid.WORTH_CUTTING", 100)
+
+
 def falling(initial):
     return mfcore.Schedule(initial, factor=0.5)
 
@@ -196,20 +202,28 @@ def test_a_function_is_compiled_for_more_threads_and_constants_than_pytorch_take
 
 def test_steps_are_compiled_by_themselves_only_where_an_epoch_is_long(data, job_of, monkeypatch):
     monkeypatch.setattr(compiling, "has_compiler", lambda: True)
-    for batch_size, pays in ((1, True), (256, False)):
-        job = job_of(mfcore.MF(4), data, optimizer="adam", batch_size=batch_size)
-        assert compiling.compiles(job, "auto") == pays
-        assert compiling.compiles(job, True)
-        assert not compiling.compiles(job, False)
+    job = job_of(mfcore.MF(4), data, optimizer="adam")
+    for n_together, pays in ((1, True), (2, False)):
+        assert compiling.compiles(job, "auto", n_together) == pays
+        assert compiling.compiles(job, True, n_together)
+        assert not compiling.compiles(job, False, n_together)
     monkeypatch.setattr(compiling, "WORTH_COMPILING_INSTANCES", 1_000)
-    assert compiling.compiles(job, "auto")
+    assert compiling.compiles(job, "auto", 256)
+
+
+@pytest.mark.parametrize(("n_cut", "n_together"), [(16_384, 1), (100, 4)])
+def test_single_steps_that_are_taken_together_count_as_one(data, job_of, monkeypatch, n_cut, n_together):
+    monkeypatch.setattr("mfcore.sampling.grid.WORTH_CUTTING", n_cut)
+    monkeypatch.setattr(compiling, "has_compiler", lambda: True)
+    trainer = BatchTrainer(job_of(mfcore.MF(4), data, optimizer=mfcore.SGD(), batch_size=1))
+    assert (trainer.compiled_step is not None) == (1_200 // n_together >= 1_000)
 
 
 def test_without_a_compiler_steps_are_not_compiled_unless_that_is_insisted_on(data, job_of, monkeypatch):
     monkeypatch.delenv("CXX", raising=False)
     monkeypatch.setattr("shutil.which", lambda name: None)
     job = job_of(mfcore.MF(4), data, optimizer="adam", batch_size=1)
-    assert not compiling.compiles(job, "auto")
+    assert not compiling.compiles(job, "auto", 1)
     with pytest.raises(
         InvalidArgumentError, match=r"compile is True, but no C\+\+ compiler was found .*install"
     ):
@@ -498,6 +512,7 @@ RUNS = {
 }
 
 
+@pytest.mark.usefixtures("cut_small")
 @pytest.mark.parametrize("run", RUNS)
 def test_a_run_gives_the_same_bits_again_and_nearly_the_same_on_another_number_of_threads(data, job_of, run):
     spec, settings = RUNS[run]
@@ -508,6 +523,7 @@ def test_a_run_gives_the_same_bits_again_and_nearly_the_same_on_another_number_o
     assert distance(alone.parameters(), first.parameters(), jobs[0].parameters) <= 1e-5
 
 
+@pytest.mark.usefixtures("cut_small")
 @pytest.mark.parametrize("run", RUNS)
 def test_a_resumed_run_ends_in_the_same_bits_as_one_that_went_through(data, run):
     spec, settings = RUNS[run]
@@ -530,11 +546,12 @@ PARTS = {
 }
 
 
+@pytest.mark.usefixtures("cut_small")
 @pytest.mark.parametrize("at_once", [1, 100])
 @pytest.mark.parametrize("part", PARTS)
 def test_instances_may_be_drawn_in_parts_of_whole_batches(request, job_of, monkeypatch, part, at_once):
     spec, settings = PARTS[part]
-    settings = {"batch_size": 7, "dtype": "float32", **settings}
+    settings = {"batch_size": 37, "dtype": "float32", **settings}
     job = job_of(spec, request.getfixturevalue(settings.pop("data", "data")), **settings)
     job = replace(job, optimizer_state={**job.optimizer_state, STEP: np.array([5_000])})
     together = trained(job)
@@ -603,8 +620,8 @@ def test_rows_stand_after_a_rest_where_steps_one_by_one_would_leave_them(sparse,
         row = list(rule(row[0], 0.0, *row[1:], optimizer.coefficients(number + 1, 2**-7)))
 
 
-def test_single_steps_are_grouped_so_that_none_of_a_group_share_a_row(data, job_of, monkeypatch):
-    monkeypatch.setattr("mfcore.sampling.grid.WORTH_CUTTING", 100)
+@pytest.mark.usefixtures("cut_small")
+def test_single_steps_are_grouped_so_that_none_of_a_group_share_a_row(data, job_of):
     job = job_of(mfcore.MF(4), data, optimizer=mfcore.SGD(), batch_size=1, n_negatives=1)
     own = stream.Stream(job, torch.device("cpu"), compiling.left_alone)
     groups = own.groups_apart(3)

@@ -8,7 +8,7 @@ from mfcore import registry
 from mfcore.contract import STEP
 from mfcore.errors import DeviceMemoryError, InvalidArgumentError
 
-torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+torch = pytest.importorskip("torch", reason="torch is not installed on this Python")
 
 from mfcore_torch import groups, wals  # noqa: E402
 from mfcore_torch.solvers import factorise  # noqa: E402
@@ -88,6 +88,15 @@ def test_every_row_is_in_one_group_and_padding_is_bounded(job, uneven):
         for group in trainer.groups[side]:
             length = sum(part.others[0].numel() for part in group.parts)
             assert (length - counts[group.rows.numpy()]).max() <= max(4, length / 8)
+
+
+def test_a_product_takes_no_more_matrices_than_cuda_libraries_do(monkeypatch, job):
+    monkeypatch.setattr(groups, "MATRICES_AT_ONCE", 3)
+    monkeypatch.setattr(groups, "SEGMENT", 16)
+    trainer = wals.WalsTrainer(job())
+    tables = [part.others for side in trainer.groups.values() for group in side for part in group.parts]
+    assert max(table.shape[0] * table.shape[1] for table in tables) == 3
+    assert_agree(trained(trainer), expected_of(job()))
 
 
 def test_a_row_without_interactions_and_without_a_weight_for_other_pairs_becomes_zero(job):
