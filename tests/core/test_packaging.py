@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = {"mfcore", "mfcore_numba"}
+PACKAGES = {"mfcore", "mfcore_numba", "mfcore_torch"}
 
 
 @pytest.fixture(scope="module")
