@@ -29,7 +29,7 @@ def visible_from(site, elsewhere):
         "import importlib.util, site, sys\n"
         "sys.path = [p for p in sys.path if 'site-packages' not in p]\n"
         f"site.addsitedir({str(site)!r})\n"
-        "names = ['mfcore', 'mfcore_numba', 'backends', 'tests', 'benchmarks', 'core']\n"
+        "names = ['mfcore', 'mfcore_numba', 'mfcore_torch', 'backends', 'tests', 'benchmarks', 'core']\n"
         "print(*[name for name in names if importlib.util.find_spec(name)])\n"
     )
     found = subprocess.check_output([sys.executable, "-S", "-c", script], cwd=elsewhere, text=True)
@@ -48,14 +48,15 @@ def test_the_wheel_installs_only_our_packages(wheel, tmp_path):
     assert visible_from(tmp_path / "site", tmp_path) == PACKAGES
 
 
-def test_the_wheel_carries_types_licence_and_the_engine_s_entry_point(wheel):
+def test_the_wheel_carries_types_licence_and_the_engines_entry_points(wheel):
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
         entry_points = archive.read(next(n for n in names if n.endswith("entry_points.txt"))).decode()
-    assert {"mfcore/py.typed", "mfcore_numba/py.typed"} <= set(names)
+    assert {f"{package}/py.typed" for package in PACKAGES} <= set(names)
     assert any(name.endswith("LICENSE") for name in names)
     assert not [name for name in names if name.split("/")[0] in ("tests", "benchmarks", "backends")]
     assert "numba = mfcore_numba:backend" in entry_points
+    assert "torch = mfcore_torch:backend" in entry_points
 
 
 def test_an_editable_install_does_not_leak_the_repository(tmp_path):
