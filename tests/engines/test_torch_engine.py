@@ -535,6 +535,28 @@ def test_a_resumed_run_ends_in_the_same_bits_as_one_that_went_through(data, run)
     assert_same_bits(ended.optimizer_state, whole.optimizer_state)
 
 
+@pytest.mark.parametrize(
+    "compile", [False, pytest.param(True, marks=needs_compiler)], ids=["plain", "compiled"]
+)
+def test_what_the_items_of_a_pair_have_in_common_cancels_to_the_last_bit(data, job_of, compile):
+    """Adam would make whole steps of what rounding leaves over."""
+    job = job_of(
+        mfcore.MLP((8, 6, 4), init=INIT),
+        data,
+        objective="bpr",
+        n_negatives=2,
+        optimizer=mfcore.Adam(0.01),
+        batch_size=37,
+        dtype="float32",
+    )
+    # Units that are always active.
+    start = {name: array + 50 * name.endswith("bias") for name, array in job.parameters.items()}
+    start = {name: array.astype(np.float32) for name, array in start.items()}
+    found = trained(replace(job, parameters=start), compile=compile).parameters()
+    np.testing.assert_array_equal(found["dense_1/bias"], start["dense_1/bias"])
+    assert np.all(found["dense_1/kernel"] != start["dense_1/kernel"])
+
+
 PARTS = {
     "rows at rest": (mfcore.NeuMF(7, LAYERS), {"data": "sparse", "objective": "logistic", "n_negatives": 1}),
     "all rows moved": (mfcore.NeuMF(7, LAYERS), {"objective": "bpr", "n_negatives": 2}),
