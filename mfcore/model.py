@@ -297,16 +297,82 @@ class Model:
         InvalidDataError
             A weight is NaN or infinite.
         """
+        return cls._taken_from("torch", "from_torch", module, spec, ids)
+
+    def to_keras(self) -> Any:
+        """Return the model as an ordinary functional Keras model, on TensorFlow.
+
+        It takes rows, ``user_ids.rows(...)``, as inputs "user" and "item", and gives predictions [n, 1],
+        which ``compile(loss="mse")`` and `fit` compare with ratings; its layer "score" gives the scores. A
+        row without training data scores by its own parameters: the cold-start answer is this class's. Beware
+        that `fit` of Keras does not add up the gradients of an id that a batch repeats, so what it learns is
+        not what `mfcore.fit` would.
+
+        Returns
+        -------
+        keras.Model
+            Not compiled, in the model's dtype, with copies of the parameters; `mfcore_keras.models` lists the
+            names of its layers, such as "user_embedding".
+
+        Raises
+        ------
+        BackendMissingError
+            TensorFlow is not installed; it is an ImportError and names the command.
+        UnsupportedError
+            A spec of one's own, for which there is no Keras model; or Keras runs on another framework here.
+        """
         from mfcore import registry
 
-        require_instance("from_torch: spec", spec, ModelSpec, "MF(n_factors=50)")
+        engine: Any = registry.get("keras")
+        return engine.to_module(self)
+
+    @classmethod
+    def from_keras(cls, keras_model: Any, spec: ModelSpec, ids: "Model | Interactions") -> "Model":
+        """Return the model of a Keras model, such as one of `to_keras` after further training.
+
+        Parameters
+        ----------
+        keras_model : keras.Model
+            Of any make: what counts is that its layers have the names and shapes that `mfcore_keras.models`
+            lists. float32 or float64.
+        spec : ModelSpec
+            What it computes. It is taken at its word: names and shapes do not tell of activations.
+        ids : Model or Interactions
+            As in `from_torch`.
+
+        Returns
+        -------
+        Model
+            As `from_torch` returns it.
+
+        Raises
+        ------
+        BackendMissingError
+            TensorFlow is not installed.
+        InvalidArgumentError
+            The layers do not fit the spec and the ids; names the layer and both shapes.
+        InvalidDataError
+            A weight is NaN or infinite.
+        UnsupportedError
+            Keras runs on another framework here.
+        """
+        return cls._taken_from("keras", "from_keras", keras_model, spec, ids)
+
+    @classmethod
+    def _taken_from(
+        cls, backend: str, called: str, module: Any, spec: ModelSpec, ids: "Model | Interactions"
+    ) -> "Model":
+        """Return the model of what an engine takes back; `called` is how the caller's method is called."""
+        from mfcore import registry
+
+        require_instance(f"{called}: spec", spec, ModelSpec, "MF(n_factors=50)")
         if not isinstance(ids, Model | Interactions):
             raise InvalidArgumentError(
-                f"from_torch: ids is of type {type(ids).__name__}; pass the Model that the module came from,"
+                f"{called}: ids is of type {type(ids).__name__}; pass the Model that the module came from,"
                 " or the Interactions that it was trained on (Interactions.from_columns makes some): they say"
                 " what users have seen, and which rows have training data"
             )
-        engine: Any = registry.get("torch")
+        engine: Any = registry.get(backend)
         parameters = engine.from_module(module, spec, len(ids.user_ids), len(ids.item_ids))
         return cls(spec=spec, parameters=parameters, **data_fields(ids))
 

@@ -1,0 +1,439 @@
+"""What the Keras engine does beside what parity tests: compiled steps, its stream, devices, beside Keras."""
+
+import signal
+import subprocess
+import sys
+import textwrap
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import mfcore
+from mfcore import registry, sampling
+from mfcore.contract import STEP
+from mfcore.errors import DeviceMemoryError, InvalidArgumentError, UnsupportedError
+
+pytest.importorskip("mfcore_keras", reason="TensorFlow is not installed on this Python")
+
+import tensorflow as tf
+from mfcore_keras import KerasBackend, batches, compiling, devices
+
+COMPILED, STEP_BY_STEP = KerasBackend(compile=True), KerasBackend(compile=False)
+INIT = mfcore.Normal(0.3)
+
+
+def falling(initial):
+    return mfcore.Schedule(initial, factor=0.5)
+
+
+@pytest.fixture(scope="module")
+def data():
+    """1,501 interactions of which every user has some unseen items left, in no particular order."""
+    rng = np.random.default_rng(3)
+    pairs = rng.choice(60 * 50, size=1_501, replace=False)
+    return mfcore.Interactions.from_columns(pairs // 50, pairs % 50, rng.uniform(1, 5, len(pairs)))
+
+
+@pytest.fixture(scope="module")
+def sparse():
+    """900 ratings of 600 users and 600 items: a batch of three touches few of them."""
+    rng = np.random.default_rng(3)
+    pairs = rng.choice(600 * 600, size=900, replace=False)
+    return mfcore.Interactions.from_columns(
+        pairs // 600,
+        pairs % 600,
+        rng.uniform(1, 5, len(pairs)),
+        user_ids=mfcore.data.Vocabulary.range(600),
+        item_ids=mfcore.data.Vocabulary.range(600),
+    )
+
+
+def in_float64(job):
+    def widened(arrays):
+        return {
+            name: array.astype(np.float64) if array.dtype.kind == "f" else array
+            for name, array in arrays.items()
+        }
+
+    return replace(
+        job,
+        dtype=np.dtype(np.float64),
+        parameters=widened(job.parameters),
+        optimizer_state=widened(job.optimizer_state),
+    )
+
+
+def trained(job, engine, epochs=2):
+    trainer = engine.trainer(job)
+    objectives = [trainer.run_epoch(epoch) for epoch in range(epochs)]
+    return trainer, objectives
+
+
+def distance(found, expected, start):
+    """Return the distance of two models, as a part of what the second has moved."""
+    apart = sum(np.square(found[name].astype(np.float64) - expected[name]).sum() for name in expected)
+    moved = sum(np.square(expected[name] - start[name]).sum() for name in expected)
+    return np.sqrt(apart / moved)
+
+
+# Compiled steps
+
+L2 = {"l2": 0.02, "l2_dense": 0.01}
+RUNS = {
+    "MF by SGD": (mfcore.MF(7, biases=True, init=INIT), {"optimizer": mfcore.SGD(falling(0.5), l2=0.02)}),
+    "MF by SGD, single steps": (
+        mfcore.MF(7, biases=True, init=INIT),
+        {"optimizer": mfcore.SGD(falling(0.05), l2=0.02), "batch_size": 1},
+    ),
+    "MF by momentum through a sigmoid": (
+        mfcore.MF(7, biases=True, output=mfcore.RatingRange(0.5, 5.5, "sigmoid"), init=INIT),
+        {"optimizer": mfcore.SGD(falling(0.1), momentum=0.9, l2=0.02)},
+    ),
+    "GMF by Adagrad, negatives by popularity": (
+        mfcore.GMF(7, biases=True, init=INIT),
+        {
+            "objective": "logistic",
+            "n_negatives": 2,
+            "popularity_exponent": 0.75,
+            "optimizer": mfcore.Adagrad(falling(0.1), **L2),
+        },
+    ),
+    "MLP by RMSprop, weighted": (
+        mfcore.MLP((10, 9, 5), "sigmoid", init=mfcore.Normal(0.6)),
+        {
+            "objective": mfcore.WeightedSquared(alpha=0.5),
+            "n_negatives": 1,
+            "optimizer": mfcore.RMSprop(falling(0.01), epsilon=1e-4, **L2),
+        },
+    ),
+    "NeuMF by Adam": (
+        mfcore.NeuMF(7, (10, 9, 5), "tanh", "projected", init=INIT),
+        {
+            "objective": "logistic",
+            "n_negatives": 3,
+            "optimizer": mfcore.Adam(falling(0.01), epsilon=1e-5, **L2),
+        },
+    ),
+    "NeuMF by lazy Adam, BPR": (
+        mfcore.NeuMF(7, (10, 9, 5), "tanh", init=INIT),
+        {"objective": "bpr", "n_negatives": 2, "optimizer": mfcore.LazyAdam(falling(0.01), **L2)},
+    ),
+    "two towers by Adagrad, in-batch softmax": (
+        mfcore.TwoTower(7, (9, 5), "tanh", init=INIT),
+        {"objective": mfcore.InBatchSoftmax(0.7), "optimizer": mfcore.Adagrad(falling(0.1), **L2)},
+    ),
+    "GMF by AdamW, in-batch softmax": (
+        mfcore.GMF(7, biases=True, init=INIT),
+        {
+            "objective": mfcore.InBatchSoftmax(1.5, logq=False, remove_accidental_hits=False),
+            "optimizer": mfcore.AdamW(falling(2**-7), weight_decay=2**-3),
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_compiled_steps_agree_with_the_reference(data, job_of, run):
+    spec, settings = RUNS[run]
+    job = job_of(spec, data, **{"batch_size": 46, **settings}, dtype="float64")
+    reference, expected = trained(job, registry.get("reference"))
+    trainer, objectives = trained(job, COMPILED)
+    assert trainer.is_compiled
+    assert distance(trainer.parameters(), reference.parameters(), job.parameters) < 1e-12
+    np.testing.assert_allclose(objectives, expected, rtol=1e-12)
+    state = trainer.optimizer_state()
+    for name, array in reference.optimizer_state().items():
+        np.testing.assert_allclose(state[name], array, rtol=1e-7, atol=1e-12)
+
+
+def test_compiled_steps_in_parts_agree_with_the_reference(data, job_of, monkeypatch):
+    """What a part shows is drawn while the part before it is trained."""
+    monkeypatch.setattr(batches, "INSTANCES_AT_ONCE", 600)
+    spec, settings = RUNS["NeuMF by Adam"]
+    job = job_of(spec, data, batch_size=46, **settings)
+    reference, expected = trained(job, registry.get("reference"))
+    trainer, objectives = trained(job, COMPILED)
+    assert trainer._batches_at_once < job.n_instances // 46 / 2
+    assert distance(trainer.parameters(), reference.parameters(), job.parameters) < 1e-12
+    np.testing.assert_allclose(objectives, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("engine", [COMPILED, STEP_BY_STEP], ids=["compiled", "step by step"])
+def test_idle_rows_are_left_alone_and_made_up_for(sparse, job_of, engine):
+    job = job_of(mfcore.MF(7, biases=True, init=INIT), sparse, optimizer=mfcore.Adam(0.01), batch_size=3)
+    rng = np.random.default_rng(4)
+    state = {name: np.abs(rng.normal(0, 0.01, array.shape)) for name, array in job.optimizer_state.items()}
+    job = replace(job, optimizer_state={**state, STEP: np.array([5_000])})
+    reference, _ = trained(job, registry.get("reference"))
+    short = replace(
+        job,
+        dtype=np.dtype(np.float32),
+        parameters={name: array.astype(np.float32) for name, array in job.parameters.items()},
+    )
+    trainer, _ = trained(short, engine)
+    assert [side.moves for side in trainer._sides] == ["resting", "resting"]
+    assert distance(trainer.parameters(), reference.parameters(), job.parameters) < 1e-5
+
+
+def test_large_batches_of_the_in_batch_softmax_are_scored_in_parts(data, job_of, monkeypatch):
+    monkeypatch.setattr("mfcore_keras.gradients.PAIRS_AT_ONCE", 5_000)
+    spec, settings = RUNS["two towers by Adagrad, in-batch softmax"]
+    job = job_of(spec, data, batch_size=300, **settings)
+    reference, expected = trained(job, registry.get("reference"))
+    trainer, objectives = trained(job, COMPILED)
+    assert distance(trainer.parameters(), reference.parameters(), job.parameters) < 1e-12
+    np.testing.assert_allclose(objectives, expected, rtol=1e-12)
+
+
+def test_steps_are_compiled_where_an_epoch_is_long(data, job_of, monkeypatch):
+    job = job_of(mfcore.MF(4), data, optimizer="adam", batch_size=16)
+    assert not compiling.compiles(job, "auto")
+    assert compiling.compiles(job, True)
+    monkeypatch.setattr(compiling, "WORTH_COMPILING_STEPS", 90)
+    assert compiling.compiles(job, "auto")
+    assert not compiling.compiles(job, False)
+
+
+def test_a_run_gives_the_same_bits_again(data, job_of):
+    spec, settings = RUNS["NeuMF by lazy Adam, BPR"]
+    job = job_of(spec, data, batch_size=46, dtype="float32", **settings)
+    first, second = (trained(job, COMPILED)[0].parameters() for _ in range(2))
+    for name, array in first.items():
+        np.testing.assert_array_equal(second[name], array)
+
+
+@pytest.mark.parametrize("order", [("reference", "keras"), ("keras", "reference")])
+def test_a_run_resumed_from_another_engine_goes_on_as_if_nothing_had_happened(data, order):
+    settings = {
+        "objective": "logistic",
+        "n_negatives": 2,
+        "optimizer": mfcore.Adam(0.01),
+        "batch_size": 64,
+        "dtype": "float64",
+    }
+    spec = mfcore.NeuMF(4, (8, 4), "tanh", init=INIT)
+    begun = mfcore.fit(spec, data, epochs=2, backend=order[0], **settings)
+    ended = mfcore.fit(spec, data, epochs=4, backend=order[1], resume=begun, **settings)
+    whole = mfcore.fit(spec, data, epochs=4, backend="reference", **settings)
+    for name, array in whole.parameters.items():
+        np.testing.assert_allclose(ended.parameters[name], array, rtol=1e-9, atol=1e-12)
+
+
+# The stream
+
+PLANS = {
+    "interactions": {"objective": "squared", "optimizer": "adam"},
+    "blocked": {"objective": "squared", "order": "blocked"},
+    "blocked, with negatives": {"objective": "logistic", "n_negatives": 2, "order": "blocked"},
+    "uniform": {"objective": "logistic", "n_negatives": 3, "optimizer": "adam"},
+    "popular": {"objective": "logistic", "n_negatives": 3, "popularity_exponent": 0.75, "optimizer": "adam"},
+    "paired": {"objective": "bpr", "n_negatives": 3, "optimizer": "adam"},
+    "paired, popular": {
+        "objective": "bpr",
+        "n_negatives": 3,
+        "popularity_exponent": 0.75,
+        "optimizer": "adam",
+    },
+}
+
+
+@pytest.mark.parametrize("seed", [0, 2**63 - 1])
+@pytest.mark.parametrize("plan", PLANS)
+def test_it_shows_the_reference_stream_bit_for_bit(data, job_of, monkeypatch, plan, seed):
+    monkeypatch.setattr("mfcore.sampling.grid.WORTH_CUTTING", 100)
+    job = job_of(mfcore.MF(4), data, seed=seed, **PLANS[plan])
+    stream = batches.Stream(job)
+    for epoch in (0, 7):
+        expected = sampling.epoch(data, job.sampling, seed=seed, epoch=epoch)
+        for start, n in ((0, job.n_instances), (1_234, 200)):
+            found = stream.instances(stream.places(epoch, start, n), n, stream.keys(epoch))
+            assert_shown(found, expected.take(slice(start, start + n)))
+
+
+@pytest.mark.parametrize("plan", ["blocked, with negatives", "uniform", "paired, popular"])
+def test_so_it_does_compiled(data, job_of, plan):
+    job = job_of(mfcore.MF(4), data, seed=11, **PLANS[plan])
+    stream, n = batches.Stream(job), job.n_instances
+    draw = compiling.in_graph(lambda places, keys: stream.instances(places, n, keys, compiling.compiled))
+    for epoch in (0, 7):
+        expected = sampling.epoch(data, job.sampling, seed=11, epoch=epoch)
+        assert_shown(draw(stream.places(epoch, 0, n), stream.keys(epoch)), expected)
+
+
+def assert_shown(found, expected):
+    for name in ("users", "items", "interactions", "positive", "negatives"):
+        column = getattr(expected, name)
+        if column is not None:
+            np.testing.assert_array_equal(getattr(found, name), column)
+
+
+# Keras's own fit
+
+
+def test_fit_of_keras_squares_repeated_gradients_one_by_one_and_ours_adds_them_up(job_of):
+    """50 steps of Adam on batches that repeat ids, by `fit` of Keras, and by this engine."""
+    keras = pytest.importorskip("keras")
+    rng = np.random.default_rng(5)
+    data = mfcore.Interactions.from_columns(
+        rng.integers(0, 12, 1_600),
+        rng.integers(0, 10, 1_600),
+        rng.uniform(1, 5, 1_600),
+        duplicates="keep",
+    )
+    spec = mfcore.MF(4, init=INIT)
+    # Keras adds epsilon before its moments are corrected; 1e-12 is nothing in either place.
+    optimizer = mfcore.Adam(0.01, epsilon=1e-12)
+    job = job_of(spec, data, optimizer=optimizer, batch_size=32)
+    reference, _ = trained(job, registry.get("reference"), epochs=1)
+    expected = reference.parameters()
+    assert expected.keys() == job.parameters.keys()
+    assert int(reference.optimizer_state()[STEP][0]) == 50
+
+    ours, _ = trained(job, STEP_BY_STEP, epochs=1)
+    assert distance(ours.parameters(), expected, job.parameters) < 1e-5
+
+    shown = sampling.epoch(data, job.sampling, seed=job.seed, epoch=0)
+    start = mfcore.Model(spec=spec, parameters=dict(job.parameters), **mfcore.model.data_fields(data))
+    theirs = start.to_keras()
+    theirs.compile(keras.optimizers.Adam(0.01, epsilon=1e-12), loss=lambda y, p: 0.5 * (y - p) ** 2)
+    theirs.fit(
+        [shown.users, shown.items], data.values[shown.interactions], batch_size=32, shuffle=False, verbose=0
+    )
+    found = mfcore.Model.from_keras(theirs, spec, start).parameters
+    assert distance(found, expected, job.parameters) > 0.05
+
+
+# Refusals, devices, threads
+
+
+def test_wals_is_refused_with_the_reason_and_the_engines_that_have_it(data):
+    with pytest.raises(UnsupportedError, match=r"follows gradients alone.*engines that do: .*reference"):
+        mfcore.fit(mfcore.MF(4), data, optimizer="wals", backend="keras")
+
+
+class OwnMF(mfcore.MF):
+    """A spec of somebody's own."""
+
+
+class OwnSquared(mfcore.Squared):
+    """An objective of somebody's own."""
+
+
+class Backwards(mfcore.Adam):
+    """A rule of somebody's own."""
+
+    @staticmethod
+    def rule(sqrt):
+        return lambda parameter, gradient, first, second, c: (parameter + c[0] * gradient, first, second)
+
+
+@pytest.mark.parametrize(
+    ("spec", "objective", "optimizer", "what"),
+    [
+        (OwnMF(3), None, mfcore.Adam(), "OwnMF"),
+        (mfcore.MF(3), OwnSquared(), mfcore.Adam(), "OwnSquared"),
+        (mfcore.MF(3), None, Backwards(), "the rule of Backwards"),
+    ],
+    ids=["spec", "objective", "rule"],
+)
+def test_what_somebody_else_has_derived_is_refused_by_name(data, spec, objective, optimizer, what):
+    with pytest.raises(UnsupportedError, match=f"no form of {what} on tensors"):
+        mfcore.fit(spec, data, objective=objective, optimizer=optimizer, backend="keras")
+
+
+class Halved(mfcore.Adam):
+    """Coefficients of somebody's own, for the rule of Adam."""
+
+    def coefficients(self, step, learning_rate):
+        return super().coefficients(step, learning_rate / 2)
+
+
+def test_coefficients_of_somebody_elses_are_taken_as_they_are(data, job_of):
+    job = job_of(mfcore.MF(4, init=INIT), data, optimizer=Halved(0.01), batch_size=100)
+    reference, _ = trained(job, registry.get("reference"))
+    trainer, _ = trained(job, STEP_BY_STEP)
+    assert distance(trainer.parameters(), reference.parameters(), job.parameters) < 1e-12
+
+
+def test_a_setting_outside_its_domain_is_refused():
+    with pytest.raises(InvalidArgumentError, match="compile is 'xla'; it must be 'auto', True or False"):
+        KerasBackend(compile="xla")
+
+
+@pytest.mark.parametrize(
+    ("n_gpus", "with_cuda", "device", "message"),
+    [
+        (0, True, "cuda", "finds no CUDA device: check the driver"),
+        (0, False, "cuda", "is a build without CUDA"),
+        (2, True, "cuda:2", "this machine has cuda:0, cuda:1; pass one of these"),
+        (2, True, "gpu", "it must be 'auto', 'cpu', 'cuda' or one of several"),
+        (2, True, "cuda:", "it must be 'auto', 'cpu', 'cuda' or one of several"),
+    ],
+)
+def test_a_device_that_is_not_there_is_refused_with_what_to_do(
+    data, monkeypatch, n_gpus, with_cuda, device, message
+):
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [None] * n_gpus)
+    monkeypatch.setattr(tf.test, "is_built_with_cuda", lambda: with_cuda)
+    with pytest.raises(UnsupportedError, match=message):
+        mfcore.fit(mfcore.MF(4), data, optimizer="adam", backend="keras", device=device)
+
+
+def test_devices_are_called_what_tensorflow_calls_them(monkeypatch):
+    assert devices.device_of("cpu") == "CPU:0"
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [None, None])
+    assert [devices.device_of(name) for name in ("auto", "cuda", "cuda:1")] == ["GPU:0", "GPU:0", "GPU:1"]
+    assert "2 CUDA devices" in KerasBackend().description
+
+
+def test_too_little_memory_is_explained_with_what_is_needed_and_what_to_change(data, job_of, monkeypatch):
+    def out_of_memory(*arguments):
+        raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
+
+    trainer = STEP_BY_STEP.trainer(job_of(mfcore.MF(4), data, optimizer="adam", batch_size=100))
+    monkeypatch.setattr(trainer, "_train", out_of_memory)
+    with pytest.raises(
+        DeviceMemoryError, match=r"needs about .* KiB .*training data.*lower batch_size \(100\)"
+    ):
+        trainer.run_epoch(0)
+
+
+@pytest.mark.skipif(not tf.config.list_physical_devices("GPU"), reason="there is no CUDA device")
+@pytest.mark.parametrize("run", RUNS)
+def test_cuda_agrees_with_the_reference(data, job_of, run):
+    spec, settings = RUNS[run]
+    job = job_of(spec, data, **{"batch_size": 46, **settings}, device="cuda")
+    reference, _ = trained(job, registry.get("reference"))
+    for engine in (COMPILED, STEP_BY_STEP):
+        trainer, _ = trained(job, engine)
+        assert distance(trainer.parameters(), reference.parameters(), job.parameters) < 1e-9
+
+
+def test_an_interrupt_ends_a_long_epoch_soon():
+    source = """
+        import time
+        import mfcore
+        from mfcore_keras import KerasBackend
+        from mfcore.jobs import make_job
+
+        data = mfcore.data.synthetic(400_000, 4_000, 3_000, seed=1).interactions
+        job = make_job(
+            mfcore.MF(8), data, objective="logistic", optimizer=mfcore.SGD(0.1), batch_size=32,
+            n_negatives=20, order="shuffled", device="cpu", threads=1, dtype="float32", seed=0,
+        )
+        trainer = KerasBackend(compile=True).trainer(job)
+        trainer._run_compiled(0, trainer._parts()[:2])
+        try:
+            print("compiled", flush=True)
+            trainer.run_epoch(0)
+        except KeyboardInterrupt:
+            print("interrupted", flush=True)
+        """
+    prelude = f"import sys; sys.path[:0] = {[path for path in sys.path if path]!r}\n"
+    with subprocess.Popen(
+        [sys.executable, "-c", prelude + textwrap.dedent(source)], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout.readline() == "compiled\n"
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=20)[0] == "interrupted\n"
