@@ -182,19 +182,20 @@ class Differentiator:
     ) -> tuple[tf.Tensor, ...]:
         """Return objective and gradients where an instance is a pair, or the difference of two."""
         n = tf.size(batch.users)
-        paired = self.objective.pairing == "pairwise"
+
+        def score(users: tf.Tensor, items: tf.Tensor) -> tf.Tensor:
+            split = self.users.fields.split(users), self.items.fields.split(items)
+            return scores.score_rows(self.spec, *split, {**self.dense.split(dense), **constants})
+
         with tf.GradientTape() as tape:
             tape.watch((users, items, dense))
-            of_pairs = tf.concat([users, users], axis=0) if paired else users
-            found = scores.score_rows(
-                self.spec,
-                self.users.fields.split(of_pairs),
-                self.items.fields.split(items),
-                {**self.dense.split(dense), **constants},
-            )
-        if paired:
-            loss, slopes = losses.pairwise(found[:n] - found[n:])
-            slopes = tf.concat([slopes, -slopes], axis=0)
+            if self.objective.pairing == "pairwise":
+                # Apart: what both have in common cancels to the last bit, where Adam would follow the rounding.
+                found = score(users, items[:n]) - score(users, items[n:])
+            else:
+                found = score(users, items)
+        if self.objective.pairing == "pairwise":
+            loss, slopes = losses.pairwise(found)
         else:
             assert isinstance(self.objective, Pointwise)
             loss, slopes = losses.pointwise(self.objective, self.spec.output, found, batch.targets)

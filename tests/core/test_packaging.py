@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = {"mfcore", "mfcore_numba", "mfcore_torch"}
+PACKAGES = {"mfcore", "mfcore_numba", "mfcore_torch", "mfcore_keras"}
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def visible_from(site, elsewhere):
         "import importlib.util, site, sys\n"
         "sys.path = [p for p in sys.path if 'site-packages' not in p]\n"
         f"site.addsitedir({str(site)!r})\n"
-        "names = ['mfcore', 'mfcore_numba', 'mfcore_torch', 'backends', 'tests', 'benchmarks', 'core']\n"
+        f"names = {[*sorted(PACKAGES), 'backends', 'tests', 'benchmarks', 'core']!r}\n"
         "print(*[name for name in names if importlib.util.find_spec(name)])\n"
     )
     found = subprocess.check_output([sys.executable, "-S", "-c", script], cwd=elsewhere, text=True)
@@ -57,6 +57,7 @@ def test_the_wheel_carries_types_licence_and_the_engines_entry_points(wheel):
     assert not [name for name in names if name.split("/")[0] in ("tests", "benchmarks", "backends")]
     assert "numba = mfcore_numba:backend" in entry_points
     assert "torch = mfcore_torch:backend" in entry_points
+    assert "keras = mfcore_keras:backend" in entry_points
 
 
 def test_an_editable_install_does_not_leak_the_repository(tmp_path):

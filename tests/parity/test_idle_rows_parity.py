@@ -101,6 +101,7 @@ def test_rows_that_rest_for_long_agree_with_the_reference(
 PARTS = {
     "numba": ("mfcore_numba.batches.INSTANCES_AT_ONCE", 50),
     "torch": ("mfcore_torch.batches.INSTANCES_AT_ONCE", {"cpu": 50, "cuda": 50}),
+    "keras": ("mfcore_keras.batches.INSTANCES_AT_ONCE", 50),
 }
 
 
