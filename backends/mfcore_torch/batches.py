@@ -57,7 +57,7 @@ class BatchTrainer:
         self.ranks = find_ranks(job.device)
         self.ranks.require_same(job)
         self.device = devices.device_of(job.device, local_number() if self.ranks.n > 1 else None)
-        with self._memory_errors_explained():
+        with self._memory_errors_explained(), devices.apart():
             self.store = Store(job, self.device, self._cut(cut_tables))
             is_compiled = compiles(job, compile, self._n_together())
             self.stream = Stream(
@@ -73,15 +73,13 @@ class BatchTrainer:
             compiled_step(self.stepper.step, self.device) if is_compiled and is_whole else None
         )
         self.is_resting = False
+        # The last learning rate, and what it takes at it.
+        self._idle_at: tuple[float, Idle] | None = None
 
     def run_epoch(self, epoch: int) -> float:
         """Train one epoch and return its mean objective."""
         n, n_at_once = self.job.n_instances, self._n_at_once()
-        with (
-            torch.no_grad(),
-            devices.settings(self._threads, self.matmul),
-            self._memory_errors_explained(),
-        ):
+        with devices.settings(self._threads, self.matmul), self._memory_errors_explained():
             total = torch.zeros((), dtype=torch.float64, device=self.device)
             learning_rate = self.optimizer.learning_rate_at(epoch)
             if self.stepper.are_apart:
@@ -118,7 +116,7 @@ class BatchTrainer:
         )
         for batch, c, number in steps:
             # Batches of another size than the job's, and steps before idle ones can be put off, are few.
-            is_usual = len(batch.targets) == size and (idle is not None or not self._rests)
+            is_usual = len(batch.targets) == size and (idle is not None or self._rests_from is None)
             take = self.compiled_step if self.compiled_step and is_usual else self._step
             total += take(self.store.weights, batch, c, number, idle)
         self.store.step += len(numbers)
@@ -228,47 +226,47 @@ class BatchTrainer:
         return choose_n_blocks(job.n_instances, job.data.n_users, job.data.n_items)
 
     @cached_property
-    def _rests(self) -> bool:
-        """Whether idle steps are put off, as soon as they can be summed up."""
+    def _rests_from(self) -> int | None:
+        """After how many steps idle ones are put off, as they can be summed up from there; None for never."""
         job, optimizer = self.job, self.optimizer
         if not isinstance(optimizer, Adam) or optimizer.sparse or job.dtype != np.float32:
-            return False
+            return None
         n_touched = job.batch_size * (3 if job.objective.pairing == "pairwise" else 2)
-        return n_touched < FEW * (job.data.n_users + job.data.n_items) and smooth_from(optimizer) is not None
+        return smooth_from(optimizer) if n_touched < FEW * (job.data.n_users + job.data.n_items) else None
 
     def _rest(self, learning_rate: float) -> Idle | None:
         """Return what it takes to put idle steps off, or None where every step moves all rows."""
-        if not self._rests:
+        if self._rests_from is None or self.store.step < self._rests_from:
             return None
-        idle = self._idle(learning_rate)
-        if idle is None or self.is_resting:
-            return idle
-        for rows in (self.store.weights.users, self.store.weights.items):
-            rows.latest.fill_(self.store.step)
-        self.is_resting = True
-        return idle
+        if not self.is_resting:
+            for rows in (self.store.weights.users, self.store.weights.items):
+                rows.latest.fill_(self.store.step)
+            self.is_resting = True
+        return self._idle(learning_rate)
 
-    def _idle(self, learning_rate: float) -> Idle | None:
+    def _idle(self, learning_rate: float) -> Idle:
+        if self._idle_at is not None and self._idle_at[0] == learning_rate:
+            return self._idle_at[1]
         optimizer = self.optimizer
         assert isinstance(optimizer, Adam)
         kept = float(self.job.dtype.type(optimizer.coefficients(1, learning_rate)[-1]))
         summed = IdleAdam.make(optimizer, learning_rate, kept)
-        if summed is None or self.store.step < summed.smooth_from:
-            return None
+        assert summed is not None
         like: Any = {"dtype": torch.float64, "device": self.device}
-        return Idle(
+        idle = Idle(
             sums=torch.from_numpy(summed.sums.astype(self.job.dtype)).to(self.device),
             kept=torch.tensor([kept, optimizer.beta_1, optimizer.beta_2], **like).log(),
             scale=torch.tensor([summed.scale], **like),
             epsilon=torch.tensor([optimizer.epsilon], **like),
         )
+        self._idle_at = (learning_rate, idle)
+        return idle
 
     def _wake(self, learning_rate: float) -> None:
         """Make up for all steps that were put off."""
         if not self.is_resting:
             return
         idle = self._idle(learning_rate)
-        assert idle is not None
         number = torch.tensor([self.store.step], device=self.device)
         for rows in (self.store.weights.users, self.store.weights.items):
             numbers, latest = self.store.held(rows)

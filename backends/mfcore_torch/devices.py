@@ -1,7 +1,7 @@
 """Which device a job runs on, with which settings of PyTorch, and what to say when memory is too small."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -72,15 +72,31 @@ def _no_cuda(name: str, device: torch.device) -> str | None:
 
 @contextmanager
 def settings(threads: int, matmul: MatmulPrecision = "highest") -> Iterator[None]:
-    """Run a block with so many threads and the precision of matrix products; both are put back after it."""
+    """Run a block with so many threads and the precision of matrix products; both are put back after it.
+
+    Modes that the caller may be in, of automatic differentiation and of mixed precision, do not reach it.
+    """
     threads_before, precision_before = torch.get_num_threads(), torch.get_float32_matmul_precision()
     torch.set_num_threads(threads)
     torch.set_float32_matmul_precision("high" if matmul == "tf32" else "highest")
     try:
-        yield
+        with apart():
+            yield
     finally:
         torch.set_num_threads(threads_before)
         torch.set_float32_matmul_precision(precision_before)
+
+
+@contextmanager
+def apart() -> Iterator[None]:
+    """Run a block without derivatives, and outside the caller's inference mode and mixed precision."""
+    with ExitStack() as stack:
+        stack.enter_context(torch.inference_mode(mode=False))
+        stack.enter_context(torch.no_grad())
+        for kind in ("cpu", "cuda"):
+            if torch.is_autocast_enabled(kind):
+                stack.enter_context(torch.autocast(kind, enabled=False))
+        yield
 
 
 @contextmanager

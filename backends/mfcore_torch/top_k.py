@@ -145,7 +145,6 @@ class TopK:
         }
         remedy = "let the core score, with dataclasses.replace(model, scorer=None)"
         with (
-            torch.inference_mode(),
             devices.settings(self.n_threads),
             devices.memory_errors_explained(self.device, needed, remedy),
         ):

@@ -799,6 +799,28 @@ def test_results_do_not_depend_on_the_caller_s_settings_of_pytorch(data, job_of)
     assert_same_bits(found, expected)
 
 
+@pytest.mark.parametrize(
+    "mode",
+    [torch.inference_mode, lambda: torch.autocast("cpu", torch.bfloat16)],
+    ids=["inference", "autocast"],
+)
+@pytest.mark.parametrize(
+    ("spec", "optimizer"),
+    [(mfcore.MLP(LAYERS, init=INIT), mfcore.Adam(0.01)), (mfcore.MF(8), mfcore.WALS(l2=0.1))],
+    ids=["steps", "WALS"],
+)
+def test_a_mode_that_the_caller_is_in_does_not_reach_training_or_scoring(data, mode, spec, optimizer):
+    def trained():
+        model = mfcore.fit(spec, data, optimizer=optimizer, epochs=2, backend="torch", seed=3, progress=False)
+        return model.parameters["item_factors"], model.scorer.score_catalogue(np.arange(9))
+
+    expected = trained()
+    with mode():
+        found = trained()
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_fits_in_two_threads_of_python_at_once(data):
     from concurrent.futures import ThreadPoolExecutor
 
