@@ -191,14 +191,22 @@ class BatchTrainer:
             weights, marks, objective = stepper.step(weights, marks, batch, c, number, idle)
             return place + 1, weights, marks, total + objective
 
-        start = (tf.constant(0), self.store.read(), stepper.marks(), tf.zeros([], tf.float64))
+        weights = stepper.opened(self.store.read())
+        start = (tf.constant(0), weights, stepper.marks(), tf.zeros([], tf.float64))
         _, weights, _, total = tf.while_loop(lambda place, *_: place < n_steps, step, start)
-        self.store.assign(weights)
+        self.store.assign(stepper.closed(weights))
         return total
 
     def _draw(self, places: tf.Tensor, keys: Keys, shape: tuple[int, int], compiled: Any = None) -> Columns:
         """Return the batches at some places of an epoch, so many of one size."""
-        instances = self.stream.instances(places, shape[0] * shape[1], keys, compiled)
+        numbers = self.stream.numbers(places, shape[0] * shape[1], keys, compiled)
+        look_up = partial(self._look_up, shape=shape)
+        columns: Columns = (look_up if compiled is None else compiled(look_up))(numbers, keys)
+        return columns
+
+    def _look_up(self, numbers: tf.Tensor, keys: Keys, shape: tuple[int, int]) -> Columns:
+        """Return the instances of some numbers as batches."""
+        instances = self.stream.look_up(numbers, keys)
         items = [instances.items] if instances.negatives is None else [instances.items, instances.negatives]
 
         def cut(column: tf.Tensor) -> tf.Tensor:

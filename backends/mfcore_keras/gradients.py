@@ -86,14 +86,14 @@ class Found(NamedTuple):
 
     Attributes
     ----------
-    numbers : tensor [m, 1 + n_slots, width]
-        All rows, or one for each of n pairs.
+    numbers : tuple of 1 + n_slots tensors [m, width]
+        Parameters and slots of all rows, or of one for each of n pairs.
     gradients : tensor [n, width]
         Of each pair.
     touched : Touched
     """
 
-    numbers: tf.Tensor
+    numbers: tuple[tf.Tensor, ...]
     gradients: tf.Tensor
     touched: Touched
 
@@ -154,7 +154,7 @@ class Differentiator:
             self.items, weights.items, marks.items, batch.items, number - 1, idle
         )
         of_users, of_items = (
-            tf.gather(numbers[:, 0], batch_rows) if side.moves == "all" else numbers[:, 0]
+            tf.gather(numbers[0], batch_rows) if side.moves == "all" else numbers[0]
             for side, numbers, batch_rows in (
                 (self.users, user_numbers, batch.users),
                 (self.items, item_numbers, batch.items),
@@ -190,7 +190,7 @@ class Differentiator:
         with tf.GradientTape() as tape:
             tape.watch((users, items, dense))
             if self.objective.pairing == "pairwise":
-                # Apart: what both have in common cancels to the last bit, where Adam would follow the rounding.
+                # Apart: what both have in common cancels to the last bit, or Adam would follow the rounding.
                 found = score(users, items[:n]) - score(users, items[n:])
             else:
                 found = score(users, items)
@@ -269,7 +269,7 @@ class Differentiator:
 
 def read(
     side: Side, rows: Rows, marks: tf.Tensor, touched: tf.Tensor, number: tf.Tensor, idle: Idle | None
-) -> tuple[tf.Tensor, tf.Tensor, Touched]:
+) -> tuple[tf.Tensor, tuple[tf.Tensor, ...], Touched]:
     """Return the marks, what a batch is to move as step `number` leaves it, and what it touches."""
     if side.moves == "all":
         return marks, rows.numbers, Touched(touched, None)
@@ -278,7 +278,7 @@ def read(
     if side.moves == "resting":
         assert idle is not None
         numbers = _rested_once(numbers, tf.gather(rows.latest, touched), number, idle)
-    return marks, numbers, owned
+    return marks, tuple(tf.unstack(numbers, axis=1)), owned
 
 
 def rested(numbers: tf.Tensor, latest: tf.Tensor, number: tf.Tensor, idle: Idle) -> tf.Tensor:

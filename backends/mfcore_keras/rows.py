@@ -21,13 +21,26 @@ class Rows(NamedTuple):
     ----------
     numbers : tensor [n_rows + 1, 1 + n_slots, width]
         Of each row all parameters side by side, then each slot for all of them. The last row belongs to
-        nobody: what is not to be kept is written there.
+        nobody: what is not to be kept is written there. Where steps move all rows, they have them `apart`.
     latest : int64 tensor [n_rows + 1]
         The step after which each row stands as it is here, while idle steps are put off.
     """
 
     numbers: tf.Tensor
     latest: tf.Tensor
+
+
+def apart(rows: Rows) -> Rows:
+    """Return the rows with a tuple of 1 + n_slots tensors [n_rows + 1, width] for `numbers`.
+
+    Each can be moved in place, whole; packed, all would be copied in every step.
+    """
+    return rows._replace(numbers=tuple(tf.unstack(rows.numbers, axis=1)))
+
+
+def together(rows: Rows) -> Rows:
+    """Return the rows that `apart` took apart."""
+    return rows._replace(numbers=tf.stack(rows.numbers, axis=1))
 
 
 class Weights(NamedTuple):

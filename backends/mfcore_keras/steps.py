@@ -11,7 +11,7 @@ from mfcore.contract import TrainingJob
 from mfcore.optimizers import SGD, Adagrad, Adam, GradientOptimizer, RMSprop
 from mfcore_keras.compiling import in_graph
 from mfcore_keras.gradients import Batch, Differentiator, Found, Gradients, Idle, Marks, Side
-from mfcore_keras.rows import Rows, Store, Weights
+from mfcore_keras.rows import Rows, Store, Weights, apart, together
 
 RULES = tuple(kind.rule for kind in (SGD, Adagrad, RMSprop, Adam))
 
@@ -47,7 +47,7 @@ class Mover:
         return Weights(
             users=self._move(self.users, weights.users, gradients.users, c, number),
             items=self._move(self.items, weights.items, gradients.items, c, number),
-            dense=self._moved(weights.dense[None], gradients.dense[None], c)[0],
+            dense=tf.stack(self._moved(tuple(tf.unstack(weights.dense)), gradients.dense, c)),
         )
 
     def _move(self, side: Side, rows: Rows, found: Found, c: tf.Tensor, number: tf.Tensor) -> Rows:
@@ -56,22 +56,24 @@ class Mover:
         numbers = self._moved(found.numbers, summed, c)
         if side.moves == "all":
             if self.sparse:
-                numbers = tf.where(found.touched.mask(side.nobody + 1)[:, None, None], numbers, found.numbers)
+                mask = found.touched.mask(side.nobody + 1)[:, None]
+                pairs = zip(numbers, found.numbers, strict=True)
+                numbers = tuple(tf.where(mask, after, before) for after, before in pairs)
             return rows._replace(numbers=numbers)
         kept = found.touched.kept(side.nobody)[:, None]
-        numbers = tf.tensor_scatter_nd_update(rows.numbers, kept, numbers)
+        packed = tf.tensor_scatter_nd_update(rows.numbers, kept, tf.stack(numbers, axis=1))
         if side.moves == "touched":
-            return rows._replace(numbers=numbers)
+            return rows._replace(numbers=packed)
         return Rows(
-            numbers, tf.tensor_scatter_nd_update(rows.latest, kept, tf.fill(tf.shape(kept)[:1], number))
+            packed, tf.tensor_scatter_nd_update(rows.latest, kept, tf.fill(tf.shape(kept)[:1], number))
         )
 
-    def _moved(self, numbers: tf.Tensor, gradient: tf.Tensor, c: tf.Tensor) -> tf.Tensor:
-        """Return parameters and slots, [m, 1 + n_slots, width], after the step."""
-        parameter, *slots = tf.unstack(numbers, axis=1)
-        first, second = [*slots, 0.0, 0.0][:2]
-        after = self.kind.rule(tf.sqrt)(parameter, gradient, first, second, tf.unstack(c))
-        return tf.stack(after[: 1 + len(slots)], axis=1)
+    def _moved(
+        self, numbers: tuple[tf.Tensor, ...], gradient: tf.Tensor, c: tf.Tensor
+    ) -> tuple[tf.Tensor, ...]:
+        """Return parameters and slots after the step; all are of the gradient's shape."""
+        parameter, first, second = (*numbers, 0.0, 0.0)[:3]
+        return self.kind.rule(tf.sqrt)(parameter, gradient, first, second, tf.unstack(c))[: len(numbers)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,14 +86,14 @@ class Stepper:
     move : Mover, or a function that does the same
     constants : dict of str to tensor
         The parameters without a side that training leaves alone.
-    n_rows : tuple of two ints
-        Of users and items, that of nobody included.
+    sides : tuple of two Sides
+        Of users and items.
     """
 
     differentiate: Callable[..., tuple[Marks, Gradients]]
     move: Callable[..., Weights]
     constants: dict[str, tf.Tensor]
-    n_rows: tuple[int, int]
+    sides: tuple[Side, Side]
 
     @classmethod
     def of(cls, job: TrainingJob, store: Store, users: Side, items: Side, *, is_compiled: bool) -> "Stepper":
@@ -115,12 +117,27 @@ class Stepper:
             differentiate=differentiate if is_compiled else _traced(differentiate),
             move=move if is_compiled else _traced(move),
             constants=store.constants,
-            n_rows=(users.nobody + 1, items.nobody + 1),
+            sides=(users, items),
         )
+
+    def opened(self, weights: Weights) -> Weights:
+        """Return the weights as steps take them."""
+        return self._changed(weights, apart)
+
+    def closed(self, weights: Weights) -> Weights:
+        """Return the weights as they are kept between calls."""
+        return self._changed(weights, together)
+
+    def _changed(self, weights: Weights, change: Callable[[Rows], Rows]) -> Weights:
+        users, items = (
+            change(rows) if side.moves == "all" else rows
+            for side, rows in zip(self.sides, (weights.users, weights.items), strict=True)
+        )
+        return weights._replace(users=users, items=items)
 
     def marks(self) -> Marks:
         """Return the marks before the first step."""
-        return Marks(*(tf.zeros(n, tf.int32) for n in self.n_rows))
+        return Marks(*(tf.zeros(side.nobody + 1, tf.int32) for side in self.sides))
 
     def step(
         self, weights: Weights, marks: Marks, batch: Batch, c: tf.Tensor, number: tf.Tensor, idle: Idle | None

@@ -24,6 +24,8 @@ from mfcore.sampling.shuffle import MULTIPLIER, KeyedShuffle
 SIGNED_MULTIPLIER = MULTIPLIER - (1 << 64)
 # Values that are shuffled again together: enough to keep a compiled loop's overhead small.
 BLOCK = 1 << 12
+# Where this part of the values, or less, is left to be shuffled again, they are padded less.
+FEW = 8
 # Instances that are listed together to be sorted by cell.
 LISTED_AT_ONCE = 1 << 18
 
@@ -133,10 +135,10 @@ class Stream:
             self._visited = (epoch, self._visit(epoch))
         return tf.constant(self._visited[1][np.minimum(np.arange(start, start + n), last)])
 
-    def instances(
+    def numbers(
         self, places: tf.Tensor, n: int, keys: Keys, compiled: Callable[..., Any] | None = None
-    ) -> Instances:
-        """Return the n instances at some places of an epoch.
+    ) -> tf.Tensor:
+        """Return the numbers of the n instances at some places of an epoch.
 
         Parameters
         ----------
@@ -148,12 +150,17 @@ class Stream:
         compiled : callable, optional
             What compiles functions of tensors of known shapes.
         """
-        numbers = places
-        if self.job.sampling.order == "shuffled":
-            once = shuffled_blocks if compiled is None else compiled(shuffled_blocks)
-            numbers = self._shuffled(places, keys, once)[:n]
+        if self.job.sampling.order == "blocked":
+            return places
+        once = shuffled_blocks if compiled is None else compiled(shuffled_blocks)
+        return self._shuffled(places, keys, once)[:n]
+
+    def instances(
+        self, places: tf.Tensor, n: int, keys: Keys, compiled: Callable[..., Any] | None = None
+    ) -> Instances:
+        """Return the n instances at some places of an epoch; arguments as of `numbers`."""
         look_up = self.look_up if compiled is None else compiled(self.look_up)
-        instances: Instances = look_up(numbers, keys)
+        instances: Instances = look_up(self.numbers(places, n, keys, compiled), keys)
         return instances
 
     def look_up(self, numbers: tf.Tensor, keys: Keys) -> Instances:
@@ -236,24 +243,32 @@ def shuffled(
     A value that falls outside is mapped again until it falls inside; `once` is `shuffled_blocks`.
     """
     n_positions = tf.size(positions)
+    values = tf.ensure_shape(once(positions, n_positions, keys, bits), positions.shape)
+    outside = tf.where(values >= n)[:, 0]
+    length = positions.shape[0]
+    few = -(-(n_positions if length is None else length) // (FEW * BLOCK)) * BLOCK
 
-    def walk(values: tf.Tensor, outside: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def walk(values: tf.Tensor, outside: tf.Tensor, room: Any) -> tuple[tf.Tensor, tf.Tensor]:
         m = tf.size(outside)
         # Of one length, as compiled functions need it; only the blocks in use are worked on.
-        padded = tf.ensure_shape(tf.pad(tf.gather(values, outside), [[0, n_positions - m]]), positions.shape)
+        padded = tf.ensure_shape(tf.pad(tf.gather(values, outside), [[0, room - m]]), _shape(room))
         walked = once(padded, m, keys, bits)[:m]
         values = tf.tensor_scatter_nd_update(values, outside[:, None], walked)
         return values, tf.boolean_mask(outside, walked >= n)
 
-    values = tf.ensure_shape(once(positions, n_positions, keys, bits), positions.shape)
     shapes = values.shape, tf.TensorShape([None])
-    values, _ = tf.while_loop(
-        lambda _, outside: tf.size(outside) > 0,
-        walk,
-        (values, tf.where(values >= n)[:, 0]),
-        shape_invariants=shapes,
-    )
+    for room, left in ((n_positions if length is None else length, few), (few, 0)):
+        values, outside = tf.while_loop(
+            lambda _, outside, left=left: tf.size(outside) > left,
+            partial(walk, room=room),
+            (values, outside),
+            shape_invariants=shapes,
+        )
     return values
+
+
+def _shape(length: Any) -> list[int | None]:
+    return [length if isinstance(length, int) else None]
 
 
 def shuffled_blocks(values: tf.Tensor, n: tf.Tensor, keys: tf.Tensor, bits: tf.Tensor) -> tf.Tensor:
