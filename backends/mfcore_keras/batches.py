@@ -245,10 +245,11 @@ class BatchTrainer:
     def _sides(self) -> tuple[Side, Side]:
         """How the rows of users and of items are moved, as soon as idle steps can be put off."""
         job = self.job
-        n_items = job.batch_size * (2 if job.sampling.paired else 1)
+        n_items, n_slots = job.batch_size * (2 if job.sampling.paired else 1), len(self.store.slots)
+        moves = self._moves(job.batch_size, job.data.n_users), self._moves(n_items, job.data.n_items)
         return (
-            Side(self.store.users, self._moves(job.batch_size, job.data.n_users), job.data.n_users),
-            Side(self.store.items, self._moves(n_items, job.data.n_items), job.data.n_items),
+            Side(self.store.users, moves[0], job.data.n_users, n_slots),
+            Side(self.store.items, moves[1], job.data.n_items, n_slots),
         )
 
     def _moves(self, n_touched: int, n_rows: int) -> Literal["all", "touched", "resting"]:
@@ -287,7 +288,7 @@ class BatchTrainer:
         if summed is None or self.store.step < summed.smooth_from:
             return None
         return Idle(
-            sums=tf.constant(summed.sums.astype(self.job.dtype)),
+            sums=tf.constant(summed.sums.transpose(0, 2, 1).reshape(len(summed.sums), -1), self.job.dtype),
             kept=tf.constant(np.log([kept, optimizer.beta_1, optimizer.beta_2]), self.job.dtype),
             scale=tf.constant(summed.scale, self.job.dtype),
             epsilon=tf.constant(optimizer.epsilon, self.job.dtype),

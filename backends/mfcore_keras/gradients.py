@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from mfcore.idle import rest
+from mfcore.idle import N_TERMS, rest
 from mfcore.objectives import InBatchSoftmax, Objective, Pointwise
 from mfcore.specs.base import ModelSpec
 from mfcore_keras import losses, scores
@@ -42,7 +42,8 @@ class Idle(NamedTuple):
 
     Attributes
     ----------
-    sums : tensor [n_fading + 1, 4, 6]
+    sums : tensor [n_fading + 1, 6 * 4]
+        Term by term, as rows of numbers are read fastest.
     kept : tensor [3]
         The logarithms of what a step leaves of a parameter and of its slots, its own move aside.
     scale : tensor []
@@ -74,11 +75,14 @@ class Side(NamedTuple):
         steps that they have missed were made up for.
     nobody : int
         The number of the row of nobody, which is that of rows.
+    n_slots : int
+        Of the optimizer.
     """
 
     fields: Fields
     moves: str
     nobody: int
+    n_slots: int
 
 
 class Found(NamedTuple):
@@ -278,19 +282,21 @@ def read(
     if side.moves == "resting":
         assert idle is not None
         numbers = _rested_once(numbers, tf.gather(rows.latest, touched), number, idle)
-    return marks, tuple(tf.unstack(numbers, axis=1)), owned
+    return marks, tuple(tf.split(numbers, 1 + side.n_slots, axis=1)), owned
 
 
 def rested(numbers: tf.Tensor, latest: tf.Tensor, number: tf.Tensor, idle: Idle) -> tf.Tensor:
     """Return rows after the steps from `latest` to `number`, none of which touched them."""
-    parameter, first, second = tf.unstack(numbers, axis=1)
+    parameter, first, second = tf.split(numbers, 3, axis=1)
     n_steps, dtype = number - latest, numbers.dtype
     decay = tf.exp(idle.kept[2] * tf.cast(latest, dtype))
     place = (idle.scale * decay / (1 - decay))[:, None]
-    terms = tf.gather(idle.sums, tf.minimum(n_steps, tf.shape(idle.sums, tf.int64)[0] - 1))
-    sums = terms[:, :, -1]
-    for power in range(terms.shape[2] - 2, -1, -1):
-        sums = sums * place + terms[:, :, power]
+    terms = tf.split(
+        tf.gather(idle.sums, tf.minimum(n_steps, tf.shape(idle.sums, tf.int64)[0] - 1)), N_TERMS, axis=1
+    )
+    sums = terms[-1]
+    for term in terms[-2::-1]:
+        sums = sums * place + term
     beta_2 = tf.exp(idle.kept[2])
     start = tf.sqrt(beta_2 / (1 - beta_2 * decay))
     kept = tf.exp(idle.kept * tf.cast(n_steps, dtype)[:, None])
@@ -301,7 +307,7 @@ def rested(numbers: tf.Tensor, latest: tf.Tensor, number: tf.Tensor, idle: Idle)
         *tf.split(kept, 3, axis=1),
         tf.ones([], dtype),
     ]
-    return tf.stack(rest(tf.sqrt)(parameter, first, second, c), axis=1)
+    return tf.concat(rest(tf.sqrt)(parameter, first, second, c), axis=1)
 
 
 def _rested_once(numbers: tf.Tensor, latest: tf.Tensor, number: tf.Tensor, idle: Idle) -> tf.Tensor:

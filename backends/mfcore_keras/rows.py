@@ -19,7 +19,7 @@ class Rows(NamedTuple):
 
     Attributes
     ----------
-    numbers : tensor [n_rows + 1, 1 + n_slots, width]
+    numbers : tensor [n_rows + 1, (1 + n_slots) * width]
         Of each row all parameters side by side, then each slot for all of them. The last row belongs to
         nobody: what is not to be kept is written there. Where steps move all rows, they have them `apart`.
     latest : int64 tensor [n_rows + 1]
@@ -30,17 +30,17 @@ class Rows(NamedTuple):
     latest: tf.Tensor
 
 
-def apart(rows: Rows) -> Rows:
+def apart(rows: Rows, n_slots: int) -> Rows:
     """Return the rows with a tuple of 1 + n_slots tensors [n_rows + 1, width] for `numbers`.
 
     Each can be moved in place, whole; packed, all would be copied in every step.
     """
-    return rows._replace(numbers=tuple(tf.unstack(rows.numbers, axis=1)))
+    return rows._replace(numbers=tuple(tf.split(rows.numbers, 1 + n_slots, axis=1)))
 
 
 def together(rows: Rows) -> Rows:
     """Return the rows that `apart` took apart."""
-    return rows._replace(numbers=tf.stack(rows.numbers, axis=1))
+    return rows._replace(numbers=tf.concat(rows.numbers, axis=1))
 
 
 class Weights(NamedTuple):
@@ -176,7 +176,7 @@ class Store:
         return state
 
     def _rows(self, fields: Fields, n_rows: int) -> Rows:
-        numbers = self._packed(fields, n_rows)
+        numbers = self._packed(fields, n_rows).reshape(n_rows, -1)
         nobody = np.zeros_like(numbers[:1])
         return Rows(
             tf.Variable(np.concatenate([numbers, nobody])), tf.Variable(tf.zeros(n_rows + 1, tf.int64))
@@ -195,7 +195,13 @@ class Store:
         """Return the trained parameters, or one of their slots, as arrays of the spec's shapes."""
         variables = self.variables
         return {
-            **self.users.split(variables.users.numbers[:-1, place].numpy()),
-            **self.items.split(variables.items.numbers[:-1, place].numpy()),
+            **self.users.split(self._columns(variables.users, self.users, place)),
+            **self.items.split(self._columns(variables.items, self.items, place)),
             **self.dense.split(variables.dense[place].numpy()),
         }
+
+    @staticmethod
+    def _columns(rows: Rows, fields: Fields, place: int) -> Floats:
+        width = sum(fields.sizes)
+        columns: Floats = rows.numbers[:-1, place * width : (place + 1) * width].numpy()
+        return columns

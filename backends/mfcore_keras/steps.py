@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import tensorflow as tf
@@ -61,7 +61,7 @@ class Mover:
                 numbers = tuple(tf.where(mask, after, before) for after, before in pairs)
             return rows._replace(numbers=numbers)
         kept = found.touched.kept(side.nobody)[:, None]
-        packed = tf.tensor_scatter_nd_update(rows.numbers, kept, tf.stack(numbers, axis=1))
+        packed = tf.tensor_scatter_nd_update(rows.numbers, kept, tf.concat(numbers, axis=1))
         if side.moves == "touched":
             return rows._replace(numbers=packed)
         return Rows(
@@ -122,7 +122,7 @@ class Stepper:
 
     def opened(self, weights: Weights) -> Weights:
         """Return the weights as steps take them."""
-        return self._changed(weights, apart)
+        return self._changed(weights, partial(apart, n_slots=self.sides[0].n_slots))
 
     def closed(self, weights: Weights) -> Weights:
         """Return the weights as they are kept between calls."""
