@@ -37,7 +37,10 @@ def conjugate_gradient(half, solved, observed, first, stop, steps):
                 break
             image = gram_times(half, numbers, ridge, direction)
             image = add_observed(half, observed, begin, end, direction, image)
-            length = square / dot(direction, image)
+            curvature = dot(direction, image)
+            if curvature <= 0:
+                break
+            length = square / curvature
             x = add_scaled(x, length, direction)
             residual = add_scaled(residual, -length, image)
             new_square = dot(residual, residual)

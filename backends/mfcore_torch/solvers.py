@@ -149,9 +149,10 @@ def conjugate_gradient(equations: Equations, x: Tensor, steps: int) -> Tensor:
     square = _dot(residual, residual)
     floor = square * 1e-20
     for _ in range(steps):
-        going = square > floor
         image = equations.times(direction)
-        length = torch.where(going, square / _dot(direction, image), 0.0)
+        curvature = _dot(direction, image)
+        going = (square > floor) & (curvature > 0)
+        length = torch.where(going, square / curvature, 0.0)
         x = torch.addcmul(x, length, direction)
         residual = torch.addcmul(residual, length, image, value=-1)
         new_square = _dot(residual, residual)

@@ -115,7 +115,8 @@ class WalsTrainer:
 def conjugate_gradient(system: Floats, right: Floats, start: Floats, steps: int) -> Floats:
     """Return x after some steps of conjugate gradient on system x = right, from a start.
 
-    It stops early where the squared residual has fallen by 1e-20: another step would divide rounding errors.
+    It stops early where the squared residual has fallen by 1e-20, or is so small that the curvature along it
+    underflows to 0: another step would divide rounding errors, or by 0.
     """
     x = start.copy()
     residual = right - system @ x
@@ -126,7 +127,10 @@ def conjugate_gradient(system: Floats, right: Floats, start: Floats, steps: int)
         if square <= floor:
             break
         image = system @ direction
-        length = square / (direction @ image)
+        curvature = direction @ image
+        if curvature <= 0:
+            break
+        length = square / curvature
         x = x + length * direction
         residual = residual - length * image
         new_square = residual @ residual

@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from mfcore import MF, WALS, Interactions, Normal, Squared, WeightedSquared
+from mfcore import MF, WALS, GlorotUniform, Interactions, Normal, Squared, WeightedSquared, fit
 from mfcore.data import Vocabulary
 from mfcore.reference import backend
 from mfcore.reference.wals import conjugate_gradient, subspace_pass
@@ -225,3 +225,12 @@ def test_a_subspace_pass_solves_one_block_after_the_other(system):
         outside = right[block] - matrix[block] @ x + inside @ x[block]
         x[block] = np.linalg.solve(inside, outside)
     assert subspace_pass(matrix, right, start, 4) == pytest.approx(x, rel=1e-10)
+
+
+@pytest.mark.parametrize("seed", [1, 10, 13, 14])
+def test_factors_that_shrink_to_nothing_do_not_stop_conjugate_gradient(seed):
+    """Biases alone explain these ratings; the squares of what is left to factors underflow in float32."""
+    data = Interactions.from_columns([0, 1], [0, 0], item_ids=Vocabulary.range(2))
+    spec = MF(1, biases=True, init=GlorotUniform())
+    model = fit(spec, data, optimizer=WALS(l2=0.1, solver="cg"), epochs=9, seed=seed, backend="reference")
+    assert np.abs(model.parameters["item_factors"]).max() < 1e-6
