@@ -1,21 +1,34 @@
-"""What holds for any interactions: ids survive, splits partition, merging agrees with doing it by hand."""
+"""What holds for any interactions: ids survive, and merging agrees with doing it by hand."""
 
 from collections import defaultdict
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mfcore.data import Interactions, Vocabulary, splits
+from mfcore.data import Interactions, Vocabulary
 from mfcore.errors import InvalidDataError
 
-integer_ids = st.integers(0, 2**63 - 1)
-string_ids = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
-id_columns = st.one_of(st.lists(integer_ids, min_size=1), st.lists(string_ids, min_size=1))
+# Near one another too, as consecutive ids are looked up in another way than scattered ones.
+integer_ids = st.one_of(st.integers(0, 2**63 - 1), st.integers(0, 9))
+# Any text; accents, composed or not, and digits; and long ones that differ at the end, if at all.
+string_ids = st.one_of(
+    st.text(st.characters(exclude_categories=["Cs"]), min_size=1),
+    st.text("e\u00e9\u030107", min_size=1, max_size=3),
+    st.text("ab", min_size=1, max_size=3).map("a name beyond fifteen bytes ".__add__),
+)
+id_columns = st.one_of(
+    st.lists(integer_ids, min_size=1),
+    st.lists(st.integers(5, 9), min_size=1),
+    st.lists(string_ids, min_size=1),
+)
 small_rows = st.lists(
     st.tuples(st.integers(0, 4), st.integers(0, 4), st.integers(-8, 8), st.integers(0, 3)), min_size=2
 )
+
+
+def asked_of(raw):
+    return st.lists(integer_ids if isinstance(raw[0], int) else string_ids, min_size=1)
 
 
 def columns(rows):
@@ -32,10 +45,34 @@ def test_ids_come_back_as_they_went_in(raw):
 
 @given(id_columns, st.data())
 def test_an_unknown_id_never_has_a_row(raw, data):
-    asked = data.draw(st.lists(integer_ids if isinstance(raw[0], int) else string_ids, min_size=1))
+    asked = data.draw(asked_of(raw))
     expected = {one_id: row for row, one_id in enumerate(sorted(set(raw)))}
     rows = Vocabulary.build(raw)[0].rows(asked)
     assert rows.tolist() == [expected.get(one_id, -1) for one_id in asked]
+
+
+@given(id_columns, st.data())
+def test_an_id_is_looked_up_alone_as_in_a_column(raw, data):
+    vocabulary, _ = Vocabulary.build(raw)
+    asked = data.draw(asked_of(raw))
+    for one_id, row in zip(asked, vocabulary.rows(asked).tolist(), strict=True):
+        assert vocabulary.rows(one_id).tolist() == row
+        assert (one_id in vocabulary) == (row >= 0)
+
+
+@given(id_columns, st.randoms(use_true_random=False))
+def test_a_vocabulary_depends_on_neither_the_order_nor_the_number_of_its_ids(raw, random):
+    shuffled = random.sample(raw * 2, 2 * len(raw))
+    assert Vocabulary.build(shuffled)[0] == Vocabulary.build(raw)[0]
+
+
+@given(st.data(), st.integers(1, 8))
+def test_interactions_come_back_as_they_went_in_whatever_the_kinds_of_their_ids(data, n):
+    users, items = (data.draw(id_columns.filter(lambda raw: len(raw) >= n))[:n] for _ in range(2))
+    kept = Interactions.from_columns(users, items, range(n), duplicates="keep")
+    assert kept.user_ids[kept.users].tolist() == users
+    assert kept.item_ids[kept.items].tolist() == items
+    assert kept.values.tolist() == list(range(n))
 
 
 @given(small_rows, st.sampled_from(["last", "first", "mean", "sum", "max"]))
@@ -71,19 +108,3 @@ def test_seen_items_are_the_distinct_items_of_each_user(rows):
     data = Interactions.from_columns(*columns(rows), duplicates="keep")
     for user in range(data.n_users):
         assert data.seen.of(user).tolist() == sorted(set(data.items[data.users == user].tolist()))
-
-
-@given(small_rows, st.floats(0.01, 0.99), st.integers(0, 2**32), st.integers(2, 5))
-def test_splits_partition_the_rows_in_their_order(rows, share, seed, n_folds):
-    data = Interactions.from_columns(*columns(rows), duplicates="keep")
-    # The timestamps name the rows, so that the parts can be told apart.
-    data = Interactions.from_columns(data.users, data.items, timestamps=range(len(rows)), duplicates="keep")
-    parts = [splits.temporal(data, share)] if round(share * len(rows)) < len(rows) else []
-    if parts:
-        parts.append(splits.ratio(data, share, seed))
-    if n_folds <= len(rows):
-        parts += splits.k_fold(data, n_folds, seed)
-    for train, test in parts:
-        assert sorted([*train.timestamps.tolist(), *test.timestamps.tolist()]) == list(range(len(rows)))
-        assert np.all(np.diff(train.timestamps) > 0)
-        assert np.all(np.diff(test.timestamps) > 0)

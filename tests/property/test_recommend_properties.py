@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from mfcore import MF, Interactions, Model
+from mfcore import GMF, MF, MLP, Interactions, Model, NeuMF, TwoTower
 from mfcore.data import Vocabulary
 from mfcore.retrieval import top_k_of
 
@@ -64,6 +64,51 @@ def test_recommendations_keep_their_promises(model, k, exclude_seen, data):
         if others and items:
             best_other = model.score_catalogue(np.array([user if known else -1]))[0, others].max()
             assert best_other <= ranking.scores[-1]
+
+
+SPECS = st.sampled_from(
+    [MF(2, biases=True), GMF(2, biases=True), MLP((4, 2)), NeuMF(1, (2, 3)), TwoTower(2), TwoTower(1, (3,))]
+)
+IDS = st.one_of(st.integers(0, 2**63 - 1), st.integers(0, 20)), st.text("aeé\u030107", min_size=1, max_size=3)
+
+
+@st.composite
+def models_with_titles(draw):
+    """A model of any spec and any kind of ids, with titles; of few values, so that many scores tie."""
+    spec = draw(SPECS)
+    users, items = (
+        draw(st.lists(draw(st.sampled_from(IDS)), min_size=1, max_size=9, unique=True)) for _ in range(2)
+    )
+    pairs = draw(st.lists(st.tuples(st.sampled_from(users), st.sampled_from(items)), min_size=1, unique=True))
+    data = Interactions.from_columns(
+        *zip(*pairs, strict=True),
+        item_names={item: f"title of {item}" for item in items},
+        user_ids=Vocabulary.build(users)[0],
+        item_ids=Vocabulary.build(items)[0],
+    )
+    generator = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    parameters = {
+        name: generator.integers(-2, 3, size=shape) / 2
+        for name, shape in spec.parameter_shapes(data.n_users, data.n_items).items()
+    }
+    return Model(spec, parameters, data.user_ids, data.item_ids, data.seen, data.item_names)
+
+
+@given(models_with_titles(), st.integers(1, 10), st.booleans())
+def test_any_model_recommends_its_catalogue_by_falling_score_and_then_by_id(model, k, exclude_seen):
+    for row, user in enumerate(model.user_ids):
+        scores = model.score_catalogue(np.array([row]))[0]
+        open_items = [
+            (-score, item)
+            for item, score in zip(model.item_ids, scores.tolist(), strict=True)
+            if not exclude_seen or model.item_ids.rows(item) not in model.seen.of(row)
+        ]
+        ranking = model.recommend(user, k, exclude_seen=exclude_seen)[0]
+        assert (
+            list(zip((-ranking.scores).tolist(), ranking.items.tolist(), strict=True))
+            == sorted(open_items)[:k]
+        )
+        assert ranking.names.tolist() == [f"title of {item}" for item in ranking.items.tolist()]
 
 
 @given(models(), st.data())

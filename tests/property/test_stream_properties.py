@@ -1,8 +1,9 @@
 """The sample stream, for any data, seed and epoch."""
 
 import numpy as np
-from hypothesis import given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from scipy.stats import chisquare
 
 from mfcore import Interactions
 from mfcore.data import Vocabulary
@@ -17,6 +18,7 @@ from mfcore.sampling import (
     philox4x32,
     popular_negatives,
     shuffled_instances,
+    uniform_negatives,
     unseen_item,
     words,
 )
@@ -160,10 +162,47 @@ def pairs(data):
     return np.repeat(np.arange(data.n_users), data.seen.counts), data.seen.indices
 
 
+def unseen_by(data, user):
+    return np.setdiff1d(np.arange(data.n_items), data.seen.of(user))
+
+
+@given(interactions(), SEEDS, EPOCHS, st.integers(0, 2**40))
+def test_a_uniform_draw_is_the_unseen_item_of_the_rank_that_its_words_say(data, seed, number, first):
+    users = np.arange(data.n_users).repeat(5)
+    instances = first + np.arange(len(users), dtype=np.int64)
+    found = uniform_negatives(data.seen, data.n_items, users, seed=seed, epoch=number, instances=instances)
+    high, low, *_ = words(seed, Purpose.NEGATIVE, number, instances)
+    for user, item, high_word, low_word in zip(users, found, high.tolist(), low.tolist(), strict=True):
+        unseen = unseen_by(data, user)
+        assert item == unseen[(((high_word << 32) | low_word) * len(unseen)) >> 64]
+
+
+@settings(max_examples=30)
+@given(interactions(), st.sampled_from([0.0, 0.5, 1.0]), SEEDS, EPOCHS, st.data())
+def test_unseen_items_are_drawn_as_often_as_their_popularity_says(data, exponent, seed, number, draw):
+    user = draw.draw(st.integers(0, data.n_users - 1))
+    chances = np.zeros(data.n_items)
+    unseen = unseen_by(data, user)
+    chances[unseen] = data.item_counts[unseen] ** exponent if exponent else 1.0
+    chances[data.item_counts == 0] *= not exponent
+    assume(np.count_nonzero(chances) > 1)
+    n = 4_000
+    users, where = np.full(n, user), {"seed": seed, "epoch": number, "instances": np.arange(n)}
+    if exponent:
+        table = PopularityTable.make(data.seen, data.item_counts, exponent)
+        found = popular_negatives(table, data.seen, users, **where)
+    else:
+        found = uniform_negatives(data.seen, data.n_items, users, **where)
+    counts, possible = np.bincount(found, minlength=data.n_items), chances > 0
+    assert counts[possible].sum() == n
+    # By chance alone, less than once in ten million runs of this test.
+    assert chisquare(counts[possible], n * chances[possible] / chances.sum()).pvalue > 1e-9
+
+
 @given(interactions())
 def test_ranks_of_unseen_items_are_their_numbers(data):
     for user in range(data.n_users):
-        unseen = np.setdiff1d(np.arange(data.n_items), data.seen.of(user))
+        unseen = unseen_by(data, user)
         ranks = np.arange(len(unseen), dtype=np.int64)
         assert np.array_equal(unseen_item(data.seen, np.full(len(unseen), user), ranks), unseen)
 
