@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from benchmarks.tutorials.common import Tutorial, table
 from mfcore import MAE, MF, RMSE, Adam, Model, RoundedMAE, Uniform, evaluate, fit
-from mfcore.report import popular_factors
+from mfcore.report.factors import popular_factors
 
 N_FILMS = 10
 

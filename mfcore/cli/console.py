@@ -74,12 +74,13 @@ class Output:
             grid.add_row(*row)
         self._console().print(Padding(grid, (0, 0, 0, 2)))
 
-    def table(self, columns: Sequence[str], rows: Sequence[Row]) -> None:
-        """Print a table; columns of numbers are aligned to the right."""
+    def table(self, columns: Sequence[str], rows: Sequence[Row], *, right: Sequence[str] = ()) -> None:
+        """Print a table; columns of numbers, and those named `right`, are aligned to the right."""
         if self._as_json:
             return
         numeric = [
-            any(not isinstance(row[place], str | None) for row in rows) for place in range(len(columns))
+            name in right or any(not isinstance(row[place], str | None) for row in rows)
+            for place, name in enumerate(columns)
         ]
         shown = [[_shown(cell) for cell in row] for row in rows]
         if not self._is_terminal:
@@ -101,13 +102,18 @@ class Output:
     def document(self, document: dict[str, Any]) -> None:
         """Print the results as JSON, where that was asked for."""
         if self._as_json:
-            print(json.dumps(document, indent=2, ensure_ascii=False, default=_plain))
+            print(as_json(document))
 
     def _console(self) -> "Console":
         from rich.console import Console
 
         # Titles may hold "[" and ":)", which are no markup.
         return Console(markup=False, emoji=False, highlight=False)
+
+
+def as_json(document: dict[str, Any]) -> str:
+    """Return a document as JSON; numbers and arrays of numpy may be in it."""
+    return json.dumps(document, indent=2, ensure_ascii=False, default=_plain)
 
 
 def note(text: str) -> None:

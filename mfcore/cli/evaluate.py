@@ -9,7 +9,7 @@ import numpy.typing as npt
 import typer
 
 from mfcore.cli.choices import choose, flag, metrics_of
-from mfcore.cli.console import Output, note
+from mfcore.cli.console import Output, note, working
 from mfcore.cli.epochs import CHOSEN_ON
 from mfcore.cli.help import HelpedCommand, examples
 from mfcore.cli.options import (
@@ -21,7 +21,7 @@ from mfcore.cli.options import (
     ModelArgument,
     StringIdsOption,
 )
-from mfcore.cli.quality import Task, default_metrics, default_protocols, judge, show_quality, task_of
+from mfcore.cli.quality import Task, default_metrics, default_protocols, show_quality, task_of
 from mfcore.cli.recipes import ranks
 from mfcore.cli.sources import Negatives, Reading, Source, read_source
 from mfcore.data import Interactions
@@ -35,6 +35,7 @@ from mfcore.metrics import (
     SampledRanking,
     Ties,
 )
+from mfcore.metrics.quality import judge
 from mfcore.model import Model
 from mfcore.model_file import load_model
 
@@ -124,7 +125,8 @@ def evaluate(
     if trained.training.get(CHOSEN_ON) == "test":
         note("the epoch of this model was chosen on its test part; figures on that are optimistic")
     task = task_of(trained.spec, ranks=ranks(trained), negatives=negatives)
-    quality = judge(trained, test, metrics or default_metrics(task), ranking.protocols(task, negatives))
+    with working("Evaluating"):
+        quality = judge(trained, test, metrics or default_metrics(task), ranking.protocols(task, negatives))
     out = Output(as_json)
     show_quality(out, quality)
     out.document({"model": str(model), "data": data, **quality.document()})

@@ -5,7 +5,6 @@ from typing import Annotated, Any
 
 import typer
 
-from mfcore import report
 from mfcore.cli.choices import id_of
 from mfcore.cli.console import Output, note
 from mfcore.cli.help import HelpedCommand, examples
@@ -18,9 +17,18 @@ from mfcore.cli.options import (
     show_items,
     show_ranking,
 )
-from mfcore.cli.recommend import has_training_data, note_unknown, recommended, show_recommended
+from mfcore.cli.recommend import has_training_data, note_unknown, show_recommended
 from mfcore.model import Model
 from mfcore.model_file import load_model
+from mfcore.recommendations import recommended
+from mfcore.report.factors import (
+    FactorTable,
+    draw_model,
+    factor_extremes,
+    find_item,
+    popular_factors,
+    title_of,
+)
 
 N_SHOWN_FACTORS = 8
 N_SHOWN_EPOCHS = 12
@@ -85,7 +93,7 @@ def explore(
     if user is not None:
         document["user"] = _show_user(out, trained, user, k, min_count)
     if plot is not None:
-        report.plot(trained, plot)
+        draw_model(trained, plot)
         note(f"drew {plot}")
         document["plot"] = str(plot)
     out.document(document)
@@ -149,7 +157,7 @@ def _show_history(out: Output, model: Model) -> None:
 
 
 def _show_factors(out: Output, model: Model, k: int) -> list[dict[str, Any]]:
-    table = report.popular_factors(model, max(2 * k, 1))
+    table = popular_factors(model, max(2 * k, 1))
     n_factors = table.factors.shape[1]
     shown = min(n_factors, N_SHOWN_FACTORS)
     out.heading(
@@ -169,7 +177,7 @@ def _show_factors(out: Output, model: Model, k: int) -> list[dict[str, Any]]:
 
 
 def _show_extremes(out: Output, model: Model) -> list[dict[str, Any]]:
-    extremes = report.factor_extremes(model)
+    extremes = factor_extremes(model)
     out.heading("Items at the ends of each factor")
     out.table(
         ["factor", "lowest", "highest"],
@@ -189,7 +197,7 @@ def _show_extremes(out: Output, model: Model) -> list[dict[str, Any]]:
     ]
 
 
-def _ends(table: report.FactorTable, factor: int) -> list[dict[str, Any]]:
+def _ends(table: FactorTable, factor: int) -> list[dict[str, Any]]:
     return [
         {"item": item, "title": title, "value": value}
         for item, title, value in zip(
@@ -199,8 +207,8 @@ def _ends(table: report.FactorTable, factor: int) -> list[dict[str, Any]]:
 
 
 def _show_similar(out: Output, model: Model, text: str, k: int) -> dict[str, Any]:
-    item = report.find_item(model, text)
-    title = report.title_of(model, int(model.item_ids.rows(item)))
+    item = find_item(model, text)
+    title = title_of(model, int(model.item_ids.rows(item)))
     ranking = model.similar_items(item, k)[0]
     out.heading(f"Similar to {title}" if title == str(item) else f"Similar to {title} (item {item})")
     show_ranking(out, ranking, "cosine")
@@ -214,7 +222,7 @@ def _show_user(out: Output, model: Model, text: str, k: int, min_count: int) -> 
     if known:
         items = model.seen.of(int(model.user_ids.rows(user)))
         popular_first = sorted(items.tolist(), key=lambda row: -int(model.item_counts[row]))
-        seen = [[str(model.item_ids[row]), report.title_of(model, row)] for row in popular_first]
+        seen = [[str(model.item_ids[row]), title_of(model, row)] for row in popular_first]
         out.heading(f"User {user}: {min(k, len(seen))} of {len(seen):,} items of the training data")
         show_items(out, ["item", "title"], seen[:k])
     else:

@@ -1,65 +1,28 @@
-"""How good a model is on a held-out part: rating metrics once, ranking metrics by each protocol."""
+"""What models are judged by, for each of the things that they are for, and how that is shown."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-from mfcore.cli.console import Output, working
+from mfcore.cli.console import Output
 from mfcore.cli.sources import Negatives
-from mfcore.data import Interactions
 from mfcore.metrics import (
     MAE,
     NDCG,
     RMSE,
-    Coverage,
     FullRanking,
     GivenNegatives,
     HitRate,
     Metric,
     RankingProtocol,
-    RatingMetric,
-    SampledRanking,
     Ties,
     TopKAccuracy,
-    evaluate,
 )
-from mfcore.model import Model
+from mfcore.metrics.quality import Quality, in_words
 from mfcore.specs import ModelSpec, TwoTower
 
 RETRIEVED = (1, 5, 10, 50, 100)
 
 # What a model is for, which decides how it is judged unless that is asked for otherwise.
 Task = Literal["ratings", "ranking", "retrieval"]
-
-
-@dataclass(frozen=True, eq=False)
-class Quality:
-    """What was measured.
-
-    Attributes
-    ----------
-    n_interactions, n_users : int
-        Of the held-out part.
-    ratings : mapping of metric name to value
-    rankings : list of (protocol, mapping of metric name to value)
-    """
-
-    n_interactions: int
-    n_users: int
-    ratings: Mapping[str, float]
-    rankings: Sequence[tuple[RankingProtocol, Mapping[str, float]]]
-
-    def document(self) -> dict[str, Any]:
-        """Return it for a JSON document."""
-        return {
-            "n_interactions": self.n_interactions,
-            "n_users": self.n_users,
-            "ratings": dict(self.ratings),
-            "rankings": [
-                {**_named(protocol), "ties": protocol.ties, "metrics": dict(found)}
-                for protocol, found in self.rankings
-            ],
-        }
 
 
 def task_of(spec: ModelSpec, *, ranks: bool, negatives: Negatives | None = None) -> Task:
@@ -95,26 +58,6 @@ def default_protocols(
     return [*usual, FullRanking(ties=ties)]
 
 
-def judge(
-    model: Model, test: Interactions, metrics: Sequence[Metric], protocols: Sequence[RankingProtocol]
-) -> Quality:
-    """Measure a model on held-out interactions.
-
-    Coverage is left out of protocols that do not rank the catalogue, as long as another one does.
-    """
-    raters = [metric for metric in metrics if isinstance(metric, RatingMetric)]
-    rankers = [metric for metric in metrics if not isinstance(metric, RatingMetric)]
-    with working("Evaluating"):
-        ratings = evaluate(model, test, raters) if raters else {}
-        rankings = []
-        for protocol in protocols if rankers else ():
-            of_all = isinstance(protocol, FullRanking) or len(protocols) == 1
-            chosen = [metric for metric in rankers if of_all or not isinstance(metric, Coverage)]
-            if chosen:
-                rankings.append((protocol, evaluate(model, test, chosen, protocol)))
-    return Quality(len(test), int((test.user_counts > 0).sum()), ratings, rankings)
-
-
 def show_quality(out: Output, quality: Quality) -> None:
     """Print the metrics, one table for ratings and one for rankings with a column for each protocol."""
     out.heading(f"Quality on {quality.n_interactions:,} held-out interactions of {quality.n_users:,} users")
@@ -126,21 +69,3 @@ def show_quality(out: Output, quality: Quality) -> None:
             ["metric", *(in_words(protocol) for protocol, _ in quality.rankings)],
             [[name, *(found.get(name) for _, found in quality.rankings)] for name in names],
         )
-
-
-def in_words(protocol: RankingProtocol) -> str:
-    """Return what a positive is ranked among."""
-    if isinstance(protocol, GivenNegatives):
-        return f"1 + {protocol.negatives.shape[1]} given"
-    if isinstance(protocol, SampledRanking):
-        return f"1 + {protocol.n_negatives} drawn"
-    keeps_seen = isinstance(protocol, FullRanking) and not protocol.exclude_seen
-    return "full ranking, seen items too" if keeps_seen else "full ranking"
-
-
-def _named(protocol: RankingProtocol) -> dict[str, Any]:
-    if isinstance(protocol, GivenNegatives):
-        return {"protocol": "given", "n_negatives": protocol.negatives.shape[1]}
-    if isinstance(protocol, SampledRanking):
-        return {"protocol": "sampled", "n_negatives": protocol.n_negatives, "seed": protocol.seed}
-    return {"protocol": "full", "exclude_seen": getattr(protocol, "exclude_seen", True)}

@@ -2,7 +2,6 @@
 
 from typing import Annotated
 
-import numpy as np
 import typer
 
 from mfcore.cli.choices import id_of
@@ -18,7 +17,7 @@ from mfcore.cli.options import (
 )
 from mfcore.model import Model
 from mfcore.model_file import load_model
-from mfcore.recommendations import Ranking
+from mfcore.recommendations import Ranking, recommended
 
 
 def add_to(app: typer.Typer) -> None:
@@ -61,19 +60,6 @@ def recommend(
         show_recommended(out, ranking, min_count)
         document.append({"user": one, "known": known, "min_count": min_count, "items": entries(ranking)})
     out.document({"model": str(model), "recommendations": document})
-
-
-def recommended(
-    model: Model, user: int | str, k: int, *, min_count: int = 0, exclude_seen: bool = True
-) -> Ranking:
-    """Return the k items of highest score among those with at least `min_count` training users."""
-    if min_count <= 0:
-        return model.recommend(user, k, exclude_seen=exclude_seen)[0]
-    every = model.recommend(user, model.n_items, exclude_seen=exclude_seen)[0]
-    well_known = model.item_counts[model.item_ids.rows(every.items)] >= min_count
-    kept = np.flatnonzero(well_known)[:k]
-    names = None if every.names is None else every.names[kept]
-    return Ranking(user, every.items[kept], every.scores[kept], names)
 
 
 def show_recommended(out: Output, ranking: Ranking, min_count: int) -> None:

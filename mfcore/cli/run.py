@@ -10,23 +10,22 @@ from typing import Any
 import numpy as np
 
 from mfcore.cli.choices import id_of
-from mfcore.cli.console import Output, warn
+from mfcore.cli.console import Output, warn, working
 from mfcore.cli.defaults import Settings, is_neural
 from mfcore.cli.epochs import CHOSEN_ON, Choosing, Watched, default_monitor, watch
 from mfcore.cli.pretraining import Pretrained, PretrainedFiles, load_pretrained, require_same_data
-from mfcore.cli.quality import default_metrics, default_protocols, judge, show_quality, task_of
+from mfcore.cli.quality import default_metrics, default_protocols, show_quality, task_of
 from mfcore.cli.recipes import Recipe, make_recipe, resumed_recipe
-from mfcore.cli.showcase import showcase
-from mfcore.cli.sources import Parts, Reading, Source, hold_out, read_source
+from mfcore.cli.showcase import default_min_count, showcase
+from mfcore.cli.sources import Parts, Reading, Source, describe_data, hold_out, read_source
 from mfcore.data import Interactions
 from mfcore.errors import InvalidArgumentError
 from mfcore.history import EpochRecord
 from mfcore.metrics import Metric
+from mfcore.metrics.quality import judge
 from mfcore.model import Model
 from mfcore.model_file import load_model
 from mfcore.training import fit
-
-WELL_KNOWN = 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +108,7 @@ def run_training(request: Request, out: Output) -> None:
     if request.out is not None:
         model.save(request.out, optimizer_state=True)
     if parts.test is not None:
-        with clock.timed("evaluating"):
+        with clock.timed("evaluating"), working("Evaluating"):
             quality = judge(model, parts.test, metrics, default_protocols(task, parts.negatives))
         show_quality(out, quality)
         document["quality"] = quality.document()
@@ -119,7 +118,9 @@ def run_training(request: Request, out: Output) -> None:
         parts.train,
         user=user,
         k=request.k,
-        min_count=_min_count(request.min_count, model, recipe, request.k),
+        min_count=default_min_count(model.item_counts, recipe.is_implicit, request.k)
+        if request.min_count is None
+        else request.min_count,
     )
     document["saved"] = _show_saved(out, request.out)
     document["seconds"] = clock.seconds
@@ -214,16 +215,7 @@ def _described(recipe: Recipe, watched: Watched) -> dict[str, Any]:
 
 
 def _show_data(out: Output, source: Source, parts: Parts, watched: Watched) -> dict[str, Any]:
-    data, train, test = source.data, parts.train, parts.test
-    n = len(train) + (0 if test is None else len(test))
-    facts: dict[str, int | float] = {
-        "users": data.n_users,
-        "items": data.n_items,
-        "interactions" if source.is_implicit else "ratings": n,
-        "density": n / (data.n_users * data.n_items),
-    }
-    low, high = float(data.values.min()), float(data.values.max())
-    held_out = "nothing" if test is None else f"{len(test):,}: {parts.how}"
+    facts, fields = describe_data(source, parts)
     n_validation = 0
     chosen: list[tuple[str, str]] = []
     if watched.basis == "test":
@@ -232,23 +224,8 @@ def _show_data(out: Output, source: Source, parts: Parts, watched: Watched) -> d
         n_validation = len(watched.held_out)
         chosen = [("to choose the epoch", f"{n_validation:,} of the rest")]
     out.heading("Data")
-    out.fields(
-        [
-            ("source", source.name),
-            *((name, f"{value:.2%}" if name == "density" else value) for name, value in facts.items()),
-            ("values", f"{low:g} to {high:g}" if low < high else f"all {low:g}"),
-            ("held out", held_out),
-            *chosen,
-        ]
-    )
-    return {
-        "source": source.name,
-        **facts,
-        "values": [low, high],
-        "split": parts.kind,
-        "held_out": 0 if test is None else len(test),
-        "validation": n_validation,
-    }
+    out.fields([*fields, *chosen])
+    return {**facts, "validation": n_validation}
 
 
 def _show_recipe(out: Output, recipe: Recipe, request: Request) -> dict[str, Any]:
@@ -256,14 +233,15 @@ def _show_recipe(out: Output, recipe: Recipe, request: Request) -> dict[str, Any
     origin = "default" if request.resume is None else "from the file"
     out.fields(
         [
-            (name.replace("_", "-"), _in_words(value), "" if name in recipe.given else origin)
+            (name.replace("_", "-"), setting_in_words(value), "" if name in recipe.given else origin)
             for name, value in recipe.options.items()
         ]
     )
     return recipe.options
 
 
-def _in_words(value: Any) -> str:
+def setting_in_words(value: Any) -> str:
+    """Return the value of an option as it is typed, or yes and no."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, tuple):
@@ -301,14 +279,6 @@ def _rate(records: Sequence[EpochRecord]) -> str:
     # The first epoch may include the compilation of kernels.
     rate = max(record.instances_per_second for record in records)
     return f"{rate / 1e6:.1f} M" if rate >= 1e6 else f"{rate / 1e3:.1f} k"
-
-
-def _min_count(asked: int | None, model: Model, recipe: Recipe, k: int) -> int:
-    """Return what was asked for; else, of ratings, a number that is seldom reached by chance."""
-    if asked is not None:
-        return asked
-    enough = int((model.item_counts >= WELL_KNOWN).sum()) >= 10 * k
-    return WELL_KNOWN if enough and not recipe.is_implicit else 0
 
 
 def _show_saved(out: Output, path: Path | None) -> str | None:

@@ -3,14 +3,17 @@
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from mfcore.cli.console import Output
 from mfcore.cli.options import entries, show_items
-from mfcore.cli.recommend import has_training_data, note_unknown, recommended, show_recommended
+from mfcore.cli.recommend import has_training_data, note_unknown, show_recommended
 from mfcore.data import Interactions
 from mfcore.model import Model
+from mfcore.recommendations import recommended
 
 N_LIKED = 5
+WELL_KNOWN = 20
 
 
 def showcase(
@@ -28,11 +31,11 @@ def showcase(
     k, min_count : int
         Of the recommendations.
     """
-    user = _middling_user(data) if user is None else user
+    user = user_of_activity(data, 0.5) if user is None else user
     known = has_training_data(model, user)
     if not known:
         note_unknown(user)
-    liked = _liked(data, user) if known else []
+    liked = liked_by(data, user) if known else []
     if liked:
         rated = bool(data.values.min() < data.values.max())
         n_seen = model.seen.counts[model.user_ids.rows(user)]
@@ -52,17 +55,23 @@ def showcase(
     }
 
 
-def _middling_user(data: Interactions) -> int | str:
-    """Return the user of median activity among those in the training data, the lowest id of equals."""
+def default_min_count(item_counts: npt.NDArray[np.int64], is_implicit: bool, k: int) -> int:
+    """Return how well known a recommended item has to be: of ratings a number seldom reached by chance."""
+    enough = int((item_counts >= WELL_KNOWN).sum()) >= 10 * k
+    return WELL_KNOWN if enough and not is_implicit else 0
+
+
+def user_of_activity(data: Interactions, share: float) -> int | str:
+    """Return the user than whom such a share of those in the data is less active, the lowest id of equals."""
     warm = np.flatnonzero(data.user_counts)
     order = np.argsort(data.user_counts[warm], kind="stable")
     counts = data.user_counts[warm][order]
-    middle = np.searchsorted(counts, counts[len(counts) // 2])
-    user: int | str = data.user_ids[int(warm[order][middle])]
+    place = np.searchsorted(counts, counts[int(share * len(counts))])
+    user: int | str = data.user_ids[int(warm[order][place])]
     return user
 
 
-def _liked(data: Interactions, user: int | str) -> list[tuple[int | str, str | None, float]]:
+def liked_by(data: Interactions, user: int | str) -> list[tuple[int | str, str | None, float]]:
     """Return id, title and value of the items that a user rated highest, well-known ones first."""
     mine = np.flatnonzero(data.users == data.user_ids.rows(user))
     best = mine[np.lexsort((-data.item_counts[data.items[mine]], -data.values[mine]))][:N_LIKED]

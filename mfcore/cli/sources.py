@@ -172,6 +172,34 @@ def hold_out(source: Source, how: str | None, share: float | None, seed: int) ->
     return Parts(*splits.ratio(source.data, share, seed), None, kind, f"{share:.0%} at random, seed {seed}")
 
 
+def describe_data(source: Source, parts: Parts) -> tuple[dict[str, Any], list[tuple[str, str | int]]]:
+    """Return what data there are and what is held out: facts for a JSON document, and the same as fields."""
+    data, test = source.data, parts.test
+    n = len(parts.train) + (0 if test is None else len(test))
+    counts = {
+        "users": data.n_users,
+        "items": data.n_items,
+        "interactions" if source.is_implicit else "ratings": n,
+    }
+    density = n / (data.n_users * data.n_items)
+    low, high = float(data.values.min()), float(data.values.max())
+    facts = {
+        "source": source.name,
+        **counts,
+        "density": density,
+        "values": [low, high],
+        "split": parts.kind,
+        "held_out": 0 if test is None else len(test),
+    }
+    return facts, [
+        ("source", source.name),
+        *counts.items(),
+        ("density", f"{density:.2%}"),
+        ("values", f"{low:g} to {high:g}" if low < high else f"all {low:g}"),
+        ("held out", "nothing" if test is None else f"{len(test):,}: {parts.how}"),
+    ]
+
+
 def hold_out_validation(parts: Parts, seed: int) -> tuple[Interactions, Interactions]:
     """Cut the training part once more, in the way of the test part: what remains, and what to choose by."""
     if parts.kind in ("leave-one-out", "given") and parts.train.timestamps is not None:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from mfcore.errors import InvalidArgumentError, MfcoreError, UnknownIdError
+from mfcore.errors import InvalidArgumentError, UnknownIdError
 from mfcore.files import replacing
 from mfcore.model import Model
+from mfcore.report.charts import new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,10 +21,6 @@ if TYPE_CHECKING:
 
 N_LABELLED = 25
 N_SCATTERED = 500
-
-
-class PlottingMissingError(MfcoreError, ImportError):
-    """matplotlib, on which pictures depend, is not installed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,7 +121,7 @@ def title_of(model: Model, row: int) -> str:
     return str(model.item_ids[row]) if model.item_names is None else str(model.item_names[row])
 
 
-def plot(model: Model, path: str | os.PathLike[str]) -> None:
+def draw_model(model: Model, path: str | os.PathLike[str]) -> None:
     """Draw the objective by epoch on a logarithmic axis, and the first two factors of the popular items.
 
     Parameters
@@ -140,16 +137,8 @@ def plot(model: Model, path: str | os.PathLike[str]) -> None:
     InvalidArgumentError
         The ending names no format that matplotlib writes.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != "matplotlib":
-            raise
-        raise PlottingMissingError(
-            "pictures need matplotlib, which is not installed: pip install 'mfcore[plot]'"
-        ) from error
     target = Path(path)
-    figure = Figure(figsize=(13, 6), layout="constrained")
+    figure = new_figure(13, 6)
     formats = figure.canvas.get_supported_filetypes()
     ending = target.suffix.removeprefix(".").lower()
     if ending not in formats:

@@ -1,0 +1,287 @@
+"""What `mfcore compare` does, step by step, and what it tells of each step."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from mfcore import registry
+from mfcore.cli.console import NOTHING, Output, as_json, note, warn
+from mfcore.cli.defaults import Settings, is_neural
+from mfcore.cli.epochs import Choosing, default_monitor, watch
+from mfcore.cli.quality import default_metrics, default_protocols, task_of
+from mfcore.cli.recipes import Recipe, make_recipe
+from mfcore.cli.run import setting_in_words
+from mfcore.cli.showcase import default_min_count, liked_by, user_of_activity
+from mfcore.cli.sources import Parts, Reading, Source, describe_data, hold_out, read_source
+from mfcore.comparison.assignments import Assignment, Audience, Judging, Watching
+from mfcore.comparison.machine import machine
+from mfcore.comparison.processes import run_in_process
+from mfcore.comparison.results import Comparison
+from mfcore.comparison.runs import EngineRun, Failure
+from mfcore.comparison.sections import Person, Scene, sections_of
+from mfcore.comparison.words import (
+    agreement_in_words,
+    bytes_in_words,
+    deviation_in_words,
+    failure_in_words,
+    listed,
+    seconds_in_words,
+    speed_in_words,
+    spread_in_words,
+)
+from mfcore.data import Interactions, datasets
+from mfcore.errors import DatasetUnavailableError, InvalidArgumentError, MfcoreError
+from mfcore.files import replacing
+from mfcore.history import EpochRecord
+from mfcore.metrics.quality import in_words
+from mfcore.progress import epoch_bar
+from mfcore.report.charts import short_number
+from mfcore.report.page import write_page
+
+DEFAULT_DATA, WITHOUT_NETWORK = "ml-100k", "synthetic:100k"
+DEFAULT_MODELS = ("mf", "neumf")
+# Where no data are named: all engines are done within a minute or two.
+FEW_EPOCHS = 10
+REPORT, RESULTS = "report.html", "results.json"
+
+# Of the users that something is recommended to: how large a share of all is less active.
+ACTIVITIES = (0.5, 0.25, 0.9)
+K = 10
+# As many as a terminal of 80 columns has room for.
+N_METRICS = 2
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """What was asked for on the command line; see the options of `compare`.
+
+    Attributes
+    ----------
+    data : str or None
+    reading : Reading
+    recipes : sequence of Settings
+        One for each model.
+    engines : sequence of str or None
+        None for all that are installed, but for the reference engine.
+    seeds : sequence of int
+    device : str
+    threads : int or None
+    folder : Path
+    """
+
+    data: str | None
+    reading: Reading
+    recipes: Sequence[Settings]
+    engines: Sequence[str] | None
+    seeds: Sequence[int]
+    device: str
+    threads: int | None
+    folder: Path
+
+
+def run_comparison(request: Request, out: Output) -> None:
+    """Read, hold out, train on every engine, and report.
+
+    Raises
+    ------
+    MfcoreError
+        What is wrong with the request, before anything is trained; and where no engine has trained anything.
+    """
+    _require_folder(request.folder)
+    engines = _engines(request.engines)
+    source = _source(request)
+    parts = hold_out(source, None, None, request.seeds[0])
+    recipes = [
+        make_recipe(settings, parts.train, data_is_implicit=source.is_implicit)
+        for settings in request.recipes
+    ]
+    assignments = [_assignment(recipe, parts, request) for recipe in recipes]
+    facts, fields = describe_data(source, parts)
+    out.heading("Data")
+    out.fields(fields)
+    comparisons = []
+    for recipe, assignment in zip(recipes, assignments, strict=True):
+        comparisons.append(_compared(recipe, assignment, engines, request.seeds))
+        _show(out, comparisons[-1])
+    scene = Scene(
+        data={name: f"{value:,}" if isinstance(value, int) else value for name, value in fields},
+        machine=machine(),
+        people=_people(assignments[0].audience, parts.train),
+    )
+    document = {
+        "data": facts,
+        "machine": scene.machine,
+        "comparisons": [comparison.document() for comparison in comparisons],
+    }
+    request.folder.mkdir(exist_ok=True)
+    _write_results(request.folder / RESULTS, document)
+    report = _write_report(request.folder / REPORT, source.name, comparisons, scene)
+    out.heading("Done")
+    out.text("off by: from the reference engine after a short run, of the distance moved")
+    out.text(f"report: {report}")
+    out.text(f"figures: {request.folder / RESULTS}")
+    out.document({**document, "report": str(report)})
+    if not any(comparison.runs for comparison in comparisons):
+        raise MfcoreError(f"no engine has trained any of the models; {report} says why")
+
+
+def _require_folder(folder: Path) -> None:
+    if not folder.absolute().parent.is_dir():
+        raise InvalidArgumentError(
+            f"--out: there is no folder {folder.absolute().parent} to make {folder.name} in; create it first"
+        )
+    if folder.exists() and not folder.is_dir():
+        raise InvalidArgumentError(f"--out: {folder} is a file; name a folder")
+
+
+def _engines(named: Sequence[str] | None) -> list[str]:
+    """Return the engines to compare; one that was named must be able to load."""
+    if named is None:
+        return [name for name in registry.names() if name != registry.REFERENCE]
+    for name in named:
+        # Frameworks that are there are not loaded: processes of their own will do that.
+        if any(find_spec(module) is None for module in registry.FRAMEWORKS.get(name, ())):
+            registry.get(name)
+    return list(named)
+
+
+def _source(request: Request) -> Source:
+    if request.data is not None:
+        return read_source(request.data, request.reading)
+    try:
+        datasets.fetch(DEFAULT_DATA)
+    except DatasetUnavailableError as error:
+        note(f"{error}; comparing on {WITHOUT_NETWORK} instead")
+        return read_source(WITHOUT_NETWORK, request.reading)
+    return read_source(DEFAULT_DATA, request.reading)
+
+
+def _assignment(recipe: Recipe, parts: Parts, request: Request) -> Assignment:
+    """Return what every engine is given: what `mfcore train` would do by the recipe."""
+    assert parts.test is not None
+    task = task_of(recipe.spec, ranks=recipe.is_implicit, negatives=parts.negatives)
+    basis = Choosing().basis(parts, by_default=recipe.chooses_epoch, earlier=None)
+    watched = watch(
+        parts,
+        # An epoch that is looked at on the test part is not chosen by it.
+        "test" if basis == "last" else basis,
+        default_monitor(task),
+        task,
+        seed=request.seeds[0],
+        is_neural=is_neural(recipe.spec.short_name),
+    )
+    assert watched.held_out is not None
+    return Assignment(
+        spec=recipe.spec,
+        train=watched.train,
+        arguments={
+            "objective": recipe.objective,
+            "optimizer": recipe.optimizer,
+            **recipe.arguments,
+            "device": request.device,
+            "threads": request.threads,
+        },
+        watching=Watching(watched.held_out, watched.metric, watched.protocol, keeps_best=basis != "last"),
+        judging=Judging(parts.test, default_metrics(task), default_protocols(task, parts.negatives)),
+        audience=_audience(parts.train, recipe.is_implicit),
+    )
+
+
+def _audience(train: Interactions, is_implicit: bool) -> Audience:
+    users = dict.fromkeys(user_of_activity(train, share) for share in ACTIVITIES)
+    return Audience(list(users), K, default_min_count(train.item_counts, is_implicit, K))
+
+
+def _people(audience: Audience, train: Interactions) -> list[Person]:
+    return [
+        Person(
+            user,
+            [str(item if title is None else title) for item, title, _ in liked_by(train, user)[:3]],
+            int(train.seen.counts[int(train.user_ids.rows(user))]),
+        )
+        for user in audience.users
+    ]
+
+
+def _compared(
+    recipe: Recipe, assignment: Assignment, engines: Sequence[str], seeds: Sequence[int]
+) -> Comparison:
+    """Return what all engines make of a recipe, one after the other."""
+    options = {name.replace("_", "-"): setting_in_words(value) for name, value in recipe.options.items()}
+    return Comparison.of(
+        recipe.spec.short_name,
+        assignment,
+        # One of the seeds is the option's.
+        {**options, "seed": ", ".join(map(str, seeds))},
+        seeds,
+        [_trained(engine, recipe, assignment, seeds) for engine in engines],
+    )
+
+
+def _trained(
+    engine: str, recipe: Recipe, assignment: Assignment, seeds: Sequence[int]
+) -> EngineRun | Failure:
+    """Return what an engine makes of a recipe; on a terminal, show how far it is."""
+    name, epochs = recipe.spec.short_name, assignment.arguments["epochs"]
+    if sys.stderr.isatty():
+        print(f"{name} on {engine}", file=sys.stderr)
+    with epoch_bar(len(seeds) * epochs, 0, None) as show:
+
+        def tell(seed: int, record: EpochRecord) -> None:
+            done = list(seeds).index(seed) * epochs
+            show(replace(record, epoch=done + record.epoch))
+
+        outcome = run_in_process(engine, assignment, seeds, tell)
+    if isinstance(outcome, Failure) and not outcome.refused:
+        print(outcome.log, end="", file=sys.stderr)
+        warn(f"{name}: {failure_in_words(outcome)}")
+    return outcome
+
+
+def _show(out: Output, comparison: Comparison) -> None:
+    """Print the table of a model, and what it comes to."""
+    n_seeds = len(comparison.seeds)
+    rankings = comparison.runs[0].qualities[0].rankings if comparison.runs else ()
+    among = f"; {in_words(rankings[0][0])}" if rankings else ""
+    out.heading(f"{comparison.name}: {comparison.assignment.arguments['epochs']} epochs{among}")
+    metrics = comparison.metrics[: 1 if n_seeds > 1 else N_METRICS]
+    rows = [
+        [
+            run.engine,
+            *(spread_in_words(comparison.quality(run, name), n_seeds=n_seeds) for name in metrics),
+            deviation_in_words(run),
+            seconds_in_words(run.compile_seconds),
+            seconds_in_words(run.epoch_seconds),
+            short_number(run.instances_per_second),
+            bytes_in_words(run.memory.peak),
+        ]
+        for run in comparison.runs
+    ]
+    columns = ["engine", *metrics, "off by", "compile", "epoch", "inst./s", "memory"]
+    rows += [[failure.engine, *[NOTHING] * (len(columns) - 1)] for failure in comparison.failures]
+    out.table(columns, rows, right=columns[1:])
+    for failure in comparison.failures:
+        out.text(failure_in_words(failure))
+    if comparison.runs:
+        out.text(speed_in_words(comparison))
+    if (agreement := comparison.agreement) is not None:
+        out.text(agreement_in_words(agreement))
+
+
+def _write_report(path: Path, data: str, comparisons: Sequence[Comparison], scene: Scene) -> Path:
+    models = listed([comparison.name for comparison in comparisons])
+    engines = listed(list(comparisons[0].engines))
+    return write_page(
+        path,
+        f"{models} on {data}",
+        f"The same jobs on {engines}, side by side.",
+        sections_of(comparisons, scene),
+    )
+
+
+def _write_results(path: Path, document: dict[str, Any]) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text(as_json(document) + "\n", encoding="utf-8")

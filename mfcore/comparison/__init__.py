@@ -1,0 +1,1 @@
+"""One job on every engine, each in a process of its own: how good, how fast, how close to the reference."""

@@ -1,0 +1,28 @@
+"""The memory that a process has taken."""
+
+import sys
+
+
+def peak_memory() -> int | None:
+    """Return the most memory that this process has held at once so far, in bytes; None where nobody tells.
+
+    It is what lay in the machine's memory, not what was merely reserved.
+    """
+    if sys.platform == "linux":
+        return _of_status()
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    # macOS counts bytes, the BSDs kilobytes.
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _of_status() -> int | None:
+    # What getrusage tells of a process on Linux includes what its parent held when it was started.
+    with open("/proc/self/status", encoding="ascii", errors="replace") as lines:
+        for line in lines:
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    return None

@@ -1,0 +1,224 @@
+"""A report as one HTML document that needs nothing else: styles and charts lie in it, and no scripts.
+
+What goes into it is text, which is escaped; only the SVG of charts is taken as it is.
+"""
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from mfcore.errors import InvalidArgumentError
+from mfcore.files import replacing
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+Tone = Literal["", "good", "bad", "quiet"]
+
+# A number with what may stand around it: <1e-06, 1,234, 0.91 ± 0.002, 12.5 %, 1.3 M/s, 3 of 10.
+_NUMBER = re.compile(
+    r"[<>≤≥~]? ?[-−+±]?[\d,]*\.?\d+(e[-+]?\d+)?( ?(±|of) ?[\d.]+(e[-+]?\d+)?)?( ?[^\W\d]{1,3}(/s)?| ?%)?",
+    re.IGNORECASE,
+)
+NARROW = 4
+_NOTHING = ("", "-", "–", "—")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell of a table that is more than its text.
+
+    Attributes
+    ----------
+    text : str
+    tone : "", "good", "bad" or "quiet"
+        How it is to be taken. The text says so too: not everybody sees colours.
+    """
+
+    text: str
+    tone: Tone = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table; columns of numbers are aligned to the right.
+
+    Tables of few columns that follow each other stand side by side where there is room.
+
+    Attributes
+    ----------
+    columns : sequence of n str
+    rows : sequence of sequences of n str or Cell
+        The first cell of a row is its heading.
+    caption : str
+
+    Raises
+    ------
+    InvalidArgumentError
+        A row is of another length, or holds something else.
+    """
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str | Cell]]
+    caption: str = ""
+
+    def __post_init__(self) -> None:
+        for place, row in enumerate(self.rows):
+            if len(row) != len(self.columns) or not all(isinstance(cell, str | Cell) for cell in row):
+                raise InvalidArgumentError(
+                    f"row {place} of a table is {list(row)!r}; it must be {len(self.columns)} texts or Cells,"
+                    f" one for each of {', '.join(self.columns)}"
+                )
+
+    @property
+    def kind(self) -> str:
+        """Which part of the template shows it."""
+        return "narrow table" if len(self.columns) <= NARROW else "table"
+
+    @property
+    def cells(self) -> list[list[Cell]]:
+        """The rows, of cells throughout."""
+        return [[cell if isinstance(cell, Cell) else Cell(cell) for cell in row] for row in self.rows]
+
+    @property
+    def numeric(self) -> list[bool]:
+        """Which columns hold numbers: one at least, and nothing else."""
+        columns = list(zip(*self.cells, strict=True)) or [()] * len(self.columns)
+        return [_is_numeric([cell.text for cell in column]) for column in columns]
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A chart; those that follow each other stand side by side where there is room.
+
+    Attributes
+    ----------
+    svg : str
+        As `mfcore.report.charts` draws it. It is not escaped.
+    caption : str
+    """
+
+    svg: str
+    caption: str = ""
+
+    @property
+    def kind(self) -> str:
+        """Which part of the template shows it."""
+        return "chart"
+
+
+@dataclass(frozen=True)
+class Prose:
+    """A paragraph.
+
+    Attributes
+    ----------
+    text : str
+    """
+
+    text: str
+
+    @property
+    def kind(self) -> str:
+        """Which part of the template shows it."""
+        return "prose"
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A figure that is worth large letters; those that follow each other stand side by side.
+
+    Attributes
+    ----------
+    value : str
+    label : str
+        What it is.
+    detail : str
+        What it is measured against, say.
+    """
+
+    value: str
+    label: str
+    detail: str = ""
+
+    @property
+    def kind(self) -> str:
+        """Which part of the template shows it."""
+        return "fact"
+
+
+Block: TypeAlias = Table | Chart | Prose | Fact
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of a page.
+
+    Attributes
+    ----------
+    title : str
+        Nothing for what comes before all headings.
+    blocks : sequence of Table, Chart, Prose or Fact
+    """
+
+    title: str
+    blocks: Sequence[Block]
+
+    @property
+    def groups(self) -> list[tuple[str, list[Block]]]:
+        """The blocks, neighbours of a kind together."""
+        return [(kind, list(blocks)) for kind, blocks in groupby(self.blocks, key=lambda block: block.kind)]
+
+
+def page(title: str, lead: str, sections: Sequence[Section]) -> str:
+    """Return a report as an HTML document.
+
+    Parameters
+    ----------
+    title : str
+    lead : str
+        What it says, in a sentence or two.
+    sections : sequence of Section
+
+    Returns
+    -------
+    str
+        It refers to nothing outside it, follows the reader's choice of light or dark, and is readable on a
+        phone and on paper.
+    """
+    return _environment().get_template("page.html").render(title=title, lead=lead, sections=sections)
+
+
+def write_page(path: str | os.PathLike[str], title: str, lead: str, sections: Sequence[Section]) -> Path:
+    """Write a report, whole or not at all, and return its path; see `page`.
+
+    Raises
+    ------
+    FileNotFoundError
+        The folder does not exist.
+    """
+    target = Path(path)
+    with replacing(target) as temporary:
+        temporary.write_text(page(title, lead, sections), encoding="utf-8")
+    return target
+
+
+def _environment() -> "Environment":
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    return Environment(
+        loader=PackageLoader("mfcore.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def _is_numeric(texts: Sequence[Any]) -> bool:
+    said = [text.strip() for text in texts if text.strip() not in _NOTHING]
+    return bool(said) and all(_NUMBER.fullmatch(text) for text in said)
