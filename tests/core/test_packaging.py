@@ -76,7 +76,7 @@ def test_continuous_integration_runs_the_readme_s_test_line():
     readme = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
     lines = [line for line in readme if line.startswith("python3 -m venv")]
     assert [line.split(" && ")[-1] for line in lines] == [
-        ".venv/bin/mfcore train ml-100k",
+        ".venv/bin/mfcore compare",
         ".venv/bin/python -m pytest -n 2",
     ]
     assert "grep -m1 -E '^python3 -m venv .* -m pytest' README.md" in (ROOT / ".ci" / "run").read_text()
