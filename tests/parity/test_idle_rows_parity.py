@@ -1,9 +1,9 @@
 """Engines against the reference engine: rows that no step touches for hundreds of steps, or ever.
 
 Rules with moments move such rows in every step. An engine may put these moves off and make up for them at
-once: exactly, until the row comes to rest, or by a series where float32 cannot tell the difference. An engine
-that takes every step instead rounds as often as the reference does in float32, which after 900 steps may be
-more than what a hundred are allowed.
+once: exactly, until the row comes to rest, or by a series where float32 cannot tell the difference. In
+float32 deviations are measured of all arrays together, as in `test_model_parity`, but after six times as many
+steps.
 """
 
 from dataclasses import replace
@@ -59,17 +59,13 @@ def job_for(job_of, data, optimizer, dtype, steps):
     return under_way(job_of(spec, data, optimizer=optimizer, batch_size=3, dtype=dtype), steps)
 
 
-def within(engine, job, deviation, epochs):
-    """Assert that a run is as close to the reference as float64, or so many steps in float32, allow."""
-    found, allowed = deviation(engine, job, epochs), (TOLERANCE[job.dtype.name],) * 3
-    if job.dtype == np.float32 and max(measures(found)) > allowed[0]:
-        allowed = [max(1e-5, 1.1 * own) for own in measures(deviation(registry.REFERENCE, job, epochs))]
-    for measured, bound in zip(measures(found), allowed, strict=True):
-        assert measured <= bound
-
-
-def measures(found):
-    return found.parameters, found.state, found.objective
+def within(engine, job, deviation, per_array=True):
+    """Assert that two epochs are as close to the reference as the dtype allows."""
+    found, allowed = deviation(engine, job, 2), TOLERANCE[job.dtype.name]
+    per_array = per_array and job.dtype == np.float64
+    assert (found.parameters if per_array else found.whole_parameters) <= allowed
+    assert (found.state if per_array else found.whole_state) <= allowed
+    assert found.objective <= allowed
 
 
 ADAMS = {
@@ -95,7 +91,7 @@ def test_rows_that_rest_for_long_agree_with_the_reference(
     engine, sparse, job_of, deviation, optimizer, dtype, steps
 ):
     chosen = {**ADAMS, **OTHERS}[optimizer]
-    within(engine, job_for(job_of, sparse, chosen, dtype, steps), deviation, epochs=3)
+    within(engine, job_for(job_of, sparse, chosen, dtype, steps), deviation)
 
 
 PARTS = {
@@ -112,7 +108,7 @@ def test_an_epoch_of_several_parts_agrees_with_the_reference(
 ):
     if engine in PARTS:
         monkeypatch.setattr(*PARTS[engine])
-    within(engine, job_for(job_of, sparse, ADAMS["adam"], dtype, steps), deviation, epochs=2)
+    within(engine, job_for(job_of, sparse, ADAMS["adam"], dtype, steps), deviation)
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE)
@@ -127,11 +123,8 @@ def test_rows_of_a_neural_model_that_is_shown_pairs_rest_as_well(engine, sparse,
         dtype=dtype,
     )
     job = replace(job, optimizer_state={**job.optimizer_state, STEP: np.array([5_000])})
-    found = deviation(engine, job, epochs=2)
-    # Measured as in `test_model_parity`.
-    assert found.whole_parameters <= TOLERANCE[dtype]
-    assert found.whole_state <= TOLERANCE[dtype]
-    assert found.objective <= TOLERANCE[dtype]
+    # Some arrays hardly move.
+    within(engine, job, deviation, per_array=False)
 
 
 class TakingTurns(mfcore.SGD):
@@ -171,4 +164,5 @@ def test_idle_rows_move_as_somebody_else_would_have_them(engine, sparse, job_of,
     reason = registry.get(engine).unsupported(job)
     if reason:
         pytest.skip(f"{engine}: {reason}")
-    within(engine, job, deviation, epochs=2)
+    # Some arrays hardly move.
+    within(engine, job, deviation, per_array=False)
