@@ -164,5 +164,4 @@ def test_idle_rows_move_as_somebody_else_would_have_them(engine, sparse, job_of,
     reason = registry.get(engine).unsupported(job)
     if reason:
         pytest.skip(f"{engine}: {reason}")
-    # Some arrays hardly move.
-    within(engine, job, deviation, per_array=False)
+    within(engine, job, deviation)
