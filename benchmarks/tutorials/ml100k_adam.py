@@ -10,6 +10,8 @@ from benchmarks.tutorials.common import Tutorial, table
 from mfcore import MAE, MF, RMSE, Adam, Model, RoundedMAE, Uniform, evaluate, fit
 from mfcore.report.factors import popular_factors
 
+SPEC = MF(n_factors=3, init=Uniform(-0.05, 0.05))
+OPTIMIZER, BATCH_SIZE = Adam(learning_rate=0.001), 32
 N_FILMS = 10
 
 
@@ -18,11 +20,11 @@ def main(arguments: Sequence[str] | None = None) -> tuple[Model, dict[str, float
     told = Tutorial.parsed(__doc__, arguments, data="100k", epochs=100)
     train, test = told.split()
     model = fit(
-        MF(n_factors=3, init=Uniform(-0.05, 0.05)),
+        SPEC,
         train,
         objective="squared",
-        optimizer=Adam(learning_rate=0.001),
-        batch_size=32,
+        optimizer=OPTIMIZER,
+        batch_size=BATCH_SIZE,
         epochs=told.epochs,
         backend=told.backend,
         seed=told.seed,
