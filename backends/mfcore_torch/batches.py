@@ -28,6 +28,8 @@ from mfcore_torch.touched import touch_all, touch_some
 INSTANCES_AT_ONCE = {"cpu": 1 << 17, "cuda": 1 << 22}
 # The parts of a device's free memory that the training data and the tables may take.
 DATA_SHARE, TABLE_SHARE = 0.5, 0.7
+# Numbers of a batch's rows from which several threads do a step faster than one does.
+WORTH_SHARING = 1 << 17
 # Idle steps are put off where a batch touches less than this part of the rows.
 FEW = 0.25
 
@@ -114,11 +116,12 @@ class BatchTrainer:
         steps = zip(
             self._batches(instances, idle), coefficients.unbind(), numbers[:, None].unbind(), strict=True
         )
-        for batch, c, number in steps:
-            # Batches of another size than the job's, and steps before idle ones can be put off, are few.
-            is_usual = len(batch.targets) == size and (idle is not None or self._rests_from is None)
-            take = self.compiled_step if self.compiled_step and is_usual else self._step
-            total += take(self.store.weights, batch, c, number, idle)
+        with devices.on_threads(self._threads_of_a_step):
+            for batch, c, number in steps:
+                # Batches of another size than the job's, and steps before idle ones can be put off, are few.
+                is_usual = len(batch.targets) == size and (idle is not None or self._rests_from is None)
+                take = self.compiled_step if self.compiled_step and is_usual else self._step
+                total += take(self.store.weights, batch, c, number, idle)
         self.store.step += len(numbers)
         return total
 
@@ -272,6 +275,12 @@ class BatchTrainer:
             numbers, latest = self.store.held(rows)
             numbers.copy_(rested(numbers, latest, number, idle))
         self.is_resting = False
+
+    @property
+    def _threads_of_a_step(self) -> int:
+        """The threads that share a step: one where there is too little of it to be handed about."""
+        n_numbers = self.job.batch_size * sum(self.store.users.sizes + self.store.items.sizes)
+        return 1 if n_numbers < WORTH_SHARING else self._threads
 
     @property
     def _threads(self) -> int:

@@ -76,15 +76,24 @@ def settings(threads: int, matmul: MatmulPrecision = "highest") -> Iterator[None
 
     Modes that the caller may be in, of automatic differentiation and of mixed precision, do not reach it.
     """
-    threads_before, precision_before = torch.get_num_threads(), torch.get_float32_matmul_precision()
-    torch.set_num_threads(threads)
+    precision_before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("high" if matmul == "tf32" else "highest")
     try:
-        with apart():
+        with on_threads(threads), apart():
             yield
     finally:
-        torch.set_num_threads(threads_before)
         torch.set_float32_matmul_precision(precision_before)
+
+
+@contextmanager
+def on_threads(n: int) -> Iterator[None]:
+    """Run a block with so many threads; their number is put back after it."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(n)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextmanager
