@@ -1,12 +1,15 @@
 """What the benchmarks train on: synthetic ratings of the size of MovieLens 20M, and MovieLens itself."""
 
 import os
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mfcore import Interactions, datasets, splits
+from mfcore.data.ncf import NcfSplit
 from mfcore.data.synthetic import synthetic
 
 N_RATINGS, N_USERS, N_ITEMS = 20_000_000, 138_493, 26_744
@@ -38,16 +41,33 @@ def n_ratings() -> int:
     return int(wanted)
 
 
+def scaled(n: int) -> int:
+    """Return a number of ratings, smaller where the synthetic data is to be smaller, as far as that goes."""
+    return max(min(n, FEWEST), round(n * n_ratings() / N_RATINGS))
+
+
 @cache
 def synthetic_split() -> tuple[Interactions, Interactions]:
-    """Return the synthetic ratings from 1 to 5, all but a random 1 % of them for training.
+    """Return the synthetic ratings from 1 to 5, all but a random 1 % of them for training."""
+    return split_of(n_ratings())
+
+
+def split_of(n: int) -> tuple[Interactions, Interactions]:
+    """Return so many synthetic ratings, all but a random 1 % of them for training.
 
     Fewer ratings than 20 million come with as many fewer users and items, so that each keeps its share of
     ratings and an epoch teaches as much.
     """
-    shrink = n_ratings() / N_RATINGS
-    ratings = synthetic(n_ratings(), round(N_USERS * shrink), round(N_ITEMS * shrink)).interactions
+    ratings = synthetic(n, round(N_USERS * n / N_RATINGS), round(N_ITEMS * n / N_RATINGS)).interactions
     return splits.ratio(ratings, test=0.01)
+
+
+def part_of_ml_1m(share: float) -> NcfSplit:
+    """Return the NCF split of MovieLens 1M with a random part of the training interactions."""
+    require("ml-1m-ncf")
+    split = datasets.ncf("ml-1m")
+    rows = np.random.default_rng(0).permutation(len(split.train))[: round(share * len(split.train))]
+    return replace(split, train=split.train.select(np.sort(rows)))
 
 
 def in_words(data: Interactions) -> str:

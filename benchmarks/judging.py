@@ -1,9 +1,12 @@
-"""One measure of quality for all libraries, from the factors that they trained."""
+"""One measure of quality for all libraries."""
 
 import numpy as np
 
+import mfcore
 from benchmarks.ours import Training
 from mfcore import Interactions
+from mfcore.data.ncf import NcfSplit
+from mfcore.metrics.interfaces import ScoringModel
 from mfcore.specs.base import Floats
 
 BLOCK = 500_000
@@ -20,10 +23,33 @@ def rmse(trained: Training, train: Interactions, test: Interactions) -> float:
     return float(np.sqrt(np.mean(errors**2, dtype=np.float64)))
 
 
+def errors(predictions: Floats, test: Interactions) -> dict[str, float]:
+    """Return RMSE and MAE of the predictions of a test part."""
+    differences = predictions - test.values
+    return {
+        "RMSE": float(np.sqrt(np.mean(differences**2, dtype=np.float64))),
+        "MAE": float(np.mean(np.abs(differences), dtype=np.float64)),
+    }
+
+
 def baseline_rmse(train: Interactions, test: Interactions) -> float:
     """Return the RMSE of predicting the mean training rating throughout."""
     errors = test.values - train.values.mean(dtype=np.float64)
     return float(np.sqrt(np.mean(errors**2)))
+
+
+def hit_rate(model: ScoringModel, split: NcfSplit) -> float:
+    """Return HR@10 among the 99 given negatives."""
+    found = mfcore.evaluate(model, split.test, [mfcore.HitRate(10)], mfcore.GivenNegatives(split.negatives))
+    return found["HR@10"]
+
+
+def ranking(model: ScoringModel, split: NcfSplit) -> dict[str, float]:
+    """Return HR@10 and NDCG@10 among the 99 given negatives, and NDCG@10 over the whole catalogue."""
+    hit, gain = mfcore.HitRate(10), mfcore.NDCG(10)
+    given = mfcore.evaluate(model, split.test, [hit, gain], mfcore.GivenNegatives(split.negatives))
+    full = mfcore.evaluate(model, split.test, [gain], mfcore.FullRanking())
+    return {"HR@10": given["HR@10"], "NDCG@10": given["NDCG@10"], "full NDCG@10": full["NDCG@10"]}
 
 
 def hu_objective(trained: Training, data: Interactions, *, l2: float, alpha: float) -> float:

@@ -1,8 +1,9 @@
 """NeuMF in plain PyTorch and by Keras `fit`: build, train, and the seconds of an epoch with its sampling.
 
 The model is that of X. He et al., "Neural Collaborative Filtering", WWW 2017, trained with Adam on the log
-loss: score = h . [p_u * q_i, tower(p'_u, q'_i)], the product and the tower with embeddings of their own. Of
-what was tried for each framework (index types, fused steps, compilers, input pipelines) the fastest is kept.
+loss: score = h . [p_u * q_i, tower(p'_u, q'_i)], the product and the tower with embeddings of their own.
+Without layers it is their GMF, without factors their MLP. Of what was tried for each framework (index types,
+fused steps, compilers, input pipelines) the fastest is kept.
 """
 
 import os
@@ -174,9 +175,9 @@ def torch_loop(
     data : Interactions
         The training part; every interaction is a positive.
     n_factors : int
-        Of the product's embeddings.
+        Of the product's embeddings; 0 for no product.
     layers : sequence of int
-        Widths of the tower; the first is that of its two embeddings together.
+        Widths of the tower; the first is that of its two embeddings together. None for no tower.
     epochs : int
         From 2.
     max_instances : int, optional
@@ -245,17 +246,22 @@ def torch_neumf(torch: Any, n_users: int, n_items: int, n_factors: int, layers: 
     class NeuMF(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.product_user = embedding(n_users, n_factors)
-            self.product_item = embedding(n_items, n_factors)
-            self.tower_user = embedding(n_users, layers[0] // 2)
-            self.tower_item = embedding(n_items, layers[0] // 2)
+            if n_factors:
+                self.product_user = embedding(n_users, n_factors)
+                self.product_item = embedding(n_items, n_factors)
+            if layers:
+                self.tower_user = embedding(n_users, layers[0] // 2)
+                self.tower_item = embedding(n_items, layers[0] // 2)
             self.tower = nn.Sequential(*tower())
-            self.output = dense(n_factors + layers[-1], 1)
+            self.output = dense(n_factors + sum(layers[-1:]), 1)
 
         def forward(self, users: Any, items: Any) -> Any:
-            product = self.product_user(users) * self.product_item(items)
-            tower = self.tower(torch.cat([self.tower_user(users), self.tower_item(items)], dim=1))
-            return self.output(torch.cat([product, tower], dim=1)).squeeze(1)
+            ends = []
+            if n_factors:
+                ends.append(self.product_user(users) * self.product_item(items))
+            if layers:
+                ends.append(self.tower(torch.cat([self.tower_user(users), self.tower_item(items)], dim=1)))
+            return self.output(torch.cat(ends, dim=1) if len(ends) > 1 else ends[0]).squeeze(1)
 
     return NeuMF()
 
@@ -331,14 +337,16 @@ def keras_neumf(keras: Any, n_users: int, n_items: int, n_factors: int, layers: 
         initializer = keras.initializers.RandomNormal(stddev=EMBEDDING_STD)
         return keras.layers.Embedding(n_rows, width, embeddings_initializer=initializer)(rows)
 
-    width = layers[0] // 2
-    product = keras.layers.Multiply()(
-        [embedding(n_users, n_factors, users), embedding(n_items, n_factors, items)]
-    )
-    tower = keras.layers.Concatenate()([embedding(n_users, width, users), embedding(n_items, width, items)])
-    for units in layers[1:]:
-        tower = keras.layers.Dense(units, activation="relu")(tower)
-    score = keras.layers.Dense(1)(keras.layers.Concatenate()([product, tower]))
+    def both(width: int) -> list[Any]:
+        return [embedding(n_users, width, users), embedding(n_items, width, items)]
+
+    ends = [keras.layers.Multiply()(both(n_factors))] if n_factors else []
+    if layers:
+        tower = keras.layers.Concatenate()(both(layers[0] // 2))
+        for units in layers[1:]:
+            tower = keras.layers.Dense(units, activation="relu")(tower)
+        ends.append(tower)
+    score = keras.layers.Dense(1)(keras.layers.Concatenate()(ends) if len(ends) > 1 else ends[0])
     return keras.Model([users, items], score)
 
 

@@ -1,11 +1,12 @@
-"""cmfrec, implicit and irspack: build, train, and the seconds of an epoch without set-up.
+"""cmfrec, implicit, irspack and Surprise: build, train, and the seconds of an epoch without set-up.
 
-All minimise the objective of Hu, Koren & Volinsky (2008) with confidence 1 + alpha * value and plain l2:
-`mfcore.WALS(unobserved_weight=1, zero_pairs="unobserved", nu=0)`.
+The first three minimise the objective of Hu, Koren & Volinsky (2008) with confidence 1 + alpha * value and
+plain l2: `mfcore.WALS(unobserved_weight=1, zero_pairs="unobserved", nu=0)`.
 """
 
 import time
 import warnings
+from collections import defaultdict
 from collections.abc import Callable
 from importlib import import_module
 from statistics import median
@@ -15,8 +16,9 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from benchmarks.ours import THREADS, Training
+from benchmarks.ours import THREADS, Times, Training
 from mfcore import Interactions
+from mfcore.specs.base import Floats
 
 Peer = Callable[..., Training]
 
@@ -153,6 +155,46 @@ def ials(matrix: sparse.csr_matrix, *, epochs: int, **settings: Any) -> Training
     seconds = np.diff([start, *laps])
     core = recommender.trainer.core_trainer
     return Training(float(np.median(seconds[1:])), float(seconds[0]), core.user, core.item)
+
+
+def surprise(
+    train: Interactions, test: Interactions, *, epochs: int, **settings: Any
+) -> tuple[Times, Floats]:
+    """Train `SVD`, biased MF by plain SGD on one thread; return its times, and its predictions for a test.
+
+    An epoch's time is the difference of a long and a short run.
+
+    Parameters
+    ----------
+    train, test : Interactions
+        Ratings from 1 to 5, with the same ids.
+    epochs : int
+        From 2.
+    settings
+        Of `SVD`.
+    """
+    package = load("surprise")
+    # As its own readers make it, without their detour over text.
+    by_user: dict[int, list[Any]] = defaultdict(list)
+    by_item: dict[int, list[Any]] = defaultdict(list)
+    columns = (column.tolist() for column in (train.users, train.items, train.values))
+    for user, item, value in zip(*columns, strict=True):
+        by_user[user].append((item, value))
+        by_item[item].append((user, value))
+    rows = [{row: row for row in range(n)} for n in (train.n_users, train.n_items)]
+    known = package.Trainset(by_user, by_item, train.n_users, train.n_items, len(train), (1, 5), *rows)
+
+    def run(n_epochs: int) -> tuple[Any, float]:
+        model = package.SVD(n_epochs=n_epochs, random_state=0, **settings)
+        start = time.perf_counter()
+        model.fit(known)
+        return model, time.perf_counter() - start
+
+    _, short = run(1)
+    model, long = run(epochs)
+    scores = known.global_mean + model.bu[test.users] + model.bi[test.items]
+    scores += np.einsum("nk,nk->n", model.pu[test.users], model.qi[test.items])
+    return Times((long - short) / (epochs - 1), short), np.clip(scores, 1, 5)
 
 
 def single_threaded_blas() -> Any:

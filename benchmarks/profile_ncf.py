@@ -67,7 +67,8 @@ def profile(job: TrainingJob) -> np.ndarray:
         seconds += steps_of(trainer, listing, n_steps)
         rounds.append(seconds)
     # The first round compiles.
-    return np.min(rounds[1:], axis=0) / len(listing.users) * 1e9
+    best: np.ndarray = np.min(rounds[1:], axis=0)
+    return best / len(listing.users) * 1e9
 
 
 def steps_of(trainer: batches.BatchTrainer, listing: Any, n_steps: int) -> list[float]:

@@ -1,6 +1,6 @@
 """What a benchmark found, and the table that people read."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -15,6 +15,8 @@ COLUMNS = (
     "first",
     "quality",
 )
+# The family of costs that is the sample stream alone.
+SAMPLING = "sampling"
 LEFT, RIGHT = "---", "---:"
 
 
@@ -41,6 +43,12 @@ class Result:
         Seconds of the first epoch or call with all that precedes it: compiling or loading the kernels,
         listing the instances.
     quality : dict of name to number
+    along : tuple of name and number, or None
+        What a series of results of the task goes along: ("batch size", 256). Results that have it are drawn
+        as a line for each engine.
+    costs : dict or None
+        What `benchmarks.fit_costs` fits the costs of engines to: the engine's name, the work of an epoch
+        (the fields of `mfcore.costs.Work`), and the seconds of an epoch, or of starting, as far as measured.
     """
 
     task: str
@@ -52,6 +60,8 @@ class Result:
     unit: str = ""
     first: float | None = None
     quality: Mapping[str, float] = field(default_factory=dict)
+    along: Sequence[Any] | None = None
+    costs: Mapping[str, Any] | None = None
 
     @property
     def is_peer(self) -> bool:
@@ -71,28 +81,40 @@ class Result:
 Measure = Callable[[Callable[[], Result]], Result]
 
 
+def results_of(run: Mapping[str, Any]) -> list[Result]:
+    """Return the results in a document of pytest-benchmark.
+
+    Raises
+    ------
+    ValueError
+        It holds none of these benchmarks.
+    """
+    found = [one["extra_info"]["result"] for one in run["benchmarks"] if "result" in one["extra_info"]]
+    if not found:
+        raise ValueError("no result of these benchmarks in it; write one by --benchmark-json=FILE")
+    return [Result(**one) for one in found]
+
+
+def peers_of(result: Result, results: Iterable[Result]) -> list[Result]:
+    """Return the results of other libraries on the same work."""
+    return [other for other in results if other.is_peer and other.competes_with(result)]
+
+
 def ratio_to_best_peer(result: Result, results: Iterable[Result]) -> float | None:
     """Return how many times as fast a result is as the fastest peer; None where no peer competed."""
-    peers = [other.seconds for other in results if other.is_peer and other.competes_with(result)]
+    peers = [peer.seconds for peer in peers_of(result, results)]
     return min(peers) / result.seconds if peers else None
 
 
-def markdown(results: Iterable[Result]) -> str:
-    """Return one Markdown table, in the order of the results' tasks and settings."""
+def in_order(results: Iterable[Result]) -> list[Result]:
+    """Return the results with competitors together, ours first, in the order in which each was first met."""
     results = list(results)
-    results = sorted(results, key=_place(results))
-    lines: list[tuple[str, ...]] = [COLUMNS, (LEFT, LEFT, LEFT, RIGHT, LEFT, RIGHT, RIGHT, RIGHT, LEFT)]
-    lines += [_row(result, results) for result in results]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    place = {key: place for place, key in reversed(list(enumerate((r.task, r.setting) for r in results)))}
+    return sorted(results, key=lambda result: (place[result.task, result.setting], result.is_peer))
 
 
-def _place(results: list[Result]) -> Any:
-    """Return a sort key that keeps competitors together, in the order in which each was first met."""
-    order = {key: place for place, key in reversed(list(enumerate((r.task, r.setting) for r in results)))}
-    return lambda result: (order[result.task, result.setting], result.is_peer)
-
-
-def _row(result: Result, results: list[Result]) -> tuple[str, ...]:
+def cells(result: Result, results: Iterable[Result]) -> tuple[str, ...]:
+    """Return a result as a row under `COLUMNS`."""
     ratio = ratio_to_best_peer(result, results)
     return (
         result.task,
@@ -100,14 +122,23 @@ def _row(result: Result, results: list[Result]) -> tuple[str, ...]:
         result.engine,
         f"{result.seconds:.3g}",
         result.per,
-        "" if result.rate is None else f"{_with_prefix(result.rate)} {result.unit}/s",
+        "" if result.rate is None else f"{with_prefix(result.rate)} {result.unit}/s",
         "" if ratio is None else f"{ratio:.2f}",
         "" if result.first is None else f"{result.first:.1f} s",
         ", ".join(f"{name} {value:.5g}" for name, value in result.quality.items()),
     )
 
 
-def _with_prefix(rate: float) -> str:
+def markdown(results: Iterable[Result]) -> str:
+    """Return one Markdown table, in the order of the results' tasks and settings."""
+    results = in_order(results)
+    lines: list[tuple[str, ...]] = [COLUMNS, (LEFT, LEFT, LEFT, RIGHT, LEFT, RIGHT, RIGHT, RIGHT, LEFT)]
+    lines += [cells(result, results) for result in results]
+    return "\n".join(f"| {' | '.join(row)} |" for row in lines)
+
+
+def with_prefix(rate: float) -> str:
+    """Return a number to three digits, in thousands or millions where it is large."""
     for scale, prefix in ((1e6, "M"), (1e3, "k")):
         if rate >= scale:
             return f"{rate / scale:.3g} {prefix}"

@@ -1,16 +1,18 @@
 """The 10 best of all items a user has not seen: users a second, beside implicit."""
 
-import time
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 from scipy import sparse
 
 import mfcore
 from benchmarks import data, ours, peers
 from benchmarks.results import Measure, Result
+from benchmarks.timing import timed_twice
 from mfcore.retrieval import top_k
 from mfcore.specs.base import Floats
 
@@ -76,37 +78,21 @@ def test_implicit(measure: Measure) -> None:
     measure(lambda: result_of("implicit", *timed_twice(answer)))
 
 
-def test_mfcore_recommends_what_the_exact_top_k_does(measure: Measure) -> None:
+@pytest.mark.parametrize("engine", ["numpy", *ours.engines()])
+def test_mfcore_recommends_what_the_exact_top_k_does(engine: str, measure: Measure) -> None:
     model, users = trained_model(), asked()
+    asking = replace(model, scorer=None) if engine == "numpy" else ours.scored_by(engine, model)
 
     def answer() -> Any:
-        return model.recommend(users, k=K)
+        return asking.recommend(users, k=K)
 
     def work() -> Result:
         seconds, first, found = timed_twice(answer)
         columns = found.columns()
         items, scores = (columns[name].reshape(len(users), K) for name in ("item", "score"))
-        return result_of("mfcore (numba)", seconds, first, (items, scores))
+        return result_of(f"mfcore ({engine})", seconds, first, (items, scores))
 
     quality = measure(work).quality
     # Sums in another order may exchange items whose scores agree in all but the last digits.
     assert quality["equal to exact"] >= 0.999
     assert quality["score error"] <= 1e-4
-
-
-def test_mfcore_in_numpy_alone(measure: Measure) -> None:
-    model, users = trained_model(), asked()
-
-    def answer() -> Ranked:
-        return top_k(model.score_catalogue, users, K, model.n_items, model.seen)
-
-    measure(lambda: result_of("mfcore (numpy)", *timed_twice(answer)))
-
-
-def timed_twice(answer: Any) -> tuple[float, float, Any]:
-    """Return the seconds of a second call, those of the first one, which may compile, and the answer."""
-    laps = [time.perf_counter()]
-    for _ in range(2):
-        found = answer()
-        laps.append(time.perf_counter())
-    return laps[2] - laps[1], laps[1] - laps[0], found

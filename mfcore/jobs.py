@@ -1,16 +1,15 @@
-"""From the arguments of `fit` to a validated `TrainingJob`, and to the engine that runs it."""
+"""From the arguments of `fit` to a validated `TrainingJob`."""
 
 import os
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from mfcore import registry, settings
+from mfcore import settings
 from mfcore.checks import require_integer
-from mfcore.contract import API_VERSION, Backend, TrainingJob, initial_optimizer_state, trained_parameters
+from mfcore.contract import TrainingJob, initial_optimizer_state, trained_parameters
 from mfcore.data.interactions import Interactions
-from mfcore.errors import InvalidArgumentError, InvalidDataError, UnsupportedError
+from mfcore.errors import InvalidArgumentError, InvalidDataError
 from mfcore.objectives import OBJECTIVES, Objective, Squared, WeightedSquared
 from mfcore.optimizers import OPTIMIZERS, SGD, WALS, Adam, Optimizer
 from mfcore.sampling import (
@@ -108,86 +107,11 @@ def make_job(
     return job
 
 
-def choose_backend(wanted: str | Backend, job: TrainingJob) -> tuple[Backend, str]:
-    """Return the engine for a job, and why it was chosen.
-
-    Parameters
-    ----------
-    wanted : str or Backend
-        An engine's name, "auto", or an engine itself.
-    job : TrainingJob
-
-    Raises
-    ------
-    InvalidArgumentError
-        `wanted` is none of these, or names an engine that is not installed.
-    UnsupportedError
-        The engine does not do the job; the message says why and which ones do.
-    """
-    if not isinstance(wanted, str):
-        return _able(_engine_itself(wanted), job), "passed as an instance"
-    if wanted != "auto":
-        return _able(registry.get(wanted), job), "asked for by name"
-    refusals: list[str] = []
-    for backend in _loadable(job.device):
-        if backend.name == registry.REFERENCE:
-            continue
-        reason = backend.unsupported(job)
-        if reason is None:
-            return backend, "; ".join([f"{backend.name} does this job, faster than reference", *refusals])
-        refusals.append(f"{backend.name}: {reason}")
-    reference = registry.get(registry.REFERENCE)
-    reason = reference.unsupported(job)
-    if reason:
-        raise UnsupportedError(f"no installed engine does this: reference: {reason}; {'; '.join(refusals)}")
-    why = "; ".join(refusals) or "no other engine is installed: pip install 'mfcore[numba]'"
-    return reference, f"reference, slowly: {why}"
-
-
 def available_threads() -> int:
     """Return the number of processors that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def _engine_itself(wanted: Any) -> Backend:
-    # A class has all the attributes of its instances, too.
-    if isinstance(wanted, Backend) and not isinstance(wanted, type):
-        if wanted.api_version != API_VERSION:
-            raise InvalidArgumentError(
-                f"backend is {wanted!r}, which speaks version {wanted.api_version} of the contract, this"
-                f" mfcore version {API_VERSION}: upgrade the older of the two"
-            )
-        return wanted
-    hint = f"; write an instance, {wanted.__name__}()" if isinstance(wanted, type) else ""
-    raise InvalidArgumentError(
-        f"backend is {wanted!r}; it must be 'auto', the name of an engine ({', '.join(registry.names())}), or"
-        f" an engine itself, such as mfcore_torch.TorchBackend(compile=False){hint}"
-    )
-
-
-def _able(backend: Backend, job: TrainingJob) -> Backend:
-    """Return an engine that somebody asked for, if it does the job."""
-    reason = backend.unsupported(job)
-    if reason is None:
-        return backend
-    able = [other.name for other in _loadable(job.device) if other.unsupported(job) is None]
-    raise UnsupportedError(
-        f"backend {backend.name!r} does not do this: {reason}; engines that do:"
-        f" {', '.join(able) or 'none of those installed'}"
-    )
-
-
-def _loadable(device: str) -> Iterator[Backend]:
-    """Give the installed engines, best first for the device; none is loaded before it is asked for."""
-    on_cpu = device in ("auto", "cpu")
-    names = registry.names()
-    for name in sorted(names, key=lambda name: (name == registry.REFERENCE, on_cpu != (name == "numba"))):
-        try:
-            yield registry.get(name)
-        except registry.BackendMissingError:
-            continue
 
 
 def _check_types(spec: Any, data: Any) -> None:
@@ -269,8 +193,8 @@ def _check_pairing(objective: Objective, spec: ModelSpec, plan: SamplingPlan, ba
         )
     if batch_size < 2:
         raise InvalidArgumentError(
-            "batch_size is 1, and the in-batch softmax has nothing to compare an item with; pass"
-            " batch_size=1024, say"
+            "a batch has one instance (batch_size is 1, or the training data a single interaction), and the"
+            " in-batch softmax has nothing to compare its item with; pass batch_size=1024, say, and more data"
         )
     if plan.order == "blocked":
         raise InvalidArgumentError(

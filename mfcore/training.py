@@ -12,11 +12,12 @@ import numpy as np
 
 from mfcore import settings
 from mfcore.checks import require_instance, require_integer
+from mfcore.choice import choose_backend
 from mfcore.contract import Backend, Trainer, TrainingJob
 from mfcore.data.interactions import Interactions
 from mfcore.errors import InvalidArgumentError, NonFiniteObjectiveError
 from mfcore.history import EpochRecord, History
-from mfcore.jobs import choose_backend, make_job
+from mfcore.jobs import make_job
 from mfcore.metrics import MAE, NDCG, RMSE, HitRate, Metric, RankingProtocol, RatingMetric, evaluate
 from mfcore.model import Model, data_fields
 from mfcore.objectives import Objective
@@ -215,7 +216,7 @@ def fit(
         patience=patience,
         implicit=_is_implicit(job),
     )
-    engine, reason = choose_backend(backend, job)
+    engine, reason = choose_backend(backend, job, epochs - (earlier.epochs_trained if earlier else 0))
     run = _Run(
         job,
         engine,
