@@ -228,3 +228,37 @@ class Backend(Protocol):
 
     def scorer(self, model: Any) -> Scorer | None:
         """Return a fast top-k for the model, perhaps an `EvaluationScorer`, or None for the core's."""
+
+
+class Shown(NamedTuple):
+    """What an engine shows at n positions of an epoch; the fields of `mfcore.sampling.Instances`.
+
+    Attributes
+    ----------
+    users, items : integer arrays [n]
+        Rows.
+    positive : bool array [n]
+        False where the item is a sampled negative.
+    negatives : integer array [n], or None
+        The item that each instance's item is compared with, in a paired epoch.
+    """
+
+    users: NDArray[np.integer]
+    items: NDArray[np.integer]
+    positive: NDArray[np.bool_]
+    negatives: NDArray[np.integer] | None
+
+
+@runtime_checkable
+class StreamBackend(Backend, Protocol):
+    """An engine that tells what its own stream shows, so that it can be held to the core's bit for bit.
+
+    Of an engine without this method, only the results of training tell.
+    """
+
+    def instances(self, job: TrainingJob, epoch: int, start: int, stop: int) -> Shown:
+        """Return what a trainer of the job would show at the positions in [start, stop) of an epoch.
+
+        It is asked in order to verify the engine, with stop - start in the thousands; the epoch may have 2^40
+        positions.
+        """

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import tensorflow as tf
 
-from mfcore.contract import API_VERSION, Scorer, Trainer, TrainingJob
+from mfcore.contract import API_VERSION, Scorer, Shown, Trainer, TrainingJob
 from mfcore.errors import InvalidArgumentError
 from mfcore.optimizers import WALS
 from mfcore.specs.base import Floats, ModelSpec
@@ -76,6 +76,27 @@ class KerasBackend:
     def scorer(self, model: "Model") -> Scorer | None:
         """Return None: the core's top-k serves these models."""
         return None
+
+    def instances(self, job: TrainingJob, epoch: int, start: int, stop: int) -> Shown:
+        """Return what the stream on the device shows; where `compile` is True, the compiled one."""
+        from mfcore_keras.compiling import compiled, in_graph
+        from mfcore_keras.stream import Stream
+
+        with tf.device(devices.device_of(job.device)):
+            stream, n = Stream(job), stop - start
+            places, keys = stream.places(epoch, start, n), stream.keys(epoch)
+            if self.compile is True:
+                found = in_graph(lambda places, keys: stream.instances(places, n, keys, compiled))(
+                    places, keys
+                )
+            else:
+                found = stream.instances(places, n, keys)
+        return Shown(
+            users=found.users.numpy(),
+            items=found.items.numpy(),
+            positive=found.positive.numpy(),
+            negatives=None if found.negatives is None else found.negatives.numpy(),
+        )
 
     def to_module(self, model: "Model") -> Any:
         """Return a model as a functional `keras.Model`; see `Model.to_keras`."""

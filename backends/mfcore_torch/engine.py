@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import nn
 
-from mfcore.contract import API_VERSION, Scorer, Trainer, TrainingJob
+from mfcore.contract import API_VERSION, Scorer, Shown, Trainer, TrainingJob
 from mfcore.errors import InvalidArgumentError
 from mfcore.model import Model
 from mfcore.optimizers import WALS
@@ -81,6 +81,21 @@ class TorchBackend:
         from mfcore_torch.top_k import TopK
 
         return TopK(model)
+
+    @torch.no_grad()
+    def instances(self, job: TrainingJob, epoch: int, start: int, stop: int) -> Shown:
+        """Return what the stream on the device shows; where `compile` is True, the compiled one."""
+        from mfcore_torch.compiling import compiled_for_any_length, left_alone
+        from mfcore_torch.stream import Stream
+
+        compiled = compiled_for_any_length if self.compile is True else left_alone
+        found = Stream(job, devices.device_of(job.device), compiled).instances(epoch, start, stop)
+        return Shown(
+            users=found.users.numpy(force=True),
+            items=found.items.numpy(force=True),
+            positive=found.positive.numpy(force=True),
+            negatives=None if found.negatives is None else found.negatives.numpy(force=True),
+        )
 
     def to_module(self, model: Model, *, sparse: bool = False) -> nn.Module:
         """Return a model as a PyTorch module; see `Model.to_torch`."""

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 import mfcore
-from mfcore.cli import backends, data, evaluate, explore, recommend, train
+from mfcore.cli import backends, compare, data, evaluate, explore, recommend, train, verify
 from mfcore.cli.help import MARKUP, HelpedGroup, examples
 from mfcore.errors import MfcoreError
 
@@ -37,7 +37,7 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (train, evaluate, recommend, explore, backends):
+for module in (train, evaluate, recommend, explore, compare, verify, backends):
     module.add_to(app)
 data.add_to(app)
 

@@ -1,0 +1,228 @@
+"""`mfcore verify`: whether the installed engines do what the reference engine does, cell by cell."""
+
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.util import find_spec
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mfcore import registry
+from mfcore.checks import require_integer
+from mfcore.cli.choices import choose
+from mfcore.cli.console import Output, note
+from mfcore.cli.console import as_json as document_as_json
+from mfcore.cli.help import HelpedCommand, examples
+from mfcore.cli.options import JsonOption
+from mfcore.errors import InvalidArgumentError
+from mfcore.files import replacing
+from mfcore.jobs import available_threads
+from mfcore.specs import MODELS
+
+if TYPE_CHECKING:
+    from mfcore.testing.verification import Finding, Verification
+    from mfcore.testing.words import Said
+    from mfcore.testing.workers import Watch
+
+DEFAULT_FOLDER = Path("mfcore-verify")
+REPORT, RESULTS = "report.html", "results.json"
+# The exit status where an engine is not within what is allowed.
+OUT_OF_TOLERANCE = 1
+# Failures that are printed one by one.
+MOST_FAILURES = 30
+# Of aspects, for 80 columns.
+SHORTER = {"initial values": "start", "final metric": "metric"}
+DTYPES = ("float64", "float32")
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(
+        "verify",
+        cls=HelpedCommand,
+        help="Compare the installed engines with the reference engine, cell by cell: samples, initial values,"
+        " scores, one step, a hundred steps, whole runs.\n\nWrites a report and the figures. Exit status 1"
+        " where an engine is not within the tolerances.",
+        epilog=examples("mfcore verify", "mfcore verify --backends numba,torch --models mf"),
+    )(verify)
+
+
+def verify(
+    *,
+    backends: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            show_default=False,
+            help=f"Engines, divided by commas; see mfcore backends. Default: all but {registry.REFERENCE}.",
+        ),
+    ] = None,
+    models: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            show_default=False,
+            help=f"Repeat for several: {', '.join(MODELS)}. Default: all.",
+        ),
+    ] = None,
+    every_cell: Annotated[
+        bool,
+        typer.Option(
+            "--every-cell",
+            help="Each model with each objective and each optimizer, which takes several times as long;"
+            " otherwise all pairs of them.",
+        ),
+    ] = False,
+    processes: Annotated[
+        int | None,
+        typer.Option(
+            "--processes",
+            "-j",
+            metavar="N",
+            show_default=False,
+            help="How many work at a time; 1 stays in this one. Default: as many as there are processors.",
+        ),
+    ] = None,
+    out: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="Where the report goes; made where it is not there.")
+    ] = DEFAULT_FOLDER,
+    as_json: JsonOption = False,
+) -> None:
+    """Do what the command's help says."""
+    from mfcore.testing import verification, workers
+
+    engines = _engines(backends)
+    kinds = [choose("--models", name, MODELS) for name in models or MODELS]
+    n_processes = available_threads() if processes is None else require_integer("--processes", processes, 1)
+    _require_folder(out)
+    subjects = verification.subjects(kinds, every=every_cell)
+    start = time.perf_counter()
+    with _bars(engines, len(subjects)) as watch:
+        found = workers.verify(engines, subjects, n_processes, watch)
+    report = _write(out, found, time.perf_counter() - start)
+    for engine in found.engines:
+        if not engine.is_installed:
+            note(f"{engine.name} is left out: {engine.detail}")
+    _show(Output(as_json), found, report)
+    if found.failures:
+        raise typer.Exit(OUT_OF_TOLERANCE)
+
+
+def _engines(text: str | None) -> list[str]:
+    """Return the engines to look at; one that was named must be able to load."""
+    if text is None:
+        return [name for name in registry.names() if name != registry.REFERENCE]
+    named = [choose("--backends", name.strip(), registry.names()) for name in text.split(",")]
+    for name in named:
+        # Frameworks that are there are not loaded: processes of their own will do that.
+        if any(find_spec(module) is None for module in registry.FRAMEWORKS.get(name, ())):
+            registry.get(name)
+    return list(dict.fromkeys(named))
+
+
+def _require_folder(folder: Path) -> None:
+    if not folder.absolute().parent.is_dir():
+        raise InvalidArgumentError(
+            f"--out: there is no folder {folder.absolute().parent} to make {folder.name} in; create it first"
+        )
+    if folder.exists() and not folder.is_dir():
+        raise InvalidArgumentError(f"--out: {folder} is a file; name a folder")
+
+
+@contextmanager
+def _bars(engines: Sequence[str], n_subjects: int) -> Iterator["Watch"]:
+    """Give what shows on a terminal how far each engine is, and tells at once where one fails."""
+    from mfcore.testing.words import failure_in_words
+
+    if not sys.stderr.isatty():
+        yield lambda finding: None
+        return
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (
+        TextColumn("{task.fields[engine]}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.description}", style="dim"),
+    )
+    with Progress(*columns, console=Console(stderr=True, highlight=False)) as progress:
+        tasks = {engine: progress.add_task("", total=n_subjects, engine=engine) for engine in engines}
+
+        def watch(finding: "Finding") -> None:
+            subject = escape(str(finding.subject))
+            progress.update(tasks[finding.engine], advance=1, description=subject)
+            if not finding.holds:
+                said = escape(failure_in_words(finding))
+                progress.console.print(f"[red]{finding.engine}[/red]: {subject}: {said}")
+
+        yield watch
+
+
+def _show(out: Output, found: "Verification", report: Path) -> None:
+    """Print what was found."""
+    from mfcore.testing import words
+
+    for engine, dtype in product(found.engines, DTYPES):
+        rows = words.deviation_rows(found, engine, dtype)
+        if rows:
+            out.heading(f"{engine.name}, {dtype}: the largest deviations from the reference")
+            columns = [SHORTER.get(aspect, aspect) for aspect in words.aspects_of(dtype)]
+            out.table(["model", *columns], _texts(rows), right=columns)
+    out.heading("The largest of all, what they may be, and where they are")
+    out.fields(
+        [
+            [f"{engine}, {SHORTER.get(aspect, aspect)}", f"{off} of {allowed}", where]
+            for engine, aspect, off, allowed, where in _texts(words.largest_rows(found))
+        ]
+    )
+    out.text("start: initial values; metric: that of the model after a whole run")
+    out.heading("The contract")
+    out.table(
+        ["engine", "requirements met", "known answers found"],
+        _texts(words.contract_rows(found)),
+        right=["requirements met", "known answers found"],
+    )
+    if found.gaps():
+        out.heading("Not done, and why")
+        for row in _texts(words.gap_rows(found)):
+            out.text(": ".join(row))
+    if found.failures:
+        out.heading("Out of tolerance")
+        failures = _texts(words.failure_rows(found))
+        for row in failures[:MOST_FAILURES]:
+            out.text(": ".join(row))
+        if len(failures) > MOST_FAILURES:
+            out.text(f"and {len(failures) - MOST_FAILURES} more, which the report names")
+    out.heading("Done")
+    out.text(words.verdict(found))
+    out.text(f"report: {report / REPORT}")
+    out.text(f"figures: {report / RESULTS}")
+    out.document({**found.document(), "report": str(report / REPORT)})
+
+
+def _texts(rows: Sequence[Sequence["Said"]]) -> list[list[str]]:
+    return [[said.text for said in row] for row in rows]
+
+
+def _write(folder: Path, found: "Verification", seconds: float) -> Path:
+    """Write the report and the figures."""
+    from mfcore.comparison.machine import machine
+    from mfcore.report.page import write_page
+    from mfcore.testing.sections import sections_of
+    from mfcore.testing.words import verdict
+
+    folder.mkdir(exist_ok=True)
+    described = {**machine(), "time taken": f"{seconds:.0f} s"}
+    document = {**found.document(), "machine": described, "seconds": seconds}
+    with replacing(folder / RESULTS) as temporary:
+        temporary.write_text(document_as_json(document) + "\n", encoding="utf-8")
+    title = "Not the same answer" if found.failures else "The same answer"
+    write_page(folder / REPORT, title, verdict(found), sections_of(found, described))
+    return folder

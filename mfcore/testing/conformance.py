@@ -1,0 +1,171 @@
+"""The suite as pytest classes, to be subclassed for an engine of one's own."""
+
+# ruff: noqa: D102, for the names of tests are sentences.
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import pytest
+
+from mfcore import registry
+from mfcore.contract import Backend, StreamBackend, TrainingJob
+from mfcore.testing import boards, requirements, runs, streams
+from mfcore.testing.cells import Cell, cells, small_data_cut
+from mfcore.testing.examination import examine
+from mfcore.testing.gaps import Gap, Subject, gaps_of, refusal
+from mfcore.testing.measures import Measures
+from mfcore.testing.references import References
+
+REFERENCES = References()
+LONG_SEED = 2**63 - 1
+# Just below and above powers of two, of which the shuffle's domain is one.
+LENGTHS = (1, 2, 15, 17, 1_023, 1_024, 1_025)
+SLICES = {"the first": (0, 1), "some": (1_234, 3_456), "the last": (-1, None)}
+
+
+class OfEngine:
+    """What all tests of an engine need to know.
+
+    Attributes
+    ----------
+    backend : str or Backend
+        The engine's name in the registry, or the engine itself.
+    gaps : sequence of Gap, or None
+        What it does not do, with the reasons; None takes those of mfcore's own engines from their table.
+    device : str
+        On which its stream is asked for.
+    """
+
+    backend: ClassVar[str | Backend]
+    gaps: ClassVar[Sequence[Gap] | None] = None
+    device: ClassVar[str] = "cpu"
+
+    @pytest.fixture
+    def engine(self) -> Backend:
+        """Return the engine; skip, with the reason, where its framework is not installed."""
+        if not isinstance(self.backend, str):
+            return self.backend
+        try:
+            return registry.get(self.backend)
+        except registry.BackendMissingError as error:
+            pytest.skip(str(error))
+
+    def require(self, engine: Backend, cell: Subject, job: TrainingJob) -> None:
+        """Skip, with the reason, what is a gap; fail where engine and gaps do not agree."""
+        reason = refusal(engine, cell, job, self.known_gaps(engine))
+        if reason is not None:
+            pytest.skip(f"{engine.name}: {reason}")
+
+    def known_gaps(self, engine: Backend) -> Sequence[Gap]:
+        """Return what the engine is said not to do."""
+        return self.gaps if self.gaps is not None else gaps_of(engine.name) or ()
+
+
+class StreamConformance(OfEngine):
+    """The sample stream of an engine that tells it is the core's, bit for bit."""
+
+    @pytest.fixture
+    def streaming(self, engine: Backend) -> StreamBackend:
+        """Return the engine; skip where it does not tell its stream."""
+        if not isinstance(engine, StreamBackend):
+            pytest.skip(f"{engine.name}: its stream is not told: it has no method `instances`")
+        return engine
+
+    @pytest.mark.parametrize("seed", [0, LONG_SEED])
+    @pytest.mark.parametrize("plan", streams.PLANS)
+    def test_an_epoch_shows_what_the_core_defines(
+        self, streaming: StreamBackend, plan: str, seed: int
+    ) -> None:
+        job = self.able(streaming, streams.PLANS[plan].job(streams.uneven(), seed, self.device))
+        for epoch in (0, 1, 7):
+            self.assert_shown(streaming, job, epoch, 0, job.n_instances)
+
+    @pytest.mark.parametrize("part", SLICES)
+    @pytest.mark.parametrize("plan", streams.PLANS)
+    def test_any_slice_can_be_had_alone(self, streaming: StreamBackend, plan: str, part: str) -> None:
+        job = self.able(streaming, streams.PLANS[plan].job(streams.uneven(), 11, self.device))
+        start, stop, _ = slice(*SLICES[part]).indices(job.n_instances)
+        self.assert_shown(streaming, job, 3, start, stop)
+
+    @pytest.mark.parametrize("n", LENGTHS)
+    def test_any_number_of_instances_is_shuffled_within_itself(
+        self, streaming: StreamBackend, n: int
+    ) -> None:
+        data = streams.uneven().select(range(n))
+        plan = streams.PLANS["interactions alone"]
+        job = self.able(streaming, plan.job(data, 0, self.device, batch_size=1))
+        self.assert_shown(streaming, job, 0, 0, n)
+
+    @pytest.mark.parametrize("plan", streams.HUGE)
+    def test_an_epoch_may_have_more_instances_than_32_bits_can_count(
+        self, streaming: StreamBackend, plan: str
+    ) -> None:
+        job = self.able(streaming, streams.HUGE[plan].job(streams.few(), 5, self.device))
+        assert 2**39 < job.n_instances < 2**40
+        for start in (2**31 - 100, 2**32 - 100, job.n_instances - 200):
+            self.assert_shown(streaming, job, 1, start, start + 200)
+
+    @staticmethod
+    def able(engine: Backend, job: TrainingJob) -> TrainingJob:
+        """Return a job that the engine does; skip, with its reason, where it does not."""
+        reason = engine.unsupported(job)
+        if reason is not None:
+            pytest.skip(f"{engine.name}: {reason}")
+        return job
+
+    @staticmethod
+    def assert_shown(engine: StreamBackend, job: TrainingJob, epoch: int, start: int, stop: int) -> None:
+        """Assert that exactly what the core defines is shown."""
+        with small_data_cut():
+            assert streams.n_differences(engine, job, epoch, start, stop) == 0
+
+
+class BackendConformance(StreamConformance):
+    """All that is asked of an engine.
+
+    Subclass it in a test module:
+
+    >>> class TestMine(BackendConformance):
+    ...     backend = "mine"
+    ...     gaps = (Gap("it knows no other update rule", optimizers=["adam", "rmsprop"]),)
+    """
+
+    @pytest.mark.parametrize("cell", cells(), ids=str)
+    def test_it_agrees_with_the_reference(self, engine: Backend, cell: Cell) -> None:
+        self.require(engine, cell, cell.job())
+        assert_within(examine(engine, cell, REFERENCES))
+
+    @pytest.mark.parametrize("run", runs.RUNS, ids=str)
+    def test_a_whole_run_comes_to_the_reference_s_quality(self, engine: Backend, run: runs.Run) -> None:
+        self.require(engine, run, run.job())
+        assert_within(runs.judge(engine, run, REFERENCES.quality(run)))
+
+    @pytest.mark.parametrize("board", boards.BOARDS, ids=str)
+    def test_it_finds_the_answer_that_is_known(self, engine: Backend, board: boards.Board) -> None:
+        self.require(engine, board, board.job())
+        assert board.n_wrong(engine) == 0
+
+    @pytest.mark.parametrize("requirement", requirements.REQUIREMENTS)
+    def test_it_keeps_the_contract(self, engine: Backend, requirement: str) -> None:
+        asked = requirements.cells_of(lambda cell: engine.unsupported(cell.job()) is None)
+        assert asked, f"{engine.name} does none of the cells"
+        for cell in asked:
+            requirements.REQUIREMENTS[requirement](engine, cell.job())
+
+    def test_its_refusals_say_what_to_do(self, engine: Backend) -> None:
+        for cell in cells():
+            reason = engine.unsupported(cell.job())
+            if reason is not None:
+                requirements.require_reason(reason)
+
+    def test_every_gap_is_one(self, engine: Backend) -> None:
+        for gap in self.known_gaps(engine):
+            assert any(map(gap.covers, cells())), (
+                f"no cell is {gap}: its names are misspelt, or it is out of date"
+            )
+
+
+def assert_within(measures: Measures) -> None:
+    """Assert that all that was measured is within what it may be."""
+    beyond = {aspect: found for aspect, found in measures.items() if not found.is_within}
+    assert not beyond

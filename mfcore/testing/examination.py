@@ -1,0 +1,68 @@
+"""One cell on one engine: how far it is off."""
+
+from mfcore.contract import Backend, StreamBackend, Trainer, TrainingJob
+from mfcore.testing import arrays, streams
+from mfcore.testing.cells import SOLVERS, Cell, small_data_cut
+from mfcore.testing.deviations import Deviation, Outcome
+from mfcore.testing.measures import INITIAL, STREAM, Measured, Measures, of_first_step, of_last_step
+from mfcore.testing.references import References
+
+
+def examine(backend: Backend, cell: Cell, references: References) -> Measures:
+    """Return how far an engine is from the reference engine in a cell that it does.
+
+    Parameters
+    ----------
+    backend : Backend
+    cell : Cell
+    references : References
+
+    Returns
+    -------
+    dict of str to Measured
+        By aspect, those of `measures.ASPECTS` that the cell shows.
+
+    Raises
+    ------
+    ConformanceError
+        Arrays of other names, shapes or dtypes than the contract's, or views of what the trainer works on.
+    """
+    with small_data_cut():
+        return {
+            **_of_stream(backend, cell),
+            **_of_first_step(backend, cell, references),
+            **_of_whole_run(backend, cell, references),
+        }
+
+
+def _of_stream(backend: Backend, cell: Cell) -> Measures:
+    if not isinstance(backend, StreamBackend) or cell.optimizer in SOLVERS:
+        return {}
+    job = cell.job()
+    differing = [
+        streams.n_differences(backend, job, epoch, 0, job.n_instances) for epoch in range(cell.epochs)
+    ]
+    return {STREAM: Measured(sum(differing), 0)}
+
+
+def _of_first_step(backend: Backend, cell: Cell, references: References) -> Measures:
+    job = cell.first_step()
+    found = Outcome.of(backend, job, 1)
+    return of_first_step(cell, Deviation.between(references.first_step(cell), found, job.parameters))
+
+
+def _of_whole_run(backend: Backend, cell: Cell, references: References) -> Measures:
+    job = cell.job()
+    trainer = backend.trainer(job)
+    arrays.require_arrays(trainer, job)
+    initial = Measured(arrays.n_differences(trainer.parameters(), job.parameters), 0)
+    found = _run(trainer, job, cell.epochs)
+    whole = of_last_step(cell, Deviation.between(references.whole(cell), found, job.parameters))
+    return {INITIAL: initial, **whole}
+
+
+def _run(trainer: Trainer, job: TrainingJob, epochs: int) -> Outcome:
+    objectives = [trainer.run_epoch(epoch) for epoch in range(epochs)]
+    outcome = Outcome(trainer.parameters(), trainer.optimizer_state(), objectives[-1])
+    arrays.require_arrays(trainer, job)
+    return outcome

@@ -1,0 +1,239 @@
+"""`mfcore verify`: what it finds, what it prints and writes, and its exit status."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+
+from mfcore import reference, registry
+from mfcore.contract import Shown
+from mfcore.testing import gaps, requirements, runs, verification
+from mfcore.testing.cells import Cell
+
+CELL = Cell("mf", "squared", "sgd", "float64")
+
+
+class Twin:
+    """The reference engine under another name."""
+
+    name = "twin"
+    api_version = reference.backend.api_version
+    description = "the reference engine once more"
+
+    def unsupported(self, job):
+        return reference.backend.unsupported(job)
+
+    def trainer(self, job):
+        return reference.backend.trainer(job)
+
+    def scorer(self, model):
+        return None
+
+
+class Steeper(Twin):
+    """Gradients are a thousandth too large."""
+
+    def trainer(self, job):
+        trainer = reference.backend.trainer(job)
+        if hasattr(trainer, "objective_and_gradients"):
+            exact = trainer.objective_and_gradients
+
+            def steeper(batch):
+                objective, gradients = exact(batch)
+                return objective, {name: 1.001 * gradient for name, gradient in gradients.items()}
+
+            trainer.objective_and_gradients = steeper
+        return trainer
+
+
+class Viewing(Twin):
+    """The trainer gives out the arrays that it works on."""
+
+    def trainer(self, job):
+        trainer = reference.backend.trainer(job)
+        trainer.parameters = lambda: dict(trainer.values)
+        return trainer
+
+
+class Telling(Twin):
+    """Its stream is the core's."""
+
+    def instances(self, job, epoch, start, stop):
+        from mfcore import sampling
+
+        shown = sampling.epoch(job.data, job.sampling, seed=job.seed, epoch=epoch).take(slice(start, stop))
+        return Shown(shown.users, shown.items, shown.positive, shown.negatives)
+
+
+class Misleading(Telling):
+    """Its stream has two instances the wrong way round."""
+
+    def instances(self, job, epoch, start, stop):
+        shown = super().instances(job, epoch, start, stop)
+        return shown._replace(users=np.concatenate([shown.users[1::-1], shown.users[2:]]))
+
+
+class Breaking(Twin):
+    """It fails on some jobs."""
+
+    def trainer(self, job):
+        if job.dtype == np.float32:
+            raise RuntimeError("no luck")
+        return super().trainer(job)
+
+
+class Refusing(Twin):
+    def unsupported(self, job):
+        if job.dtype == np.float32:
+            return "it knows float64 alone; pass dtype='float64'"
+        return super().unsupported(job)
+
+
+@pytest.fixture(autouse=True)
+def few_subjects(monkeypatch):
+    """Look at two cells in either dtype, a run and a requirement, which shows all that many would."""
+    chosen = tuple(
+        Cell(*names, dtype)
+        for names in (("mf", "squared", "sgd"), ("mlp of tanh", "bpr", "adam"))
+        for dtype in ("float64", "float32")
+    )
+    monkeypatch.setattr(verification, "cells", lambda: chosen)
+    monkeypatch.setattr(verification, "RUNS", runs.RUNS[:1])
+    monkeypatch.setattr(verification, "BOARDS", ())
+    kept = {name: requirements.REQUIREMENTS[name] for name in ("it says who it is", "what it gave out stays")}
+    monkeypatch.setattr(requirements, "REQUIREMENTS", kept)
+
+
+@pytest.fixture
+def verify(command, install_backend, tmp_path):
+    """Run the command on an engine, in this process; return its outcome and what it wrote."""
+
+    def run(engine, *arguments):
+        install_backend("twin", engine)
+        outcome = command("verify", "-j", 1, "--out", tmp_path / "report", *arguments)
+        return outcome, json.loads((tmp_path / "report" / "results.json").read_text())
+
+    return run
+
+
+def test_an_engine_that_does_what_the_reference_does_passes(verify, tmp_path):
+    outcome, document = verify(Telling())
+    assert outcome.status == 0
+    assert outcome.err == ""
+    assert "twin, float64: the largest deviations from the reference" in outcome.out
+    assert "All 7 comparisons and checks of twin hold." in outcome.out
+    assert document["holds"] is True
+    assert [engine["name"] for engine in document["engines"]] == ["twin"]
+    assert "The same answer" in (tmp_path / "report" / "report.html").read_text()
+
+
+def test_the_largest_deviation_is_shown_with_the_cell_that_it_is_in(verify):
+    outcome, _ = verify(Twin())
+    rows = re.findall(r"^  twin, 100 steps +(\S+) of (\S+)  (.+)$", outcome.out, re.MULTILINE)
+    assert [allowed for _, allowed, _ in rows] == ["1e-09", "1e-05"]
+    assert rows[0][0] == "0"
+    assert [cell.split(", ")[-1] for _, _, cell in rows] == ["float64", "float32"]
+    assert "not told" in outcome.out
+
+
+def test_a_rule_that_is_off_by_a_thousandth_is_found_in_every_cell(verify):
+    outcome, document = verify(Steeper())
+    assert outcome.status == 1
+    assert str(CELL) in outcome.out.partition("Out of tolerance")[2]
+    assert "1 step: 1.0e-03, where 1e-09 is allowed" in outcome.out
+    wrong = [finding["subject"] for finding in document["findings"] if not finding["holds"]]
+    assert {"mlp of tanh, bpr, adam, float32", str(CELL)} <= set(wrong)
+
+
+def test_a_stream_that_is_not_the_core_s_is_found(verify):
+    outcome, document = verify(Misleading())
+    assert outcome.status == 1
+    [finding] = [finding for finding in document["findings"] if finding["subject"] == str(CELL)]
+    assert finding["measures"]["stream"]["value"] > 0
+    assert "stream: 4 differ" in outcome.out
+
+
+def test_views_of_what_a_trainer_works_on_are_found(verify):
+    outcome, _ = verify(Viewing())
+    assert outcome.status == 1
+    said = outcome.out.partition("Out of tolerance")[2]
+    assert f"twin: {CELL}: " in said
+    assert "parameters() gives views of what the trainer works on" in said
+    assert "contract: what it gave out stays" in said
+
+
+def test_an_engine_that_breaks_is_named_with_the_cell_and_the_others_are_looked_at(verify):
+    outcome, document = verify(Breaking())
+    assert outcome.status == 1
+    assert "RuntimeError: no luck" in outcome.out
+    by_dtype = {finding["dtype"]: finding["holds"] for finding in document["findings"]}
+    assert by_dtype == {"float64": True, "float32": False}
+
+
+def test_what_an_engine_refuses_is_told_with_its_reason(verify):
+    outcome, document = verify(Refusing())
+    assert outcome.status == 0
+    assert "Not done, and why" in outcome.out
+    assert "it knows float64 alone; pass dtype='float64'" in outcome.out
+    assert "3 are not done, for reasons that are known" in outcome.out
+    assert sum(bool(finding["gap"]) for finding in document["findings"]) == 3
+
+
+def test_a_refusal_that_the_table_of_gaps_lacks_is_a_failure(verify, monkeypatch):
+    monkeypatch.setattr(verification, "gaps_of", lambda engine: ())
+    outcome, _ = verify(Refusing())
+    assert outcome.status == 1
+    assert "and no gap says so" in outcome.out
+
+
+def test_a_gap_that_the_engine_closes_is_a_failure(verify, monkeypatch):
+    monkeypatch.setattr(verification, "gaps_of", lambda engine: (gaps.Gap("too hard", models=["mlp*"]),))
+    outcome, _ = verify(Twin())
+    assert outcome.status == 1
+    assert "which is declared a gap (too hard); remove it from the gaps" in outcome.out
+
+
+def test_models_that_are_not_asked_for_are_left_out(verify):
+    _, document = verify(Twin(), "--models", "mlp")
+    assert {finding["model"] for finding in document["findings"]} == {"", "mlp"}
+
+
+def test_as_json_it_prints_one_document(verify):
+    outcome, document = verify(Twin(), "--json")
+    assert outcome.status == 0
+    assert json.loads(outcome.out)["findings"] == document["findings"]
+
+
+def test_an_engine_whose_framework_is_missing_is_left_out_with_the_reason(
+    command, install_backend, monkeypatch, tmp_path
+):
+    install_backend("twin", Twin())
+    install_backend("torch", None)
+    real = registry.get
+
+    def get(name):
+        if name == "torch":
+            raise registry.BackendMissingError("backend 'torch' needs torch: pip install 'mfcore[torch]'")
+        return real(name)
+
+    monkeypatch.setattr(registry, "get", get)
+    outcome = command("verify", "-j", 1, "--out", tmp_path / "report")
+    assert outcome.status == 0
+    assert "torch is left out: backend 'torch' needs torch: pip install 'mfcore[torch]'" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--backends", "twim"], "--backends is 'twim'; it must be one of reference, twin"),
+        (["--models", "nmf"], "--models is 'nmf'; it must be one of mf, gmf"),
+        (["-j", "0"], "--processes is 0"),
+        (["--out", "no/such/folder"], "there is no folder"),
+    ],
+)
+def test_wrong_arguments_are_told_before_anything_is_run(command, install_backend, arguments, says):
+    install_backend("twin", Twin())
+    outcome = command("verify", *arguments)
+    assert outcome.status == 2
+    assert says in outcome.err

@@ -1,0 +1,107 @@
+"""The cells on which engines are compared: what each of them has, and what they cover together."""
+
+import subprocess
+import sys
+from itertools import combinations
+
+import numpy as np
+import pytest
+
+import mfcore
+from mfcore.contract import TrainingJob
+from mfcore.testing.cells import (
+    BATCHES,
+    CUT_FROM,
+    HEADS,
+    MODELS,
+    ONE_BY_ONE,
+    OUTPUTS,
+    SOLVERS,
+    Cell,
+    cells,
+    every_cell,
+    small_data_cut,
+)
+
+GRADIENT = [cell for cell in cells() if cell.optimizer not in SOLVERS]
+
+
+def names(cell):
+    return (cell.model, cell.objective, cell.optimizer)
+
+
+def pairs(chosen):
+    """The pairs of names in float64, but for an output, which stands behind the score, and a rule."""
+    return {
+        (first, second)
+        for cell in chosen
+        if cell.dtype == "float64"
+        for first, second in combinations(names(cell), 2)
+        if not (first in OUTPUTS and second in BATCHES)
+    }
+
+
+def test_in_float64_all_pairs_of_the_whole_product_occur():
+    assert pairs(cells()) == pairs(every_cell())
+    assert set(cells()) <= set(every_cell())
+    assert len(cells()) < len(every_cell()) / 4
+
+
+def test_in_float32_every_kind_of_model_objective_and_optimizer_occurs():
+    rounded = [cell for cell in cells() if cell.dtype == "float32"]
+    assert {cell.kind for cell in rounded} == {spec.short_name for spec in MODELS.values()}
+    assert {cell.objective for cell in rounded} == set(HEADS)
+    assert {cell.optimizer for cell in rounded} == {*BATCHES, *ONE_BY_ONE, *SOLVERS}
+
+
+def test_every_model_objective_and_optimizer_of_mfcore_is_in_a_cell():
+    jobs = [cell.job() for cell in cells()]
+    assert {type(job.spec) for job in jobs} == set(mfcore.specs.MODELS.values())
+    assert {type(job.objective) for job in jobs} == set(mfcore.objectives.OBJECTIVES.values())
+    assert {type(job.optimizer) for job in jobs} == set(mfcore.optimizers.OPTIMIZERS.values())
+
+
+@pytest.mark.parametrize("cell", GRADIENT, ids=str)
+def test_a_cell_has_repeated_ids_an_uneven_last_batch_a_falling_rate_and_regularisation(cell):
+    job = cell.job()
+    per_step = job.data.users[: job.batch_size]
+    assert job.batch_size == 1 or len(np.unique(per_step)) < len(per_step)
+    assert job.batch_size == 1 or job.n_instances % job.batch_size > 0
+    rates = [job.optimizer.learning_rate_at(epoch) for epoch in range(cell.epochs)]
+    assert rates[1] == rates[0] / 2
+    assert job.optimizer.l2 or job.optimizer.weight_decay
+    assert 100 <= cell.epochs * -(-job.n_instances // job.batch_size) <= 600
+
+
+def test_both_dtypes_start_from_the_same_numbers():
+    narrow, wide = (Cell("neumf", "bpr", "adagrad", dtype).job() for dtype in ("float32", "float64"))
+    for name, array in narrow.parameters.items():
+        np.testing.assert_array_equal(array, wide.parameters[name])
+        assert (array.dtype, wide.parameters[name].dtype) == (np.float32, np.float64)
+    for name, array in narrow.optimizer_state.items():
+        np.testing.assert_array_equal(array, wide.optimizer_state[name])
+
+
+@pytest.mark.parametrize("cell", GRADIENT, ids=str)
+def test_a_first_step_is_one_batch(cell):
+    job = cell.first_step()
+    assert isinstance(job, TrainingJob)
+    assert job.n_instances <= max(job.batch_size, 2)
+
+
+def test_small_data_are_cut_into_blocks_only_where_that_is_asked_for():
+    from mfcore.sampling import choose_n_blocks
+
+    assert choose_n_blocks(CUT_FROM, 60, 50) == 1
+    with small_data_cut():
+        assert choose_n_blocks(CUT_FROM, 60, 50) > 1
+    assert choose_n_blocks(CUT_FROM, 60, 50) == 1
+
+
+def test_all_but_the_pytest_class_is_imported_without_pytest():
+    program = (
+        "import sys; sys.modules['pytest'] = None\n"
+        "import mfcore.testing.workers, mfcore.testing.sections\n"
+        "assert not {'torch', 'tensorflow', 'numba'} & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)

@@ -1,0 +1,218 @@
+"""Each requirement of the contract is kept by the reference engine, and can be failed."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from mfcore import reference
+from mfcore.contract import API_VERSION
+from mfcore.testing.arrays import ConformanceError, require_arrays
+from mfcore.testing.boards import BOARDS
+from mfcore.testing.cells import Cell
+from mfcore.testing.gaps import Gap, gaps_of, refusal
+from mfcore.testing.requirements import REQUIREMENTS, USUAL, cells_of, require_reason
+
+JOB = Cell("mf with biases", "logistic", "adam", "float64").job()
+
+
+class Twin:
+    """The reference engine, whose trainer is spoilt on the way."""
+
+    name = "twin"
+    api_version = API_VERSION
+    description = "the reference engine once more"
+
+    def __init__(self, spoil=lambda trainer: None, prepare=lambda job: job):
+        self.spoil, self.prepare = spoil, prepare
+
+    def unsupported(self, job):
+        return reference.backend.unsupported(job)
+
+    def trainer(self, job):
+        trainer = reference.backend.trainer(self.prepare(job))
+        self.spoil(trainer)
+        return trainer
+
+    def scorer(self, model):
+        return None
+
+
+def named(name, value):
+    engine = Twin()
+    setattr(engine, name, value)
+    return engine
+
+
+def as_views(trainer):
+    trainer.parameters = lambda: {name: array.view() for name, array in trainer.values.items()}
+
+
+def as_read_only_views(trainer):
+    def parameters():
+        views = {name: array.view() for name, array in trainer.values.items()}
+        for view in views.values():
+            view.flags.writeable = False
+        return views
+
+    trainer.parameters = parameters
+
+
+def in_place(trainer):
+    trainer.values = dict(trainer.job.parameters)
+
+
+def without_moments(trainer):
+    trainer.state = {name: np.zeros_like(array) for name, array in trainer.state.items()}
+
+
+def hidden(trainer):
+    run = trainer.run_epoch
+    trainer.run_epoch = lambda epoch: float(np.nan_to_num(run(epoch)))
+
+
+def unsteady(trainer):
+    noise = np.random.default_rng().normal(size=1)
+    trainer.values["user_bias"] += 1e-3 * noise
+
+
+def need_contiguous(job):
+    if not all(array.flags.c_contiguous for array in job.parameters.values()):
+        raise ValueError("the array is not contiguous")
+    return job
+
+
+def read_as_contiguous(job):
+    """Read memory on from where an array begins, as C would that knows nothing of strides."""
+    read = {
+        name: np.lib.stride_tricks.as_strided(array, strides=np.empty(array.shape).strides)
+        for name, array in job.parameters.items()
+    }
+    return replace(job, parameters=read)
+
+
+FAULTS = {
+    "another version": (named("api_version", API_VERSION + 1), "it says who it is", "api_version is 2"),
+    "no name": (named("name", ""), "it says who it is", "name is ''"),
+    "no description": (named("description", ""), "it says who it is", "has no description"),
+    "any device": (named("unsupported", lambda job: None), "it refuses in words", "nothing against device"),
+    "a vague reason": (
+        named("unsupported", lambda job: "no, not on mars"),
+        "it refuses in words",
+        "what is in the way and what to do instead",
+    ),
+    "views": (Twin(as_views), "what it gave out stays", "gives views"),
+    "read-only views": (Twin(as_read_only_views), "what it gave out stays", "changed with training"),
+    "work in place": (Twin(in_place), "it leaves the job as it is", "wrote to the job's parameters"),
+    "contiguous arrays alone": (
+        Twin(prepare=need_contiguous),
+        "it takes arrays as they lie",
+        "not contiguous fails: the array is not contiguous",
+    ),
+    "strides unread": (
+        Twin(prepare=read_as_contiguous),
+        "it takes arrays as they lie",
+        "not contiguous comes to something else",
+    ),
+    "chance": (Twin(unsteady), "it does again what it did", "a second run of one job is off by"),
+    "moments forgotten": (Twin(without_moments), "it goes on where it was left", "resumed is off by"),
+    "a NaN unseen": (Twin(hidden), "it does not hide a divergence", "would go unseen"),
+}
+
+
+@pytest.mark.parametrize("requirement", REQUIREMENTS)
+@pytest.mark.parametrize("cell", USUAL, ids=str)
+def test_the_reference_engine_keeps_it(requirement, cell):
+    REQUIREMENTS[requirement](reference.backend, cell.job())
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_an_engine_with_a_fault_fails_it(fault):
+    engine, requirement, says = FAULTS[fault]
+    job = Cell("mf with biases", "logistic", "adam", "float64").job()
+    with pytest.raises(ConformanceError, match=says):
+        REQUIREMENTS[requirement](engine, job)
+
+
+def test_every_requirement_can_be_failed():
+    assert {requirement for _, requirement, _ in FAULTS.values()} == set(REQUIREMENTS)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (lambda arrays: arrays.pop("user_bias"), "lacks user_bias and has nothing besides"),
+        (lambda arrays: arrays.update(extra=arrays["user_bias"]), "lacks nothing and has extra besides"),
+        (
+            lambda arrays: arrays.update(user_bias=arrays["user_bias"].astype("float32")),
+            r"is float32 \[60\]; it must be float64 \[60\]",
+        ),
+        (lambda arrays: arrays.update(user_bias=[0.0]), r"is a list; it must be float64 \[60\]"),
+    ],
+    ids=["one too few", "one too many", "another dtype", "no array"],
+)
+def test_arrays_of_other_names_shapes_or_dtypes_are_told(spoil, says):
+    trainer = reference.backend.trainer(JOB)
+    arrays = trainer.parameters()
+    spoil(arrays)
+    trainer.parameters = lambda: arrays
+    with pytest.raises(ConformanceError, match=says):
+        require_arrays(trainer, JOB)
+
+
+def test_an_engine_is_asked_about_what_it_does():
+    assert cells_of(lambda cell: True) == list(USUAL)
+    [cell] = cells_of(lambda cell: cell.model == "neumf")
+    assert cell.model == "neumf"
+    assert cells_of(lambda cell: False) == []
+
+
+def test_a_reason_is_one_line_that_names_what_it_is_about():
+    require_reason("it has no kernels for mars; pass device='cpu'", "mars")
+    with pytest.raises(ConformanceError, match="should name mars"):
+        require_reason("it has no kernels for that; pass device='cpu'", "mars")
+    with pytest.raises(ConformanceError, match="in one line"):
+        require_reason("it has no kernels\nfor that; use another")
+
+
+@pytest.mark.parametrize("board", BOARDS, ids=str)
+def test_an_engine_that_learns_nothing_does_not_find_the_known_answer(board):
+    def idle(trainer):
+        trainer.run_epoch = lambda epoch: 1.0
+
+    assert board.n_wrong(reference.backend) == 0
+    assert board.n_wrong(Twin(idle)) > 10
+
+
+# Gaps
+
+NARROW = Cell("mlp of tanh", "bpr", "adam", "float32")
+
+
+def test_a_gap_covers_what_all_its_patterns_match():
+    assert Gap("", models=["mlp*"]).covers(NARROW)
+    assert Gap("", models=["gmf", "mlp of tanh"], dtypes=["float32"]).covers(NARROW)
+    assert not Gap("", models=["mlp*"], dtypes=["float64"]).covers(NARROW)
+    assert not Gap("", optimizers=["wals*"]).covers(NARROW)
+
+
+def test_engine_and_gaps_must_agree():
+    job, gap = NARROW.job(), Gap("too hard", models=["mlp*"])
+    able, unable = Twin(), named("unsupported", lambda job: "it cannot; use another")
+    assert refusal(able, NARROW, job, []) is None
+    assert refusal(unable, NARROW, job, [gap]) == "too hard"
+    with pytest.raises(ConformanceError, match=r"twin refuses mlp of tanh.* it says: it cannot; use another"):
+        refusal(unable, NARROW, job, [])
+    with pytest.raises(ConformanceError, match=r"declared a gap \(too hard\); remove it"):
+        refusal(able, NARROW, job, [gap])
+
+
+def test_without_known_gaps_the_engine_s_own_reason_is_taken():
+    unable = named("unsupported", lambda job: "it cannot; use another")
+    assert refusal(unable, NARROW, NARROW.job(), None) == "it cannot; use another"
+    assert gaps_of("nobody's") is None
+
+
+@pytest.mark.parametrize("engine", ["numba", "torch", "keras"])
+def test_the_gaps_of_mfcore_s_engines_are_in_the_table_with_reasons(engine):
+    assert all(len(gap.reason.split()) > 5 for gap in gaps_of(engine))
