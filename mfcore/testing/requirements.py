@@ -17,7 +17,7 @@ from mfcore.testing.deviations import Deviation, Outcome
 from mfcore.testing.measures import OF_PARAMETERS
 
 Numbers: TypeAlias = NDArray[Any]
-Requirement: TypeAlias = Callable[[Backend, TrainingJob], None]
+Check: TypeAlias = Callable[[Backend, TrainingJob], None]
 
 # One cell of each way to train; an engine that does none of them is asked about the first one that it does.
 USUAL = (
@@ -169,7 +169,7 @@ def _require_close(what: str, job: TrainingJob, expected: Outcome, found: Outcom
         )
 
 
-REQUIREMENTS: Mapping[str, Requirement] = {
+REQUIREMENTS: Mapping[str, Check] = {
     requirement.__name__.replace("_", " "): requirement
     for requirement in (
         it_says_who_it_is,

@@ -86,10 +86,11 @@ def few() -> Interactions:
 
 def n_differences(backend: StreamBackend, job: TrainingJob, epoch: int, start: int, stop: int) -> int:
     """Return how many of the instances at the positions [start, stop) of an epoch are not the core's."""
-    return _n_differences(backend.instances(job, epoch, start, stop), _expected(job, epoch, start, stop))
+    return _n_differences(backend.instances(job, epoch, start, stop), defined(job, epoch, start, stop))
 
 
-def _expected(job: TrainingJob, epoch: int, start: int, stop: int) -> sampling.Instances:
+def defined(job: TrainingJob, epoch: int, start: int, stop: int) -> sampling.Instances:
+    """Return the instances that the core defines at the positions [start, stop) of an epoch."""
     if job.sampling.order == "blocked":
         whole = sampling.epoch(job.data, job.sampling, seed=job.seed, epoch=epoch)
         return whole.take(slice(start, stop))

@@ -90,7 +90,7 @@ class Teller:
         self.changes = changes
 
     def instances(self, job, epoch, start, stop):
-        shown = streams._expected(job, epoch, start, stop)
+        shown = streams.defined(job, epoch, start, stop)
         found = Shown(shown.users, shown.items, shown.positive, shown.negatives)
         return found._replace(**{name: change(getattr(found, name)) for name, change in self.changes.items()})
 
