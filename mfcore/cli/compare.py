@@ -38,7 +38,8 @@ def add_to(app: typer.Typer) -> None:
         "Every engine is given the same job, by the recipe of mfcore train, and runs in a process of its own."
         " For each model a table is printed; a report with charts goes to a folder, as report.html, with the"
         f" figures beside it, as results.json. Without DATA, {' and '.join(DEFAULT_MODELS)} are compared on"
-        f" {DEFAULT_DATA}, or on {WITHOUT_NETWORK} where that cannot be had, for {FEW_EPOCHS} epochs.",
+        f" {DEFAULT_DATA}, or on {WITHOUT_NETWORK} where that cannot be had, for {FEW_EPOCHS} epochs. The"
+        " last epoch is judged, also where mfcore train would choose one.",
         epilog=examples(
             "mfcore compare",
             "mfcore compare ml-1m-ncf --model neumf --epochs 3",

@@ -9,8 +9,8 @@ from typing import Any
 
 from mfcore import registry
 from mfcore.cli.console import NOTHING, Output, as_json, note, warn
-from mfcore.cli.defaults import Settings, is_neural
-from mfcore.cli.epochs import Choosing, default_monitor, watch
+from mfcore.cli.defaults import Settings
+from mfcore.cli.epochs import default_monitor
 from mfcore.cli.quality import default_metrics, default_protocols, task_of
 from mfcore.cli.recipes import Recipe, make_recipe
 from mfcore.cli.run import setting_in_words
@@ -36,6 +36,7 @@ from mfcore.data import Interactions, datasets
 from mfcore.errors import DatasetUnavailableError, InvalidArgumentError, MfcoreError
 from mfcore.files import replacing
 from mfcore.history import EpochRecord
+from mfcore.metrics import RankingMetric
 from mfcore.metrics.quality import in_words
 from mfcore.progress import epoch_bar
 from mfcore.report.charts import short_number
@@ -160,23 +161,13 @@ def _source(request: Request) -> Source:
 
 
 def _assignment(recipe: Recipe, parts: Parts, request: Request) -> Assignment:
-    """Return what every engine is given: what `mfcore train` would do by the recipe."""
+    """Return what every engine is given: what `mfcore train` does by the recipe, every epoch of it."""
     assert parts.test is not None
     task = task_of(recipe.spec, ranks=recipe.is_implicit, negatives=parts.negatives)
-    basis = Choosing().basis(parts, by_default=recipe.chooses_epoch, earlier=None)
-    watched = watch(
-        parts,
-        # An epoch that is looked at on the test part is not chosen by it.
-        "test" if basis == "last" else basis,
-        default_monitor(task),
-        task,
-        seed=request.seeds[0],
-        is_neural=is_neural(recipe.spec.short_name),
-    )
-    assert watched.held_out is not None
+    metric, protocols = default_monitor(task), default_protocols(task, parts.negatives)
     return Assignment(
         spec=recipe.spec,
-        train=watched.train,
+        train=parts.train,
         arguments={
             "objective": recipe.objective,
             "optimizer": recipe.optimizer,
@@ -184,8 +175,8 @@ def _assignment(recipe: Recipe, parts: Parts, request: Request) -> Assignment:
             "device": request.device,
             "threads": request.threads,
         },
-        watching=Watching(watched.held_out, watched.metric, watched.protocol, keeps_best=basis != "last"),
-        judging=Judging(parts.test, default_metrics(task), default_protocols(task, parts.negatives)),
+        watching=Watching(metric, protocols[0] if isinstance(metric, RankingMetric) else None),
+        judging=Judging(parts.test, default_metrics(task), protocols),
         audience=_audience(parts.train, recipe.is_implicit),
     )
 

@@ -13,22 +13,19 @@ from mfcore.specs.base import ModelSpec
 
 @dataclass(frozen=True, eq=False)
 class Watching:
-    """What is looked at after every epoch.
+    """What is looked at after every epoch, on the test part.
+
+    No epoch is chosen by it: the last one is judged. Were the best one kept, engines whose curves differ by
+    rounding alone could end epochs apart.
 
     Attributes
     ----------
-    data : Interactions
-        Held out.
     metric : Metric
     protocol : RankingProtocol or None
-    keeps_best : bool
-        Whether the best epoch by the metric is kept; else the last.
     """
 
-    data: Interactions
     metric: Metric
     protocol: RankingProtocol | None
-    keeps_best: bool
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from statistics import median
 from typing import Any, NamedTuple
 
 from mfcore.comparison.assignments import Assignment
@@ -41,8 +42,8 @@ class Agreement:
     gap : float
         Between the largest and the smallest of the engines' means over the seeds.
     range_of_seeds : float or None
-        Between the largest and the smallest of the seeds on one engine; the largest over the engines. None
-        where one seed is all there is.
+        Between the largest and the smallest of the seeds on one engine; the median over the engines, so that
+        no engine's scatter excuses its distance from the others. None where one seed is all there is.
     """
 
     metric: str
@@ -127,7 +128,7 @@ class Comparison:
             return None
         qualities = [self.quality(run, self.metric) for run in self.runs]
         means = [quality.mean for quality in qualities]
-        seeds = 2 * max(quality.half_range for quality in qualities) if len(self.seeds) > 1 else None
+        seeds = 2 * median(quality.half_range for quality in qualities) if len(self.seeds) > 1 else None
         return Agreement(self.metric, max(means) - min(means), seeds)
 
     def in_common(self, user: int) -> dict[str, int]:

@@ -215,14 +215,14 @@ def _fit(backend: _Timed, assignment: Assignment, seed: int, tell: Tell) -> Mode
         assignment.train,
         **{**assignment.arguments, "seed": seed},
         backend=backend,
-        validation=watching.data,
+        validation=assignment.judging.test,
         metrics=[watching.metric],
         protocol=watching.protocol,
-        keep_best=watching.keeps_best,
+        keep_best=False,
         callbacks=[lambda end: tell(seed, end.record)],
         progress=False,
     )
-    # A model kept as the best one holds on to what the engine needs for training on.
+    # What the engine needs for training on is as large as the parameters, or twice that.
     return replace(model, optimizer_state=None)
 
 

@@ -186,9 +186,6 @@ def _speed(comparison: Comparison) -> Table:
 def _charts(comparison: Comparison) -> list[Block]:
     runs = comparison.runs
     colors = [comparison.engines.index(run.engine) for run in runs]
-    where = (
-        "a part of the training data" if comparison.assignment.watching.keeps_best else "the held-out part"
-    )
 
     def lines(
         x: Callable[[EngineRun], Sequence[float]], y: Callable[[EngineRun], list[float]]
@@ -212,7 +209,7 @@ def _charts(comparison: Comparison) -> list[Block]:
             ),
             Chart(
                 line_chart(lines(epochs, metric), x_label="epoch", y_label=comparison.metric),
-                f"{comparison.metric} on {where}, by epoch.",
+                f"{comparison.metric} on the held-out part, by epoch.",
             ),
             Chart(
                 line_chart(

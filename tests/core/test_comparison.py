@@ -72,7 +72,7 @@ def assignment(ratings):
         spec,
         train,
         arguments,
-        Watching(test, mfcore.RMSE(), None, keeps_best=False),
+        Watching(mfcore.RMSE(), None),
         Judging(test, [mfcore.RMSE(), mfcore.HitRate(5)], [mfcore.FullRanking()]),
         Audience([3, 5], k=4, min_count=0),
     )
@@ -151,18 +151,12 @@ def test_an_engine_that_strays_does_not_agree(assignment, install_backend):
     assert found.short_run.found.whole_parameters > found.short_run.allowed
 
 
-def test_the_best_epoch_is_kept_where_that_is_asked(assignment, install_backend):
+def test_the_last_epoch_is_judged_however_the_metric_went(assignment, install_backend):
     rising = {**assignment.arguments, "optimizer": mfcore.Adam(learning_rate=0.5), "epochs": 2}
-    watching = replace(assignment.watching, keeps_best=True)
-    best = run(
-        install_backend("twin", Twin()),
-        replace(assignment, arguments=rising, watching=watching),
-        [0],
-        nothing,
-    )
-    metrics = [record.metrics["RMSE"] for record in best.records]
+    found = run(install_backend("twin", Twin()), replace(assignment, arguments=rising), [0], nothing)
+    metrics = [record.metrics["RMSE"] for record in found.records]
     assert metrics[-1] > min(metrics)
-    assert best.qualities[0].ratings["RMSE"] == min(metrics)
+    assert found.qualities[0].ratings["RMSE"] == metrics[-1]
 
 
 def test_wals_is_compared_for_a_few_epochs(assignment, install_backend):
@@ -264,6 +258,17 @@ def test_equal_engines_agree_and_list_the_same(assignment, outcome):
     assert found.agreement.holds
     assert found.in_common(0) == {"other": 4}
     assert found.metrics == ["RMSE", "HR@5"]
+
+
+def test_an_engine_s_own_scatter_does_not_excuse_it(assignment, outcome):
+    def at(engine, *values):
+        qualities = tuple(replace(outcome.qualities[0], ratings={"RMSE": value}) for value in values)
+        return replace(outcome, engine=engine, qualities=qualities)
+
+    runs = [at("a", 0.90, 0.91), at("b", 0.90, 0.91), at("wild", 0.90, 1.10)]
+    found = Comparison.of("mf", assignment, {}, [0, 1], runs)
+    assert found.agreement.range_of_seeds == pytest.approx(0.01)
+    assert found.agreement.holds is False
 
 
 def test_one_seed_leaves_open_whether_engines_agree(assignment, outcome):
