@@ -11,13 +11,15 @@ import torch
 from torch import Tensor
 
 from mfcore.contract import TrainingJob
-from mfcore.sampling import philox
+from mfcore.sampling import SamplingPlan, philox
 from mfcore.sampling.grid import Grid, choose_n_blocks
 from mfcore.sampling.philox import KEY_INCREMENTS, MASK, MULTIPLIERS, Purpose, split_seed
 from mfcore.sampling.shuffle import MULTIPLIER, KeyedShuffle
 
 # The shuffle's multiplier as an int64 of the same bits.
 SIGNED_MULTIPLIER = MULTIPLIER - (1 << 64)
+# Values from which a call of compiled code, some 30 us, takes less than the operations one by one.
+WORTH_CALLING = 1 << 8
 
 Compile: TypeAlias = Callable[[Any], Any]
 
@@ -99,8 +101,7 @@ class Stream:
         self.device = device
         self.data = _data(job, device)
         self._shuffled_once = compiled(shuffled_once)
-        self._uniform = compiled(uniform_negatives)
-        self._popular = compiled(popular_negatives)
+        self._listed_instances = compiled(listed_instances)
         self._grid: tuple[int, Instances, Tensor] | None = None
 
     def instances(self, epoch: int, start: int, stop: int) -> Instances:
@@ -112,19 +113,10 @@ class Stream:
 
     def _shuffled(self, epoch: int, positions: Tensor) -> Instances:
         """Return the instances at some positions of the shuffled order."""
-        plan, data = self.job.sampling, self.data
-        numbers = self._places(positions, epoch)
-        interactions = numbers // plan.per_interaction
-        slots = numbers - interactions * plan.per_interaction
-        users, items = data.users[interactions].long(), data.items[interactions].long()
-        if not plan.n_negatives:
-            return Instances(users, items, interactions, torch.ones_like(slots, dtype=torch.bool), None)
-        slots = slots + int(plan.paired)
-        drawn = self._negatives(users, interactions * (1 + plan.n_negatives) + slots, epoch)
-        if plan.paired:
-            return Instances(users, items, interactions, slots > 0, drawn)
-        positive = slots == 0
-        return Instances(users, torch.where(positive, items, drawn), interactions, positive, None)
+        key = torch.tensor([*split_seed(self.job.seed), epoch], device=self.device)
+        return Instances(
+            *self._listed_instances(self.data, self.job.sampling, self._places(positions, epoch), key)
+        )
 
     def _places(self, positions: Tensor, epoch: int) -> Tensor:
         """Return which instance of the epoch's list stands at each position."""
@@ -134,16 +126,12 @@ class Stream:
         values: Tensor = self._shuffled_once(positions, keys, *halves)
         outside = torch.nonzero(values >= shuffle.n)[:, 0]
         while len(outside):
-            walked = shuffled_once(values[outside], keys, *halves)
+            # What is compiled for any length is compiled anew for a length of 1.
+            once = self._shuffled_once if len(outside) >= WORTH_CALLING else shuffled_once
+            walked = once(values[outside], keys, *halves)
             values[outside] = walked
             outside = outside[walked >= shuffle.n]
         return values
-
-    def _negatives(self, users: Tensor, numbers: Tensor, epoch: int) -> Tensor:
-        key = torch.tensor([*split_seed(self.job.seed), epoch], device=self.device)
-        draw = self._uniform if self.data.starts is None else self._popular
-        found: Tensor = draw(self.data, users, numbers, key)
-        return found
 
     def groups_apart(self, epoch: int) -> Tensor:
         """Return an epoch of the blocked order as groups of instances that share no user and no item.
@@ -258,8 +246,29 @@ def shuffled_once(values: Tensor, keys: Tensor, left_bits: int, right_bits: int)
     return (left << right_bits) | right
 
 
+def listed_instances(
+    data: Data, plan: SamplingPlan, numbers: Tensor, key: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor | None]:
+    """Return the fields of the `Instances` with some numbers in an epoch's list.
+
+    `key` holds the words of the seed, and the epoch.
+    """
+    interactions = numbers // plan.per_interaction
+    slots = numbers - interactions * plan.per_interaction
+    users, items = data.users[interactions].long(), data.items[interactions].long()
+    if not plan.n_negatives:
+        return users, items, interactions, torch.ones_like(slots, dtype=torch.bool), None
+    slots = slots + int(plan.paired)
+    draw = uniform_negatives if data.starts is None else popular_negatives
+    drawn = draw(data, users, interactions * (1 + plan.n_negatives) + slots, key)
+    if plan.paired:
+        return users, items, interactions, slots > 0, drawn
+    positive = slots == 0
+    return users, torch.where(positive, items, drawn), interactions, positive, None
+
+
 def uniform_negatives(data: Data, users: Tensor, numbers: Tensor, key: Tensor) -> Tensor:
-    """Return the negative of each instance, drawn uniformly; key holds the seed's words and the epoch."""
+    """Return the negative of each instance, drawn uniformly."""
     ranks = drawn_below(data.room[users], numbers, key)
     return ranks + _n_before(data, users, ranks)
 
