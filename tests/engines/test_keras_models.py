@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -175,9 +177,13 @@ def test_it_has_a_summary_and_the_item_factors_by_the_name_of_their_layer(model_
 
 
 def test_it_can_be_drawn(model_of, tmp_path):
-    pytest.importorskip("pydot", reason="pydot, which plot_model needs, is not installed")
-    keras.utils.plot_model(model_of(SPECS["NeuMF"]).to_keras(), tmp_path / "model.png")
-    assert (tmp_path / "model.png").stat().st_size
+    keras_model = model_of(SPECS["NeuMF"]).to_keras()
+    # plot_model has Graphviz draw this, where its programs are installed.
+    drawn = keras.utils.model_to_dot(keras_model).to_string()
+    assert {"user", "item", "output"} <= set(re.findall(r"\w+", drawn))
+    if shutil.which("dot"):
+        keras.utils.plot_model(keras_model, tmp_path / "model.png")
+        assert (tmp_path / "model.png").stat().st_size
 
 
 def test_a_keras_model_has_parameters_of_its_own(model_of):
@@ -294,8 +300,9 @@ def test_keras_goes_on_with_compile_and_fit_and_callbacks(ratings):
     assert ended.history[0].objective < begun.history[0].objective
 
 
+# Keras 3.15's own variables do not know numpy 2's copy=False yet.
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 def test_tensorboard_is_told_what_keras_does(ratings, model_of, tmp_path):
-    pytest.importorskip("tensorboard", reason="tensorboard is not installed")
     keras_model = model_of(mfcore.MF(3)).to_keras()
     keras_model.compile("adam", loss="mse")
     board = keras.callbacks.TensorBoard(tmp_path)
