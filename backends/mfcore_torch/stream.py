@@ -18,8 +18,9 @@ from mfcore.sampling.shuffle import MULTIPLIER, KeyedShuffle
 
 # The shuffle's multiplier as an int64 of the same bits.
 SIGNED_MULTIPLIER = MULTIPLIER - (1 << 64)
-# Values from which a call of compiled code, some 30 us, takes less than the operations one by one.
-WORTH_CALLING = 1 << 8
+# Compiled passes of the shuffle go over all values, so often at most, until no more than this part of them is
+# still outside of the list: to take out those that are takes longer than a pass.
+MOST_PASSES, FEW_OUTSIDE = 5, 1 / 32
 
 Compile: TypeAlias = Callable[[Any], Any]
 
@@ -100,7 +101,8 @@ class Stream:
         self.job = job
         self.device = device
         self.data = _data(job, device)
-        self._shuffled_once = compiled(shuffled_once)
+        self._shuffled_once, self._walked_on = compiled(shuffled_once), compiled(walked_on)
+        self._most_passes = 1 if self._walked_on is walked_on else MOST_PASSES
         self._listed_instances = compiled(listed_instances)
         self._grid: tuple[int, Instances, Tensor] | None = None
 
@@ -121,16 +123,17 @@ class Stream:
     def _places(self, positions: Tensor, epoch: int) -> Tensor:
         """Return which instance of the epoch's list stands at each position."""
         shuffle = KeyedShuffle.make(self.job.n_instances, self.job.seed, epoch)
-        keys = torch.tensor(shuffle.keys, device=self.device)
-        halves = (shuffle.left_bits, shuffle.right_bits)
-        values: Tensor = self._shuffled_once(positions, keys, *halves)
-        outside = torch.nonzero(values >= shuffle.n)[:, 0]
+        walk = Walk.of(shuffle, self.device)
+        values: Tensor = self._shuffled_once(positions, walk)
+        outside_of_all = 1 - shuffle.n / (1 << (shuffle.left_bits + shuffle.right_bits))
+        for n_passes in range(1, self._most_passes):
+            if outside_of_all**n_passes > FEW_OUTSIDE:
+                values = self._walked_on(values, walk)
+        outside = torch.nonzero(values >= walk.n)[:, 0]
         while len(outside):
-            # What is compiled for any length is compiled anew for a length of 1.
-            once = self._shuffled_once if len(outside) >= WORTH_CALLING else shuffled_once
-            walked = once(values[outside], keys, *halves)
-            values[outside] = walked
-            outside = outside[walked >= shuffle.n]
+            further = shuffled_once(values[outside], walk)
+            values[outside] = further
+            outside = outside[further >= walk.n]
         return values
 
     def groups_apart(self, epoch: int) -> Tensor:
@@ -231,12 +234,41 @@ def places_apart(starts: Tensor, seed: int, epoch: int) -> Tensor:
     return groups
 
 
-def shuffled_once(values: Tensor, keys: Tensor, left_bits: int, right_bits: int) -> Tensor:
-    """Return the values after one pass of the bijection on [0, 2^(left_bits + right_bits))."""
+class Walk(NamedTuple):
+    """A keyed shuffle of [0, n) as the walk along the cycles of a bijection that it is.
+
+    Attributes
+    ----------
+    n : int64 Tensor []
+    keys : int64 Tensor [n_rounds]
+    left_bits, right_bits : int
+        The bijection is one on [0, 2^(left_bits + right_bits)).
+    """
+
+    n: Tensor
+    keys: Tensor
+    left_bits: int
+    right_bits: int
+
+    @classmethod
+    def of(cls, shuffle: KeyedShuffle, device: torch.device) -> "Walk":
+        """Return the walk of a shuffle."""
+        n, keys = torch.tensor(shuffle.n, device=device), torch.tensor(shuffle.keys, device=device)
+        return cls(n, keys, shuffle.left_bits, shuffle.right_bits)
+
+
+def walked_on(values: Tensor, walk: Walk) -> Tensor:
+    """Return the values after one pass of those that are not below n yet."""
+    return torch.where(values < walk.n, values, shuffled_once(values, walk))
+
+
+def shuffled_once(values: Tensor, walk: Walk) -> Tensor:
+    """Return the values after one pass of the bijection."""
+    left_bits, right_bits = walk.left_bits, walk.right_bits
     left_mask, right_mask = (1 << left_bits) - 1, (1 << right_bits) - 1
     widening = right_bits - left_bits
     left, right = values >> right_bits, values & right_mask
-    for key in keys.unbind():
+    for key in walk.keys.unbind():
         product = left * SIGNED_MULTIPLIER
         high, low = (product >> 32) & MASK, product & MASK
         left, right = (
