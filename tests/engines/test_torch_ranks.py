@@ -96,6 +96,37 @@ def test_two_ranks_give_the_result_of_the_reference():
     assert max(max(line["apart"], line["state"], line["objective"]) for line in found) < 1e-9
 
 
+def test_a_last_batch_of_fewer_instances_than_ranks_is_one_rank_s_alone():
+    found, _ = run_ranks(
+        """
+        init = mfcore.Normal(0.3)
+        JOBS = {
+            "pointwise": (mfcore.NeuMF(7, (10, 9, 5), "tanh", init=init), dict(objective="squared")),
+            "bpr": (mfcore.GMF(7, biases=True, init=init), dict(objective="bpr", n_negatives=1)),
+            "softmax": (mfcore.TwoTower(7, (9, 5), "tanh", init=init), dict(objective="in_batch_softmax")),
+        }
+        for name, (spec, settings) in JOBS.items():
+            job = job_of(spec, batch_size=109, optimizer=mfcore.Adam(0.01, l2=0.02), **settings)
+            reference = registry.get("reference").trainer(job)
+            expected = reference.run_epoch(0)
+            for cut in (False, True):
+                trainer = TorchBackend(cut_tables=cut).trainer(job)
+                objective, after = trainer.run_epoch(0), trainer.parameters()
+                tell(
+                    last=job.n_instances % job.batch_size,
+                    objective=abs(objective / expected - 1),
+                    apart=max(
+                        float(np.linalg.norm(array - after[key]))
+                        / float(np.linalg.norm(array - job.parameters[key]))
+                        for key, array in reference.parameters().items() if key in job.trained
+                    ),
+                )
+        """
+    )
+    assert [line["last"] for line in found] == [1] * 3 * 2 * 2
+    assert max(max(line["apart"], line["objective"]) for line in found) < 1e-9
+
+
 def test_idle_rows_are_made_up_for_in_tables_that_are_cut():
     found, _ = run_ranks(
         """
