@@ -17,7 +17,7 @@ from mfcore.specs.base import Floats
 from mfcore_torch import devices
 from mfcore_torch.compiling import compiled_for_any_length, compiled_step, compiles, left_alone
 from mfcore_torch.losses import in_batch
-from mfcore_torch.ranks import find_ranks, local_number, n_local
+from mfcore_torch.ranks import find_ranks
 from mfcore_torch.rows import Cut, Store, Weights
 from mfcore_torch.scores import multiply_in_bfloat16
 from mfcore_torch.steps import Batch, Idle, Stepper, rested
@@ -60,7 +60,7 @@ class BatchTrainer:
         self.matmul = matmul
         self.ranks = find_ranks(job.device)
         self.ranks.require_same(job)
-        self.device = devices.device_of(job.device, local_number() if self.ranks.n > 1 else None)
+        self.device = self.ranks.own_device(job.device)
         with self._memory_errors_explained(), devices.apart():
             self.store = Store(job, self.device, self._cut(cut_tables))
             is_compiled = compiles(job, compile, self._n_together())
@@ -98,7 +98,7 @@ class BatchTrainer:
     @property
     def is_main(self) -> bool:
         """Whether this process is the one that shows progress and writes files."""
-        return self.ranks.number == 0
+        return self.ranks.is_main
 
     def parameters(self) -> dict[str, Floats]:
         """Return copies of all parameters."""
@@ -292,8 +292,7 @@ class BatchTrainer:
 
     @property
     def _threads(self) -> int:
-        """The threads of this process: fewer where others share the machine."""
-        return max(1, self.job.threads // (n_local() if self.ranks.n > 1 else 1))
+        return self.ranks.own_threads(self.job.threads)
 
     def _cut(self, wanted: Literal["auto"] | bool) -> Cut | None:
         """Return what cuts tables over the ranks, where they are to be or do not fit onto the device."""

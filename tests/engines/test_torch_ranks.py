@@ -9,6 +9,8 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
+from mfcore_torch.ranks import find_ranks  # noqa: E402
+
 PRELUDE = """
 import json, os, sys
 sys.path[:0] = {path!r}
@@ -177,6 +179,61 @@ def test_fit_returns_the_whole_model_on_every_rank_and_one_of_them_writes_the_ch
     assert found[0]["sum"] == found[1]["sum"]
     assert sorted(line["saved"] for line in found) == [0, 2]
     assert path.is_file()
+
+
+def test_each_rank_solves_the_whole_of_wals_and_one_of_them_writes_the_checkpoint(tmp_path):
+    path = tmp_path / "checkpoint.safetensors"
+    found, _ = run_ranks(
+        f"""
+        saved = []
+        save = mfcore.Model.save
+        mfcore.Model.save = lambda model, *rest, **more: (saved.append(1), save(model, *rest, **more))
+        settings = dict(optimizer=mfcore.WALS(l2=0.05, unobserved_weight=0.1))
+        job = job_of(mfcore.MF(7, biases=True), batch_size=None, **settings)
+        reference = registry.get("reference").trainer(job)
+        expected = [reference.run_epoch(epoch) for epoch in range(2)]
+        trainer = TorchBackend().trainer(job)
+        objectives = [trainer.run_epoch(epoch) for epoch in range(2)]
+        after = trainer.parameters()
+        mfcore.fit(mfcore.MF(4), data, epochs=2, backend="torch", device="cpu", checkpoint={str(path)!r},
+                   progress=True, **settings)
+        tell(
+            rank=trainer.ranks.number,
+            ranks=trainer.ranks.n,
+            main=trainer.is_main,
+            saved=len(saved),
+            objective=abs(objectives[1] / expected[1] - 1),
+            apart=max(
+                float(np.linalg.norm(array - after[key]) / np.linalg.norm(array))
+                for key, array in reference.parameters().items()
+            ),
+        )
+        """
+    )
+    by_rank = sorted(found, key=lambda line: line["rank"])
+    assert [(line["ranks"], line["main"], line["saved"]) for line in by_rank] == [(2, True, 2), (2, False, 0)]
+    assert max(max(line["apart"], line["objective"]) for line in found) < 1e-9
+    assert path.is_file()
+
+
+@pytest.mark.parametrize(
+    ("device", "expected"), [("auto", "cuda:1"), ("cuda", "cuda:1"), ("cuda:0", "cuda:0")]
+)
+def test_ranks_beyond_a_machine_s_devices_share_them(monkeypatch, device, expected):
+    called = {}
+    for name, value in {"WORLD_SIZE": "4", "RANK": "3", "LOCAL_RANK": "3"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(torch.backends.cuda, "is_built", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: called.update(device=device))
+    monkeypatch.setattr(torch.distributed, "init_process_group", lambda name: called.update(group=name))
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 4)
+    monkeypatch.setattr(torch.distributed, "get_rank", lambda: 3)
+    found = find_ranks(device)
+    assert (found.n, found.number) == (4, 3)
+    assert called == {"device": torch.device(expected), "group": "nccl"}
+    assert found.own_device(device) == torch.device(expected)
 
 
 def test_ranks_with_different_jobs_say_so():
