@@ -15,6 +15,7 @@ PRELUDE = """
 import json, os, sys
 sys.path[:0] = {path!r}
 import numpy as np
+import torch
 import mfcore
 from dataclasses import replace
 from mfcore import registry
@@ -157,6 +158,55 @@ def test_idle_rows_are_made_up_for_in_tables_that_are_cut():
     )
     assert [line["rests"] for line in found] == [True] * 4
     assert max(line["apart"] for line in found) < 1e-5
+
+
+def test_a_cut_table_goes_to_the_device_in_parts_and_comes_back_in_blocks():
+    found, _ = run_ranks(
+        """
+        from mfcore_torch import sharding
+
+        job = job_of(mfcore.MF(7, biases=True, init=mfcore.Normal(0.3)), optimizer=mfcore.Adam(0.01),
+                     batch_size=100)
+        job = replace(job, optimizer_state={
+            name: rng.uniform(size=array.shape) if array.dtype.kind == "f" else array
+            for name, array in job.optimizer_state.items()
+        })
+        gather, sizes = torch.distributed.all_gather_into_tensor, []
+
+        def recorded(together, own, **more):
+            sizes.append(together.nbytes)
+            gather(together, own, **more)
+
+        torch.distributed.all_gather_into_tensor = recorded
+        # Of three ranks, seven rows each of a side's parameters: 8 numbers of 8 bytes.
+        sharding.GATHERED_AT_ONCE = 3 * 7 * 8 * 8
+        trainer = TorchBackend(cut_tables=True).trainer(job)
+        after, state = trainer.parameters(), trainer.optimizer_state()
+        weights = trainer.store.weights
+        held = [sharding.own_part(rows.numbers) for rows in (weights.users, weights.items)]
+        tell(
+            rank=trainer.ranks.number,
+            rows=[len(part) for part, _ in held],
+            first=[first for _, first in held],
+            only_own=all(part.untyped_storage().nbytes() == part.nbytes for part, _ in held),
+            gathered=len(sizes),
+            largest=max(sizes),
+            same=all(np.array_equal(array, after[name]) for name, array in job.parameters.items())
+            and all(np.array_equal(array, state[name]) for name, array in job.optimizer_state.items()),
+        )
+        """,
+        n=3,
+    )
+    by_rank = sorted(found, key=lambda line: line["rank"])
+    # 60 users and 50 items, and the row of nobody.
+    assert [line["rows"] for line in by_rank] == [[21, 17], [21, 17], [19, 17]]
+    assert [line["first"] for line in by_rank] == [[0, 0], [21, 17], [42, 34]]
+    for line in found:
+        assert line["only_own"]
+        assert line["same"]
+        # Three blocks of a side, of its parameters and of each of two slots.
+        assert line["gathered"] == 3 * (3 + 3)
+        assert line["largest"] == 3 * 7 * 8 * 8
 
 
 def test_fit_returns_the_whole_model_on_every_rank_and_one_of_them_writes_the_checkpoint(tmp_path):
