@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mfcore.contract import TrainingJob
+from mfcore.errors import InvalidArgumentError
 from mfcore.idle import IdleAdam, smooth_from
 from mfcore.optimizers import SGD, Adam, GradientOptimizer
 from mfcore.sampling import choose_n_blocks
@@ -44,6 +45,15 @@ class BatchTrainer:
     job : TrainingJob
     compile, matmul, cut_tables
         As in `TorchBackend`.
+
+    Raises
+    ------
+    DeviceMemoryError
+        The device has too little memory, on the way in or in an epoch.
+    InvalidArgumentError
+        `compile` is True where several processes train together, or where there is no C++ compiler.
+    MfcoreError
+        The processes were given different jobs.
     """
 
     def __init__(
@@ -60,6 +70,11 @@ class BatchTrainer:
         self.matmul = matmul
         self.ranks = find_ranks(job.device)
         self.ranks.require_same(job)
+        if compile is True and self.ranks.n > 1:
+            raise InvalidArgumentError(
+                f"TorchBackend: compile is True, but {self.ranks.n} processes train together, and steps in"
+                " which they add up gradients are not compiled: leave compile at 'auto', or run one process"
+            )
         self.device = self.ranks.own_device(job.device)
         with self._memory_errors_explained(), devices.apart():
             self.store = Store(job, self.device, self._cut(cut_tables))

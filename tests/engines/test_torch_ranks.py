@@ -286,6 +286,23 @@ def test_ranks_beyond_a_machine_s_devices_share_them(monkeypatch, device, expect
     assert found.own_device(device) == torch.device(expected)
 
 
+def test_compiled_steps_are_refused_where_several_ranks_train_together():
+    found, _ = run_ranks(
+        """
+        job = job_of(mfcore.MF(3), optimizer="adam", batch_size=20)
+        try:
+            TorchBackend(compile=True).trainer(job)
+        except mfcore.errors.InvalidArgumentError as error:
+            tell(error=str(error), automatic=TorchBackend().trainer(job).compiled_step is None)
+        """
+    )
+    assert len(found) == 2
+    for line in found:
+        assert line["error"].startswith("TorchBackend: compile is True, but 2 processes train together")
+        assert "leave compile at 'auto'" in line["error"]
+        assert line["automatic"]
+
+
 def test_ranks_with_different_jobs_say_so():
     found, stderr = run_ranks(
         """
