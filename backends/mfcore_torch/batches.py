@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mfcore.contract import TrainingJob
+from mfcore.errors import InvalidArgumentError
 from mfcore.idle import IdleAdam, smooth_from
 from mfcore.optimizers import SGD, Adam, GradientOptimizer
 from mfcore.sampling import choose_n_blocks
@@ -17,15 +18,17 @@ from mfcore.specs.base import Floats
 from mfcore_torch import devices
 from mfcore_torch.compiling import compiled_for_any_length, compiled_step, compiles, left_alone
 from mfcore_torch.losses import in_batch
-from mfcore_torch.ranks import find_ranks, local_number, n_local
+from mfcore_torch.ranks import find_ranks
 from mfcore_torch.rows import Cut, Store, Weights
 from mfcore_torch.scores import multiply_in_bfloat16
 from mfcore_torch.steps import Batch, Idle, Stepper, rested
 from mfcore_torch.stream import Instances, Stream
-from mfcore_torch.touched import touch_all, touch_some
+from mfcore_torch.touched import BYTES_OF_A_ROW, Touched, touch_all, touch_some
 
 # Instances whose samples are drawn and whose rows are sorted together, on a CPU and on a CUDA device.
 INSTANCES_AT_ONCE = {"cpu": 1 << 17, "cuda": 1 << 22}
+# Bytes that finding the touched rows of several batches together may take where every batch has all rows.
+TOUCHED_AT_ONCE = {"cpu": 1 << 28, "cuda": 1 << 30}
 # The parts of a device's free memory that the training data and the tables may take.
 DATA_SHARE, TABLE_SHARE = 0.5, 0.7
 # Numbers of a batch's rows from which several threads do a step faster than one does.
@@ -42,6 +45,15 @@ class BatchTrainer:
     job : TrainingJob
     compile, matmul, cut_tables
         As in `TorchBackend`.
+
+    Raises
+    ------
+    DeviceMemoryError
+        The device has too little memory, on the way in or in an epoch.
+    InvalidArgumentError
+        `compile` is True where several processes train together, or where there is no C++ compiler.
+    MfcoreError
+        The processes were given different jobs.
     """
 
     def __init__(
@@ -58,7 +70,12 @@ class BatchTrainer:
         self.matmul = matmul
         self.ranks = find_ranks(job.device)
         self.ranks.require_same(job)
-        self.device = devices.device_of(job.device, local_number() if self.ranks.n > 1 else None)
+        if compile is True and self.ranks.n > 1:
+            raise InvalidArgumentError(
+                f"TorchBackend: compile is True, but {self.ranks.n} processes train together, and steps in"
+                " which they add up gradients are not compiled: leave compile at 'auto', or run one process"
+            )
+        self.device = self.ranks.own_device(job.device)
         with self._memory_errors_explained(), devices.apart():
             self.store = Store(job, self.device, self._cut(cut_tables))
             is_compiled = compiles(job, compile, self._n_together())
@@ -96,7 +113,7 @@ class BatchTrainer:
     @property
     def is_main(self) -> bool:
         """Whether this process is the one that shows progress and writes files."""
-        return self.ranks.number == 0
+        return self.ranks.is_main
 
     def parameters(self) -> dict[str, Floats]:
         """Return copies of all parameters."""
@@ -171,28 +188,34 @@ class BatchTrainer:
         def cut(column: Tensor | None) -> Any:
             return None if column is None else column.view(-1, size).to(self.device, non_blocking=True)
 
-        by_some = self.optimizer.sparse or idle is not None or self.store.is_cut
-        touch = touch_some if by_some else touch_all
         users, items, negatives = cut(instances.users), cut(instances.items), cut(instances.negatives)
-        touched_users = touch(users, self.job.data.n_users)
-        touched_items = touch(
-            items if negatives is None else torch.cat([items, negatives], dim=1), self.job.data.n_items
-        )
+        all_items = items if negatives is None else torch.cat([items, negatives], dim=1)
         targets = cut(self._at(self.targets, instances, 0.0))
         weights = cut(self._at(self.weights, instances, 1.0))
         if is_real is not None:
             real = cut(is_real).to(targets.dtype)
             weights = real if weights is None else weights * real
         in_batch = self.log_q is not None
-        for number in range(len(users)):
+        for number, (of_users, of_items) in enumerate(self._touched(users, all_items, idle)):
             yield Batch(
-                users=touched_users[number],
-                items=touched_items[number],
+                users=of_users,
+                items=of_items,
                 targets=targets[number],
                 weights=None if weights is None else weights[number],
                 item_rows=items[number] if in_batch else None,
                 log_q=self.log_q[items[number]] if self.log_q is not None else None,
             )
+
+    def _touched(self, users: Tensor, items: Tensor, idle: Idle | None) -> Iterator[tuple[Touched, Touched]]:
+        """Yield what each of several batches, [n_batches, n], touches of the users and of the items."""
+        n_users, n_items = self.job.data.n_users, self.job.data.n_items
+        if self.optimizer.sparse or idle is not None or self.store.is_cut:
+            yield from zip(touch_some(users, n_users), touch_some(items, n_items), strict=True)
+            return
+        # Of small batches there are many thousand, and each has all rows.
+        n_together = max(1, TOUCHED_AT_ONCE[self.device.type] // (BYTES_OF_A_ROW * (n_users + n_items + 2)))
+        for some_users, some_items in zip(users.split(n_together), items.split(n_together), strict=True):
+            yield from zip(touch_all(some_users, n_users), touch_all(some_items, n_items), strict=True)
 
     def _at(self, numbers: Tensor | None, instances: Instances, of_negatives: float) -> Tensor | None:
         """Return a number of each instance, given those of the interactions."""
@@ -284,8 +307,7 @@ class BatchTrainer:
 
     @property
     def _threads(self) -> int:
-        """The threads of this process: fewer where others share the machine."""
-        return max(1, self.job.threads // (n_local() if self.ranks.n > 1 else 1))
+        return self.ranks.own_threads(self.job.threads)
 
     def _cut(self, wanted: Literal["auto"] | bool) -> Cut | None:
         """Return what cuts tables over the ranks, where they are to be or do not fit onto the device."""
@@ -324,9 +346,8 @@ class BatchTrainer:
         }
 
     def _memory_errors_explained(self) -> Any:
-        return devices.memory_errors_explained(
-            self.device,
-            self._needed(),
-            f"lower batch_size ({self.job.batch_size:,}) or the number of factors, take an optimizer with"
-            " fewer slots (SGD has none, Adam two), or pass device='cpu'",
-        )
+        lower = f"lower batch_size ({self.job.batch_size:,}) or the number of factors"
+        lighter = "take an optimizer with fewer slots (SGD has none, Adam two)"
+        on_cpu = self.device.type == "cpu"
+        remedy = f"{lower}, or {lighter}" if on_cpu else f"{lower}, {lighter}, or pass device='cpu'"
+        return devices.memory_errors_explained(self.device, self._needed(), remedy)

@@ -19,17 +19,19 @@ class TorchBackend:
     """The engine, with settings of its own: pass an instance as `fit`'s backend to choose others.
 
     Results do not depend on the number of threads but for rounding, and are the same from run to run. Under
-    `torchrun`, every process trains its share of each batch, with the result of one process but for rounding.
+    `torchrun`, every process trains its share of each batch, with the result of one process but for rounding;
+    WALS, which has no batches, is solved by each of them as a whole.
 
     Attributes
     ----------
     compile : "auto", True or False
         Whether steps are compiled by `torch.compile`, which takes some 20 seconds once; "auto" does so where
-        an epoch is long enough for that to pay.
+        an epoch is long enough for that to pay. Where several processes train together, only what draws the
+        instances and compares those of a batch is compiled, not the steps: True is refused there.
     matmul : "highest", "tf32" or "bfloat16"
         In what precision the inputs of dense layers are multiplied: float32, TensorFloat-32 (on CUDA devices
         that have it) or bfloat16; sums and parameters are float32 all the same. Both leave scores good to
-        about 1e-2 of their size, so a run is the same as the exact one in its metrics, not in its weights.
+        about 1e-2 of the largest, so a run is the same as the exact one in its metrics, not in its weights.
     cut_tables : "auto", True or False
         Whether, in a run of several processes, the rows of users and items are cut over them, for tables that
         are too large for one device; "auto" does so where they are.

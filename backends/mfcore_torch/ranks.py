@@ -17,6 +17,7 @@ from torch import Tensor, distributed
 
 from mfcore.contract import TrainingJob
 from mfcore.errors import MfcoreError
+from mfcore_torch.devices import device_of
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,25 @@ class Ranks:
 
     n: int = 1
     number: int = 0
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process is the one that shows progress and writes files."""
+        return self.number == 0
+
+    def own_device(self, name: str) -> torch.device:
+        """Return this process's device of a name: one each of the machine's, where several train together.
+
+        Raises
+        ------
+        InvalidArgumentError
+            A device that this machine does not have.
+        """
+        return device_of(name, _local_number() if self.n > 1 else None)
+
+    def own_threads(self, threads: int) -> int:
+        """Return how many of the machine's threads are this process's: fewer where others share it."""
+        return max(1, threads // (_n_local() if self.n > 1 else 1))
 
     def share(self, n: int) -> slice:
         """Return this rank's part of n instances."""
@@ -78,10 +98,10 @@ def find_ranks(device_name: str) -> Ranks:
     if not distributed.is_initialized():
         if int(os.environ.get("WORLD_SIZE", "1")) == 1 or "RANK" not in os.environ:
             return Ranks()
-        on_cuda = device_name != "cpu" and torch.cuda.is_available()
-        if on_cuda:
-            torch.cuda.set_device(local_number())
-        distributed.init_process_group("nccl" if on_cuda else "gloo")
+        device = device_of(device_name, _local_number())
+        if device.type == "cuda":
+            torch.cuda.set_device(device)
+        distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
         atexit.register(_leave)
     return Ranks(distributed.get_world_size(), distributed.get_rank())
 
@@ -91,12 +111,12 @@ def _leave() -> None:
         distributed.destroy_process_group()
 
 
-def local_number() -> int:
+def _local_number() -> int:
     """Return which of this machine's processes this one is, from 0."""
     return int(os.environ.get("LOCAL_RANK", "0"))
 
 
-def n_local() -> int:
+def _n_local() -> int:
     """Return how many processes of the run are on this machine."""
     return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from mfcore.contract import STEP, TrainingJob
 from mfcore.optimizers import GradientOptimizer
 from mfcore.specs.base import Floats, Parameter
+from mfcore_torch import devices
 
 # From a table on the host to one that is cut over ranks.
 Cut: TypeAlias = Callable[[Tensor], Tensor]
@@ -127,7 +128,7 @@ class Store:
         self.weights = Weights(
             users=self._rows(self.users, job.data.n_users, device, cut),
             items=self._rows(self.items, job.data.n_items, device, cut),
-            dense=self._packed(self.dense, 1, device)[0],
+            dense=self._packed(self.dense, 1)[0].to(device),
             constants={
                 name: torch.from_numpy(job.parameters[name].copy()).to(device)
                 for name, parameter in layout.items()
@@ -149,11 +150,9 @@ class Store:
         return state
 
     def _rows(self, fields: Fields, n_rows: int, device: torch.device, cut: Cut | None) -> Rows:
-        # A table that is to be cut may not fit onto the device whole.
-        numbers = self._packed(fields, n_rows, device if cut is None else torch.device("cpu"))
-        numbers = torch.cat([numbers, numbers.new_zeros(1, *numbers.shape[1:])])
+        numbers = self._packed(fields, n_rows, n_beside=1)
         latest = torch.zeros(n_rows + 1, dtype=torch.int64, device=device)
-        return Rows(numbers if cut is None else cut(numbers), latest)
+        return Rows(numbers.to(device) if cut is None else cut(numbers), latest)
 
     def held(self, rows: Rows) -> tuple[Tensor, Tensor]:
         """Return the rows with their slots that this process holds, [n, 1 + n_slots, width], and `latest`."""
@@ -162,31 +161,36 @@ class Store:
         from mfcore_torch import sharding
 
         numbers, first = sharding.own_part(rows.numbers)
-        return numbers.view(len(numbers), 1 + len(self.slots), -1), rows.latest[first : first + len(numbers)]
+        in_rows = numbers.unflatten(1, (1 + len(self.slots), -1))
+        return in_rows, rows.latest[first : first + len(numbers)]
 
-    def _table(self, rows: Rows, fields: Fields) -> Tensor:
-        """Return all rows with their slots, [n_rows + 1, 1 + n_slots, width]."""
+    def _table(self, rows: Rows, fields: Fields, place: int) -> Tensor:
+        """Return the parameters of all rows, or one of their slots, [n_rows, width]."""
         if not self.is_cut:
-            return rows.numbers
+            return rows.numbers[:-1, place]
         from mfcore_torch import sharding
 
-        return sharding.whole(rows.numbers).view(len(rows.latest), -1, sum(fields.sizes))
+        width = sum(fields.sizes)
+        return sharding.gathered(rows.numbers, slice(place * width, (place + 1) * width))[:-1]
 
-    def _packed(self, fields: Fields, n: int, device: torch.device) -> Tensor:
-        """Return parameters and slots, [n, 1 + n_slots, width]."""
+    def _packed(self, fields: Fields, n: int, n_beside: int = 0) -> Tensor:
+        """Return parameters and slots on the host, [n + n_beside, 1 + n_slots, width]; zeros beside them."""
         job = self.job
         slots = [
             {name: job.optimizer_state[f"{name}/{slot}"] for name in fields.shapes} for slot in self.slots
         ]
-        blocks = [fields.pack(arrays, n) for arrays in (job.parameters, *slots)]
-        return torch.from_numpy(np.stack(blocks, axis=1).astype(job.dtype)).to(device)
+        shape = (n + n_beside, 1 + len(slots), sum(fields.sizes))
+        numbers = torch.zeros(shape, dtype=devices.DTYPES[job.dtype], device="cpu")
+        for place, arrays in enumerate((job.parameters, *slots)):
+            numbers.numpy()[:n, place] = fields.pack(arrays, n)
+        return numbers
 
     def _unpacked(self, place: int) -> dict[str, Floats]:
         """Return the trained parameters, or one of their slots, as arrays of the spec's shapes."""
         weights = self.weights
         tensors = {
-            **self.users.split(self._table(weights.users, self.users)[:-1, place]),
-            **self.items.split(self._table(weights.items, self.items)[:-1, place]),
+            **self.users.split(self._table(weights.users, self.users, place)),
+            **self.items.split(self._table(weights.items, self.items, place)),
             **self.dense.split(weights.dense[place]),
         }
         return {name: tensor.cpu().numpy() for name, tensor in tensors.items()}

@@ -241,8 +241,9 @@ class Stepper:
         """Return the gradients of a batch's pairs, given those of this rank's share of them."""
         if self.ranks.n == 1:
             return gradients
-        spread = gradients.new_zeros(n_items, n, gradients.shape[1])
-        spread[:, self.ranks.share(n)] = gradients.view(n_items, -1, gradients.shape[1])
+        width = gradients.shape[1]
+        spread = gradients.new_zeros(n_items, n, width)
+        spread[:, self.ranks.share(n)] = gradients.view(n_items, len(gradients) // n_items, width)
         return spread.flatten(0, 1)
 
     def _by_pairs(self, users: Tensor, items: Tensor, weights: Weights, batch: Batch) -> tuple[Tensor, ...]:
@@ -258,7 +259,7 @@ class Stepper:
             # Apart: what both have in common cancels to the last bit, where Adam would follow the rounding.
             return score(users, items[:n_mine], dense) - score(users, items[n_mine:], dense)
 
-        if len(items) == 2 * n_mine:
+        if self.job.objective.pairing == "pairwise":
             found, backward = pulled_back(difference, users, items, weights.dense[0])
             loss, slopes = losses.pairwise(found)
             return loss.sum(dtype=torch.float64), *backward(slopes / n)
@@ -285,7 +286,8 @@ class Stepper:
 
         (of_users, of_items, offsets), backward = pulled_back(ends, users, items, weights.dense[0])
         total = torch.zeros((), dtype=torch.float64, device=users.device)
-        by_users, by_items, by_offsets = [], torch.zeros_like(of_items), torch.zeros_like(offsets)
+        # A rank has no instance of a last batch of fewer instances than ranks.
+        by_users, by_items, by_offsets = [of_users[:0]], torch.zeros_like(of_items), torch.zeros_like(offsets)
         begin, n_at_once = self.ranks.share(n).start, max(1, PAIRS_AT_ONCE[users.device.type] // n)
         for first in range(0, len(of_users), n_at_once):
             part = of_users[first : first + n_at_once]

@@ -7,6 +7,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+# What `touch_all` takes for each row of each batch: its offset, and its number to search by.
+BYTES_OF_A_ROW = 16
+
 
 class Touched(NamedTuple):
     """The rows of one side that a batch of n pairs touches, at most m; int64.

@@ -21,6 +21,7 @@ from mfcore.optimizers import WALS
 from mfcore.specs.base import Floats
 from mfcore_torch import devices
 from mfcore_torch.groups import Group, Sizes, at_once, grouped
+from mfcore_torch.ranks import find_ranks
 from mfcore_torch.solvers import FORMED, Equations, Half, by_blocks, conjugate_gradient
 
 # Rows whose products a gram matrix adds up at a time; fixed, so that sums do not depend on threads.
@@ -34,23 +35,29 @@ class WalsTrainer:
     """A job of `MF` with `WALS`.
 
     On the CPU one thread works on one group at a time, so the results have the same bits on any number of
-    threads. Nothing leaves the device in an epoch but the objective.
+    threads. Nothing leaves the device in an epoch but the objective. Of several processes under `torchrun`
+    each solves the whole job, on a device of its own.
 
     Raises
     ------
     DeviceMemoryError
         The device has too little memory, on the way in or in an epoch.
+    MfcoreError
+        The processes were given different jobs.
     """
 
     def __init__(self, job: TrainingJob) -> None:
         assert isinstance(job.optimizer, WALS)
         self.job = job
         self.optimizer: WALS = job.optimizer
-        self.device = devices.device_of(job.device)
+        self.ranks = find_ranks(job.device)
+        self.ranks.require_same(job)
+        self.device = self.ranks.own_device(job.device)
+        self.threads = self.ranks.own_threads(job.threads)
         self.biased = "global_bias" in job.parameters
         self.state = {name: array.copy() for name, array in job.optimizer_state.items()}
         counts = {"user": job.data.user_counts, "item": job.data.item_counts}
-        with self._memory_errors_explained(), _workers(self.device, job.threads) as run:
+        with self._memory_errors_explained(), _workers(self.device, self.threads) as run:
             self.mu = self._upload(job.parameters["global_bias"]) if self.biased else None
             self.rows = {side: self._initial_rows(side) for side in counts}
             self.regular = {
@@ -73,7 +80,7 @@ class WalsTrainer:
         InvalidArgumentError
             A row's system is not positive definite in the job's dtype; the parameters are then of no use.
         """
-        with self._memory_errors_explained(), _workers(self.device, self.job.threads) as run:
+        with self._memory_errors_explained(), _workers(self.device, self.threads) as run:
             self._half("user", "item", run)
             observed_losses = self._half("item", "user", run)
             objective = self._objective(observed_losses, run)
@@ -84,6 +91,11 @@ class WalsTrainer:
                 raise self._singular(side)
         self.state[STEP] += 1
         return float(total) / len(self.job.data)
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process is the one that shows progress and writes files."""
+        return self.ranks.is_main
 
     def parameters(self) -> dict[str, Floats]:
         """Return host copies of all parameters."""
@@ -199,7 +211,7 @@ class WalsTrainer:
     def _memory_errors_explained(self) -> AbstractContextManager[None]:
         job = self.job
         n_numbers = sum(array.size for array in job.parameters.values())
-        n_bytes, n_workers = job.dtype.itemsize, job.threads if self.device.type == "cpu" else 1
+        n_bytes, n_workers = job.dtype.itemsize, self.threads if self.device.type == "cpu" else 1
         needed = {
             "parameters": 2 * n_numbers * n_bytes,
             "interactions by user and by item": 2 * len(job.data) * (4 + 2 * n_bytes),

@@ -9,10 +9,13 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
+from mfcore_torch.ranks import find_ranks  # noqa: E402
+
 PRELUDE = """
 import json, os, sys
 sys.path[:0] = {path!r}
 import numpy as np
+import torch
 import mfcore
 from dataclasses import replace
 from mfcore import registry
@@ -96,6 +99,37 @@ def test_two_ranks_give_the_result_of_the_reference():
     assert max(max(line["apart"], line["state"], line["objective"]) for line in found) < 1e-9
 
 
+def test_a_last_batch_of_fewer_instances_than_ranks_is_one_rank_s_alone():
+    found, _ = run_ranks(
+        """
+        init = mfcore.Normal(0.3)
+        JOBS = {
+            "pointwise": (mfcore.NeuMF(7, (10, 9, 5), "tanh", init=init), dict(objective="squared")),
+            "bpr": (mfcore.GMF(7, biases=True, init=init), dict(objective="bpr", n_negatives=1)),
+            "softmax": (mfcore.TwoTower(7, (9, 5), "tanh", init=init), dict(objective="in_batch_softmax")),
+        }
+        for name, (spec, settings) in JOBS.items():
+            job = job_of(spec, batch_size=109, optimizer=mfcore.Adam(0.01, l2=0.02), **settings)
+            reference = registry.get("reference").trainer(job)
+            expected = reference.run_epoch(0)
+            for cut in (False, True):
+                trainer = TorchBackend(cut_tables=cut).trainer(job)
+                objective, after = trainer.run_epoch(0), trainer.parameters()
+                tell(
+                    last=job.n_instances % job.batch_size,
+                    objective=abs(objective / expected - 1),
+                    apart=max(
+                        float(np.linalg.norm(array - after[key]))
+                        / float(np.linalg.norm(array - job.parameters[key]))
+                        for key, array in reference.parameters().items() if key in job.trained
+                    ),
+                )
+        """
+    )
+    assert [line["last"] for line in found] == [1] * 3 * 2 * 2
+    assert max(max(line["apart"], line["objective"]) for line in found) < 1e-9
+
+
 def test_idle_rows_are_made_up_for_in_tables_that_are_cut():
     found, _ = run_ranks(
         """
@@ -126,6 +160,55 @@ def test_idle_rows_are_made_up_for_in_tables_that_are_cut():
     assert max(line["apart"] for line in found) < 1e-5
 
 
+def test_a_cut_table_goes_to_the_device_in_parts_and_comes_back_in_blocks():
+    found, _ = run_ranks(
+        """
+        from mfcore_torch import sharding
+
+        job = job_of(mfcore.MF(7, biases=True, init=mfcore.Normal(0.3)), optimizer=mfcore.Adam(0.01),
+                     batch_size=100)
+        job = replace(job, optimizer_state={
+            name: rng.uniform(size=array.shape) if array.dtype.kind == "f" else array
+            for name, array in job.optimizer_state.items()
+        })
+        gather, sizes = torch.distributed.all_gather_into_tensor, []
+
+        def recorded(together, own, **more):
+            sizes.append(together.nbytes)
+            gather(together, own, **more)
+
+        torch.distributed.all_gather_into_tensor = recorded
+        # Of three ranks, seven rows each of a side's parameters: 8 numbers of 8 bytes.
+        sharding.GATHERED_AT_ONCE = 3 * 7 * 8 * 8
+        trainer = TorchBackend(cut_tables=True).trainer(job)
+        after, state = trainer.parameters(), trainer.optimizer_state()
+        weights = trainer.store.weights
+        held = [sharding.own_part(rows.numbers) for rows in (weights.users, weights.items)]
+        tell(
+            rank=trainer.ranks.number,
+            rows=[len(part) for part, _ in held],
+            first=[first for _, first in held],
+            only_own=all(part.untyped_storage().nbytes() == part.nbytes for part, _ in held),
+            gathered=len(sizes),
+            largest=max(sizes),
+            same=all(np.array_equal(array, after[name]) for name, array in job.parameters.items())
+            and all(np.array_equal(array, state[name]) for name, array in job.optimizer_state.items()),
+        )
+        """,
+        n=3,
+    )
+    by_rank = sorted(found, key=lambda line: line["rank"])
+    # 60 users and 50 items, and the row of nobody.
+    assert [line["rows"] for line in by_rank] == [[21, 17], [21, 17], [19, 17]]
+    assert [line["first"] for line in by_rank] == [[0, 0], [21, 17], [42, 34]]
+    for line in found:
+        assert line["only_own"]
+        assert line["same"]
+        # Three blocks of a side, of its parameters and of each of two slots.
+        assert line["gathered"] == 3 * (3 + 3)
+        assert line["largest"] == 3 * 7 * 8 * 8
+
+
 def test_fit_returns_the_whole_model_on_every_rank_and_one_of_them_writes_the_checkpoint(tmp_path):
     path = tmp_path / "checkpoint.safetensors"
     found, _ = run_ranks(
@@ -146,6 +229,78 @@ def test_fit_returns_the_whole_model_on_every_rank_and_one_of_them_writes_the_ch
     assert found[0]["sum"] == found[1]["sum"]
     assert sorted(line["saved"] for line in found) == [0, 2]
     assert path.is_file()
+
+
+def test_each_rank_solves_the_whole_of_wals_and_one_of_them_writes_the_checkpoint(tmp_path):
+    path = tmp_path / "checkpoint.safetensors"
+    found, _ = run_ranks(
+        f"""
+        saved = []
+        save = mfcore.Model.save
+        mfcore.Model.save = lambda model, *rest, **more: (saved.append(1), save(model, *rest, **more))
+        settings = dict(optimizer=mfcore.WALS(l2=0.05, unobserved_weight=0.1))
+        job = job_of(mfcore.MF(7, biases=True), batch_size=None, **settings)
+        reference = registry.get("reference").trainer(job)
+        expected = [reference.run_epoch(epoch) for epoch in range(2)]
+        trainer = TorchBackend().trainer(job)
+        objectives = [trainer.run_epoch(epoch) for epoch in range(2)]
+        after = trainer.parameters()
+        mfcore.fit(mfcore.MF(4), data, epochs=2, backend="torch", device="cpu", checkpoint={str(path)!r},
+                   progress=True, **settings)
+        tell(
+            rank=trainer.ranks.number,
+            ranks=trainer.ranks.n,
+            main=trainer.is_main,
+            saved=len(saved),
+            objective=abs(objectives[1] / expected[1] - 1),
+            apart=max(
+                float(np.linalg.norm(array - after[key]) / np.linalg.norm(array))
+                for key, array in reference.parameters().items()
+            ),
+        )
+        """
+    )
+    by_rank = sorted(found, key=lambda line: line["rank"])
+    assert [(line["ranks"], line["main"], line["saved"]) for line in by_rank] == [(2, True, 2), (2, False, 0)]
+    assert max(max(line["apart"], line["objective"]) for line in found) < 1e-9
+    assert path.is_file()
+
+
+@pytest.mark.parametrize(
+    ("device", "expected"), [("auto", "cuda:1"), ("cuda", "cuda:1"), ("cuda:0", "cuda:0")]
+)
+def test_ranks_beyond_a_machine_s_devices_share_them(monkeypatch, device, expected):
+    called = {}
+    for name, value in {"WORLD_SIZE": "4", "RANK": "3", "LOCAL_RANK": "3"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(torch.backends.cuda, "is_built", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: called.update(device=device))
+    monkeypatch.setattr(torch.distributed, "init_process_group", lambda name: called.update(group=name))
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 4)
+    monkeypatch.setattr(torch.distributed, "get_rank", lambda: 3)
+    found = find_ranks(device)
+    assert (found.n, found.number) == (4, 3)
+    assert called == {"device": torch.device(expected), "group": "nccl"}
+    assert found.own_device(device) == torch.device(expected)
+
+
+def test_compiled_steps_are_refused_where_several_ranks_train_together():
+    found, _ = run_ranks(
+        """
+        job = job_of(mfcore.MF(3), optimizer="adam", batch_size=20)
+        try:
+            TorchBackend(compile=True).trainer(job)
+        except mfcore.errors.InvalidArgumentError as error:
+            tell(error=str(error), automatic=TorchBackend().trainer(job).compiled_step is None)
+        """
+    )
+    assert len(found) == 2
+    for line in found:
+        assert line["error"].startswith("TorchBackend: compile is True, but 2 processes train together")
+        assert "leave compile at 'auto'" in line["error"]
+        assert line["automatic"]
 
 
 def test_ranks_with_different_jobs_say_so():

@@ -187,8 +187,10 @@ def test_too_little_memory_says_what_is_needed_and_what_to_change(monkeypatch, j
 
 @needs_cuda
 @pytest.mark.parametrize("solver", SOLVERS)
-@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-9), ("float32", 1e-4)])
-def test_cuda_gives_the_answer_of_the_reference(job, solver, dtype, tolerance):
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_cuda_gives_the_answer_of_the_reference(job, solver, dtype):
+    # A few steps of conjugate gradient make more of the roundings of float32 than a factorisation does.
+    tolerance = {"float64": 1e-9, "float32": 1e-4 if solver == "cg" else 1e-5}[dtype]
     found = trained(wals.WalsTrainer(job(solver, dtype=dtype, device="cuda")))
     assert_agree(found, expected_of(job(solver)), tolerance)
 
