@@ -35,7 +35,7 @@ OUT_OF_TOLERANCE = 1
 # Failures that are printed one by one.
 MOST_FAILURES = 30
 # Of aspects, for 80 columns.
-SHORTER = {"initial values": "start", "final metric": "metric"}
+SHORTER = {"initial values": "start", "final metric": "metric", "top-k scores": "top-k"}
 DTYPES = ("float64", "float32")
 
 
@@ -45,8 +45,9 @@ def add_to(app: typer.Typer) -> None:
         "verify",
         cls=HelpedCommand,
         help="Compare the installed engines with the reference engine, cell by cell: samples, initial values,"
-        " scores, one step, a hundred steps, whole runs.\n\nWrites a report and the figures. Exit status 1"
-        " where an engine is not within the tolerances.",
+        " the mean objective of a batch, one step, a hundred steps, whole runs, and the scores of an engine's"
+        " own top-k.\n\nWrites a report and the figures. Exit status 1 where an engine is not within the"
+        " tolerances.",
         epilog=examples("mfcore verify", "mfcore verify --backends numba,torch --models mf"),
     )(verify)
 
@@ -182,7 +183,8 @@ def _show(out: Output, found: "Verification", report: Path) -> None:
             for engine, aspect, off, allowed, where in _texts(words.largest_rows(found))
         ]
     )
-    out.text("start: initial values; metric: that of the model after a whole run")
+    out.text("start: initial values; objective: the mean of one batch, before its step")
+    out.text("metric: that of the model after a whole run; top-k: scores by the engine's own then")
     out.heading("The contract")
     out.table(
         ["engine", "requirements met", "known answers found"],

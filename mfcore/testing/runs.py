@@ -14,7 +14,7 @@ from mfcore.model import Model
 from mfcore.optimizers import WALS, Adagrad, Adam, Optimizer, RMSprop
 from mfcore.specs.base import ModelSpec
 from mfcore.testing.cells import BATCH, HEADS, MODELS
-from mfcore.testing.measures import METRIC, OF_SCORES, SCORES, Measured, Measures
+from mfcore.testing.measures import METRIC, OF_SCORES, TOP_K, Measured, Measures
 from mfcore.training import fit
 
 N_USERS, N_ITEMS, PER_USER, EPOCHS = 60, 50, 20, 10
@@ -174,5 +174,5 @@ def judge(backend: Backend, run: Run, expected: float, device: str = "cpu") -> M
     measures = {METRIC: Measured(abs(run.quality(model) - expected), run.bound)}
     apart = scorer_deviation(model)
     if apart is not None:
-        measures[SCORES] = Measured(apart, OF_SCORES[run.dtype])
+        measures[TOP_K] = Measured(apart, OF_SCORES[run.dtype])
     return measures
