@@ -221,6 +221,12 @@ def test_models_that_are_not_asked_for_are_left_out(verify):
     assert {finding["model"] for finding in document["findings"]} == {"", "mlp"}
 
 
+@pytest.mark.parametrize("models", [["mlp,mf"], ["mlp", "--models", "mf"]], ids=["commas", "repeated"])
+def test_several_models_are_divided_by_commas_or_repeated(verify, models):
+    _, document = verify(Twin(), "--models", *models)
+    assert {finding["model"] for finding in document["findings"]} == {"", "mf", "mlp"}
+
+
 def test_as_json_it_prints_one_document(verify):
     outcome, document = verify(Twin(), "--json")
     assert outcome.status == 0
@@ -249,7 +255,7 @@ def test_an_engine_whose_framework_is_missing_is_left_out_with_the_reason(
     ("arguments", "says"),
     [
         (["--backends", "twim"], "--backends is 'twim'; it must be one of reference, twin"),
-        (["--models", "nmf"], "--models is 'nmf'; it must be one of mf, gmf"),
+        (["--models", "mf,nmf"], "--models is 'nmf'; it must be one of mf, gmf"),
         (["-j", "0"], "--processes is 0"),
         (["--out", "no/such/folder"], "there is no folder"),
     ],
