@@ -393,6 +393,3 @@ def timed(
         if number == 0:
             first_epoch = ended - start
     return NcfTraining(done, n_instances, share, first_epoch if share == 1 else None, score)
-
-
-NCF_PEERS: dict[str, NcfPeer] = {"torch loop": torch_loop, "Keras fit": keras_fit}

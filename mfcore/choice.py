@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mfcore import costs, registry
-from mfcore.contract import API_VERSION, Backend, TrainingJob
+from mfcore.contract import Backend, TrainingJob
 from mfcore.errors import InvalidArgumentError, UnsupportedError
 
 # What a driver for CUDA devices leaves behind, on Linux, in WSL and on Windows.
@@ -169,12 +169,7 @@ def _reference(job: TrainingJob, remarks: list[str]) -> tuple[Backend, str]:
 def _engine_itself(wanted: Any) -> Backend:
     # A class has all the attributes of its instances, too.
     if isinstance(wanted, Backend) and not isinstance(wanted, type):
-        if wanted.api_version != API_VERSION:
-            raise InvalidArgumentError(
-                f"backend is {wanted!r}, which speaks version {wanted.api_version} of the contract, this"
-                f" mfcore version {API_VERSION}: upgrade the older of the two"
-            )
-        return wanted
+        return registry.of_this_contract(wanted, repr(wanted))
     hint = f"; write an instance, {wanted.__name__}()" if isinstance(wanted, type) else ""
     raise InvalidArgumentError(
         f"backend is {wanted!r}; it must be 'auto', the name of an engine ({', '.join(registry.names())}), or"

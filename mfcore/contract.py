@@ -44,7 +44,8 @@ class TrainingJob:
     device : str
         "cpu", "cuda", "cuda:1"; "auto" leaves the choice to the engine.
     threads : int
-        At most this many; the result does not depend on it.
+        At most this many, where the framework leaves that to a job. The result does not depend on it but for
+        rounding; an engine may promise more, the same bits on any number.
     parameters : mapping of name to array
         Initial values, made by the core; not to be written to.
     optimizer_state : mapping of name to array

@@ -55,7 +55,8 @@ def get(name: str) -> Backend:
     Raises
     ------
     InvalidArgumentError
-        Unknown name; lists the installed ones and the closest match. It is a ValueError.
+        Unknown name; lists the installed ones and the closest match. Or an engine of another version of the
+        contract. It is a ValueError.
     BackendMissingError
         The engine's framework is not installed; names the command. It is an ImportError. Any other
         failure of the engine's import propagates untouched.
@@ -70,6 +71,28 @@ def get(name: str) -> Backend:
         hint = f"; did you mean {close[0]!r}?" if close else ""
         raise InvalidArgumentError(f"no backend {name!r} is installed; there are: {', '.join(names())}{hint}")
     return _load(found[name])
+
+
+def of_this_contract(backend: Backend, called: str) -> Backend:
+    """Return an engine that speaks this version of the contract.
+
+    Parameters
+    ----------
+    backend : Backend
+    called : str
+        What the error calls it.
+
+    Raises
+    ------
+    InvalidArgumentError
+        It speaks another version.
+    """
+    if backend.api_version != API_VERSION:
+        raise InvalidArgumentError(
+            f"backend {called} speaks version {backend.api_version} of the contract, this mfcore version"
+            f" {API_VERSION}: upgrade the older of the two"
+        )
+    return backend
 
 
 def backends() -> list[BackendInfo]:
@@ -109,9 +132,4 @@ def _load(entry: "EntryPoint") -> Backend:
             f" pip install 'mfcore[{entry.name}]'",
             name=error.name,
         ) from error
-    if backend.api_version != API_VERSION:
-        raise MfcoreError(
-            f"backend {entry.name!r} speaks version {backend.api_version} of the contract, this mfcore"
-            f" version {API_VERSION}: upgrade the older of the two"
-        )
-    return backend
+    return of_this_contract(backend, repr(entry.name))

@@ -140,7 +140,7 @@ def fit(
     device : str
         "auto", "cpu", "cuda", "cuda:1".
     threads : int, optional
-        By default as many as the process may use. Results do not depend on it.
+        By default as many as the process may use. Results do not depend on it but for rounding.
     dtype : "float32" or "float64"
     seed : int
     validation : Interactions, optional

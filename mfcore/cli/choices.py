@@ -79,6 +79,13 @@ def choose(option: str, value: str, names: Iterable[str]) -> str:
     )
 
 
+def choose_all(option: str, texts: Iterable[str], names: Iterable[str]) -> list[str]:
+    """Return the names of lists such as "mf,gmf", each once, chosen as by `choose`."""
+    valid = list(names)
+    chosen = (choose(option, name.strip(), valid) for text in texts for name in text.split(","))
+    return list(dict.fromkeys(chosen))
+
+
 def widths_of(option: str, text: str) -> tuple[int, ...]:
     """Return the widths of layers: "64,32,16,8".
 

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from mfcore.checks import require_integer
-from mfcore.cli.choices import choose
+from mfcore.cli.choices import choose_all
 from mfcore.cli.comparing import (
     DEFAULT_DATA,
     DEFAULT_MODELS,
@@ -18,12 +18,20 @@ from mfcore.cli.comparing import (
 from mfcore.cli.console import Output
 from mfcore.cli.defaults import Settings
 from mfcore.cli.help import HelpedCommand, examples
-from mfcore.cli.options import DATA_HELP, ColumnsOption, DuplicatesOption, JsonOption, StringIdsOption
+from mfcore.cli.options import (
+    DATA_HELP,
+    BackendsOption,
+    ColumnsOption,
+    DuplicatesOption,
+    FolderOption,
+    JsonOption,
+    StringIdsOption,
+    models_option,
+)
 from mfcore.cli.recipes import checked_names
+from mfcore.cli.reports import engines_of
 from mfcore.cli.sources import Reading
 from mfcore.errors import InvalidArgumentError
-from mfcore.registry import REFERENCE
-from mfcore.registry import names as backend_names
 from mfcore.specs import MODELS
 
 DEFAULT_FOLDER = Path("mfcore-compare")
@@ -43,7 +51,7 @@ def add_to(app: typer.Typer) -> None:
         epilog=examples(
             "mfcore compare",
             "mfcore compare ml-1m-ncf --model neumf --epochs 3",
-            "mfcore compare ratings.csv --model mf --model gmf --backends numba,torch --seeds 3 --out report",
+            "mfcore compare ratings.csv --model mf,gmf --backends numba,torch --seeds 3 --out report",
         ),
     )(compare)
 
@@ -51,23 +59,8 @@ def add_to(app: typer.Typer) -> None:
 def compare(
     data: Annotated[str | None, typer.Argument(metavar="DATA", help=DATA_HELP, show_default=False)] = None,
     *,
-    model: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME",
-            show_default=False,
-            help=f"Repeat for several: {', '.join(MODELS)}. Default: {' and '.join(DEFAULT_MODELS)}",
-        ),
-    ] = None,
-    backends: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAMES",
-            show_default=False,
-            help=f"Engines, divided by commas; see mfcore backends. Default: all but {REFERENCE}, which is"
-            " slow.",
-        ),
-    ] = None,
+    model: Annotated[list[str] | None, models_option(" and ".join(DEFAULT_MODELS))] = None,
+    backends: BackendsOption = None,
     epochs: Annotated[
         int | None,
         typer.Option(
@@ -98,9 +91,7 @@ def compare(
     columns: ColumnsOption = None,
     string_ids: StringIdsOption = False,
     duplicates: DuplicatesOption = None,
-    out: Annotated[
-        Path, typer.Option(metavar="FOLDER", help="Where the report goes; made where it is not there.")
-    ] = DEFAULT_FOLDER,
+    out: FolderOption = DEFAULT_FOLDER,
     as_json: JsonOption = False,
 ) -> None:
     """Do what the command's help says."""
@@ -121,8 +112,11 @@ def compare(
         Request(
             data=data,
             reading=reading,
-            recipes=[checked_names(Settings(model=name).over(settings)) for name in _once(model)],
-            engines=None if backends is None else _engines(backends),
+            recipes=[
+                checked_names(Settings(model=name).over(settings))
+                for name in choose_all("--model", model or DEFAULT_MODELS, MODELS)
+            ],
+            engines=engines_of(backends),
             seeds=range(seeds),
             device=device,
             threads=threads,
@@ -130,13 +124,3 @@ def compare(
         ),
         Output(as_json),
     )
-
-
-def _once(models: list[str] | None) -> list[str]:
-    return list(dict.fromkeys(models or DEFAULT_MODELS))
-
-
-def _engines(text: str) -> list[str]:
-    """Return the names that are divided by commas, each once."""
-    installed = backend_names()
-    return list(dict.fromkeys(choose("--backends", name.strip(), installed) for name in text.split(",")))

@@ -3,16 +3,14 @@
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
-from mfcore import registry
-from mfcore.cli.console import NOTHING, Output, as_json, note, warn
+from mfcore.cli.console import NOTHING, Output, note, warn
 from mfcore.cli.defaults import Settings
 from mfcore.cli.epochs import default_monitor
 from mfcore.cli.quality import default_metrics, default_protocols, task_of
 from mfcore.cli.recipes import Recipe, make_recipe
+from mfcore.cli.reports import REPORT, RESULTS, require_folder, write_results
 from mfcore.cli.run import setting_in_words
 from mfcore.cli.showcase import default_min_count, liked_by, user_of_activity
 from mfcore.cli.sources import Parts, Reading, Source, describe_data, hold_out, read_source
@@ -33,8 +31,7 @@ from mfcore.comparison.words import (
     spread_in_words,
 )
 from mfcore.data import Interactions, datasets
-from mfcore.errors import DatasetUnavailableError, InvalidArgumentError, MfcoreError
-from mfcore.files import replacing
+from mfcore.errors import DatasetUnavailableError, MfcoreError
 from mfcore.history import EpochRecord
 from mfcore.metrics import RankingMetric
 from mfcore.metrics.quality import in_words
@@ -46,7 +43,6 @@ DEFAULT_DATA, WITHOUT_NETWORK = "ml-100k", "synthetic:100k"
 DEFAULT_MODELS = ("mf", "neumf")
 # Where no data are named: all engines are done within a minute or two.
 FEW_EPOCHS = 10
-REPORT, RESULTS = "report.html", "results.json"
 
 # Of the users that something is recommended to: how large a share of all is less active.
 ACTIVITIES = (0.5, 0.25, 0.9)
@@ -65,8 +61,7 @@ class Request:
     reading : Reading
     recipes : sequence of Settings
         One for each model.
-    engines : sequence of str or None
-        None for all that are installed, but for the reference engine.
+    engines : sequence of str
     seeds : sequence of int
     device : str
     threads : int or None
@@ -76,7 +71,7 @@ class Request:
     data: str | None
     reading: Reading
     recipes: Sequence[Settings]
-    engines: Sequence[str] | None
+    engines: Sequence[str]
     seeds: Sequence[int]
     device: str
     threads: int | None
@@ -91,8 +86,7 @@ def run_comparison(request: Request, out: Output) -> None:
     MfcoreError
         What is wrong with the request, before anything is trained; and where no engine has trained anything.
     """
-    _require_folder(request.folder)
-    engines = _engines(request.engines)
+    require_folder(request.folder)
     source = _source(request)
     parts = hold_out(source, None, None, request.seeds[0])
     recipes = [
@@ -105,7 +99,7 @@ def run_comparison(request: Request, out: Output) -> None:
     out.fields(fields)
     comparisons = []
     for recipe, assignment in zip(recipes, assignments, strict=True):
-        comparisons.append(_compared(recipe, assignment, engines, request.seeds))
+        comparisons.append(_compared(recipe, assignment, request.engines, request.seeds))
         _show(out, comparisons[-1])
     scene = Scene(
         data={name: f"{value:,}" if isinstance(value, int) else value for name, value in fields},
@@ -117,8 +111,7 @@ def run_comparison(request: Request, out: Output) -> None:
         "machine": scene.machine,
         "comparisons": [comparison.document() for comparison in comparisons],
     }
-    request.folder.mkdir(exist_ok=True)
-    _write_results(request.folder / RESULTS, document)
+    write_results(request.folder, document)
     report = _write_report(request.folder / REPORT, source.name, comparisons, scene)
     out.heading("Done")
     out.text("off by: from the reference engine after a short run, of the distance moved")
@@ -127,26 +120,6 @@ def run_comparison(request: Request, out: Output) -> None:
     out.document({**document, "report": str(report)})
     if not any(comparison.runs for comparison in comparisons):
         raise MfcoreError(f"no engine has trained any of the models; {report} says why")
-
-
-def _require_folder(folder: Path) -> None:
-    if not folder.absolute().parent.is_dir():
-        raise InvalidArgumentError(
-            f"--out: there is no folder {folder.absolute().parent} to make {folder.name} in; create it first"
-        )
-    if folder.exists() and not folder.is_dir():
-        raise InvalidArgumentError(f"--out: {folder} is a file; name a folder")
-
-
-def _engines(named: Sequence[str] | None) -> list[str]:
-    """Return the engines to compare; one that was named must be able to load."""
-    if named is None:
-        return [name for name in registry.names() if name != registry.REFERENCE]
-    for name in named:
-        # Frameworks that are there are not loaded: processes of their own will do that.
-        if any(find_spec(module) is None for module in registry.FRAMEWORKS.get(name, ())):
-            registry.get(name)
-    return list(named)
 
 
 def _source(request: Request) -> Source:
@@ -271,8 +244,3 @@ def _write_report(path: Path, data: str, comparisons: Sequence[Comparison], scen
         f"The same jobs on {engines}, side by side.",
         sections_of(comparisons, scene),
     )
-
-
-def _write_results(path: Path, document: dict[str, Any]) -> None:
-    with replacing(path) as temporary:
-        temporary.write_text(as_json(document) + "\n", encoding="utf-8")

@@ -9,6 +9,8 @@ import typer
 from mfcore.cli.choices import METRIC_NAMES
 from mfcore.cli.console import Output
 from mfcore.recommendations import Ranking
+from mfcore.registry import REFERENCE
+from mfcore.specs import MODELS
 
 DATA_HELP = (
     "A named data set (see mfcore data list), synthetic:1m and the like, or a path: a MovieLens folder or"
@@ -19,6 +21,28 @@ READING = "Reading a file"
 DataArgument = Annotated[str, typer.Argument(metavar="DATA", help=DATA_HELP, show_default=False)]
 ModelArgument = Annotated[Path, typer.Argument(metavar="MODEL", help="A model file.", show_default=False)]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+
+
+BackendsOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAMES",
+        show_default=False,
+        help=f"Engines, divided by commas; see mfcore backends. Default: all but {REFERENCE}, which is slow.",
+    ),
+]
+FolderOption = Annotated[
+    Path, typer.Option(metavar="FOLDER", help="Where the report goes; made where it is not there.")
+]
+
+
+def models_option(default: str) -> Any:
+    """Return the option that names models, divided by commas or repeated."""
+    return typer.Option(
+        metavar="NAMES",
+        show_default=False,
+        help=f"Divided by commas; may be repeated: {', '.join(MODELS)}. Default: {default}.",
+    )
 
 
 def k_option(panel: str | None = None) -> Any:

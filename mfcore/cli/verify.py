@@ -4,22 +4,18 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mfcore import registry
 from mfcore.checks import require_integer
-from mfcore.cli.choices import choose
+from mfcore.cli.choices import choose_all
 from mfcore.cli.console import Output, note
-from mfcore.cli.console import as_json as document_as_json
 from mfcore.cli.help import HelpedCommand, examples
-from mfcore.cli.options import JsonOption
-from mfcore.errors import InvalidArgumentError
-from mfcore.files import replacing
+from mfcore.cli.options import BackendsOption, FolderOption, JsonOption, models_option
+from mfcore.cli.reports import REPORT, RESULTS, engines_of, require_folder, write_results
 from mfcore.jobs import available_threads
 from mfcore.specs import MODELS
 
@@ -29,14 +25,12 @@ if TYPE_CHECKING:
     from mfcore.testing.workers import Watch
 
 DEFAULT_FOLDER = Path("mfcore-verify")
-REPORT, RESULTS = "report.html", "results.json"
 # The exit status where an engine is not within what is allowed.
 OUT_OF_TOLERANCE = 1
 # Failures that are printed one by one.
 MOST_FAILURES = 30
 # Of aspects, for 80 columns.
-SHORTER = {"initial values": "start", "final metric": "metric"}
-DTYPES = ("float64", "float32")
+SHORTER = {"initial values": "start", "final metric": "metric", "top-k scores": "top-k"}
 
 
 def add_to(app: typer.Typer) -> None:
@@ -45,30 +39,17 @@ def add_to(app: typer.Typer) -> None:
         "verify",
         cls=HelpedCommand,
         help="Compare the installed engines with the reference engine, cell by cell: samples, initial values,"
-        " scores, one step, a hundred steps, whole runs.\n\nWrites a report and the figures. Exit status 1"
-        " where an engine is not within the tolerances.",
-        epilog=examples("mfcore verify", "mfcore verify --backends numba,torch --models mf"),
+        " the mean objective of a batch, one step, a hundred steps, whole runs, and the scores of an engine's"
+        " own top-k.\n\nWrites a report and the figures. Exit status 1 where an engine is not within the"
+        " tolerances.",
+        epilog=examples("mfcore verify", "mfcore verify --backends numba,torch --models mf,gmf"),
     )(verify)
 
 
 def verify(
     *,
-    backends: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAMES",
-            show_default=False,
-            help=f"Engines, divided by commas; see mfcore backends. Default: all but {registry.REFERENCE}.",
-        ),
-    ] = None,
-    models: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME",
-            show_default=False,
-            help=f"Repeat for several: {', '.join(MODELS)}. Default: all.",
-        ),
-    ] = None,
+    backends: BackendsOption = None,
+    models: Annotated[list[str] | None, models_option("all")] = None,
     every_cell: Annotated[
         bool,
         typer.Option(
@@ -87,18 +68,16 @@ def verify(
             help="How many work at a time; 1 stays in this one. Default: as many as there are processors.",
         ),
     ] = None,
-    out: Annotated[
-        Path, typer.Option(metavar="FOLDER", help="Where the report goes; made where it is not there.")
-    ] = DEFAULT_FOLDER,
+    out: FolderOption = DEFAULT_FOLDER,
     as_json: JsonOption = False,
 ) -> None:
     """Do what the command's help says."""
     from mfcore.testing import verification, workers
 
-    engines = _engines(backends)
-    kinds = [choose("--models", name, MODELS) for name in models or MODELS]
+    engines = engines_of(backends)
+    kinds = choose_all("--models", models or MODELS, MODELS)
     n_processes = available_threads() if processes is None else require_integer("--processes", processes, 1)
-    _require_folder(out)
+    require_folder(out)
     subjects = verification.subjects(kinds, every=every_cell)
     start = time.perf_counter()
     with _bars(engines, len(subjects)) as watch:
@@ -110,27 +89,6 @@ def verify(
     _show(Output(as_json), found, report)
     if found.failures:
         raise typer.Exit(OUT_OF_TOLERANCE)
-
-
-def _engines(text: str | None) -> list[str]:
-    """Return the engines to look at; one that was named must be able to load."""
-    if text is None:
-        return [name for name in registry.names() if name != registry.REFERENCE]
-    named = [choose("--backends", name.strip(), registry.names()) for name in text.split(",")]
-    for name in named:
-        # Frameworks that are there are not loaded: processes of their own will do that.
-        if any(find_spec(module) is None for module in registry.FRAMEWORKS.get(name, ())):
-            registry.get(name)
-    return list(dict.fromkeys(named))
-
-
-def _require_folder(folder: Path) -> None:
-    if not folder.absolute().parent.is_dir():
-        raise InvalidArgumentError(
-            f"--out: there is no folder {folder.absolute().parent} to make {folder.name} in; create it first"
-        )
-    if folder.exists() and not folder.is_dir():
-        raise InvalidArgumentError(f"--out: {folder} is a file; name a folder")
 
 
 @contextmanager
@@ -168,6 +126,7 @@ def _bars(engines: Sequence[str], n_subjects: int) -> Iterator["Watch"]:
 def _show(out: Output, found: "Verification", report: Path) -> None:
     """Print what was found."""
     from mfcore.testing import words
+    from mfcore.testing.cells import DTYPES
 
     for engine, dtype in product(found.engines, DTYPES):
         rows = words.deviation_rows(found, engine, dtype)
@@ -182,7 +141,8 @@ def _show(out: Output, found: "Verification", report: Path) -> None:
             for engine, aspect, off, allowed, where in _texts(words.largest_rows(found))
         ]
     )
-    out.text("start: initial values; metric: that of the model after a whole run")
+    out.text("start: initial values; objective: the mean of one batch, before its step")
+    out.text("metric: that of the model after a whole run; top-k: scores by the engine's own then")
     out.heading("The contract")
     out.table(
         ["engine", "requirements met", "known answers found"],
@@ -218,11 +178,8 @@ def _write(folder: Path, found: "Verification", seconds: float) -> Path:
     from mfcore.testing.sections import sections_of
     from mfcore.testing.words import verdict
 
-    folder.mkdir(exist_ok=True)
     described = {**machine(), "time taken": f"{seconds:.0f} s"}
-    document = {**found.document(), "machine": described, "seconds": seconds}
-    with replacing(folder / RESULTS) as temporary:
-        temporary.write_text(document_as_json(document) + "\n", encoding="utf-8")
+    write_results(folder, {**found.document(), "machine": described, "seconds": seconds})
     title = "Not the same answer" if found.failures else "The same answer"
     write_page(folder / REPORT, title, verdict(found), sections_of(found, described))
     return folder

@@ -45,9 +45,9 @@ def run_in_process(
                 pickle.dump((engine, assignment, tuple(seeds)), process.stdin)
             outcome = _followed(process.stdout, tell)
             _let_end(process)
-        except (EOFError, BrokenPipeError):
-            _let_end(process)
-            outcome = _death(engine, process.returncode, log)
+        # The second is what a message comes to that breaks off.
+        except (EOFError, pickle.UnpicklingError, BrokenPipeError):
+            outcome = _death(engine, process, log, by_itself=_let_end(process))
         finally:
             _end(process)
     return outcome
@@ -74,11 +74,14 @@ def _followed(stream: IO[bytes], tell: Tell) -> EngineRun | Failure:
         tell(*message)
 
 
-def _let_end(process: "subprocess.Popen[bytes]") -> None:
+def _let_end(process: "subprocess.Popen[bytes]") -> bool:
+    """Wait until a process has ended, or end it after a while; return whether it ended by itself."""
     try:
         process.wait(SECONDS_TO_END)
     except subprocess.TimeoutExpired:
         _end(process)
+        return False
+    return True
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
@@ -91,10 +94,16 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
     process.wait()
 
 
-def _death(engine: str, status: int, log: IO[bytes]) -> Failure:
+def _death(engine: str, process: "subprocess.Popen[bytes]", log: IO[bytes], *, by_itself: bool) -> Failure:
     log.seek(0)
     written = log.read().decode(errors="replace")
-    if status >= 0:
-        return Failure(engine, f"its process died with exit status {status}", log=written)
-    hint = ", as when the machine's memory is used up" if -status == getattr(signal, "SIGKILL", None) else ""
-    return Failure(engine, f"its process died of signal {-status}{hint}", log=written)
+    status = process.returncode
+    if not by_itself:
+        reason = f"its process fell silent before it was done, and was ended {SECONDS_TO_END} s later"
+    elif status >= 0:
+        reason = f"its process died with exit status {status}"
+    else:
+        reason = f"its process died of signal {-status}"
+        if -status == getattr(signal, "SIGKILL", None):
+            reason += ", as when the machine's memory is used up"
+    return Failure(engine, reason, log=written)

@@ -61,13 +61,21 @@ class Board:
         met = ((users + items) % 2 == 0) & (users != items)
         return Interactions.from_columns(users[met], items[met])
 
-    def job(self) -> TrainingJob:
+    def job(self, device: str = "cpu") -> TrainingJob:
         """Return the job that `n_wrong` does."""
-        return make_job(self.spec, self.data, **self._arguments, order="auto")
+        return make_job(self.spec, self.data, **self._arguments, device=device, order="auto")
 
-    def n_wrong(self, backend: Backend) -> int:
+    def n_wrong(self, backend: Backend, device: str = "cpu") -> int:
         """Return how many users an engine's model recommends something else than what is known."""
-        model = fit(self.spec, self.data, **self._arguments, epochs=EPOCHS, backend=backend, progress=False)
+        model = fit(
+            self.spec,
+            self.data,
+            **self._arguments,
+            device=device,
+            epochs=EPOCHS,
+            backend=backend,
+            progress=False,
+        )
         found = model.recommend(range(SIZE), k=1)
         return sum(ranking.items.tolist() != [user] for user, ranking in enumerate(found))
 
@@ -79,7 +87,6 @@ class Board:
             "optimizer": self.settings,
             "n_negatives": min(head.n_negatives, 1),
             "batch_size": BATCH,
-            "device": "cpu",
             "threads": 2,
             "dtype": self.dtype,
             "seed": 0,

@@ -204,7 +204,7 @@ class Cell:
         """How many epochs are about a hundred steps, or as far as WALS needs to go."""
         return 3 if self.optimizer in SOLVERS else 2
 
-    def job(self) -> TrainingJob:
+    def job(self, device: str = "cpu") -> TrainingJob:
         """Return the whole job; in either dtype it starts from the same values, those of float32."""
         head, optimizer = HEADS[self.objective], self._optimizer()
         data = interactions(head.labels)
@@ -216,7 +216,7 @@ class Cell:
             n_negatives=head.n_negatives,
             batch_size=self._batch_size(),
             order="auto",
-            device="cpu",
+            device=device,
             threads=2,
             dtype="float32",
             seed=0,
@@ -226,13 +226,13 @@ class Cell:
         )
         return job if self.dtype == "float32" else in_float64(job)
 
-    def first_step(self) -> TrainingJob:
+    def first_step(self, device: str = "cpu") -> TrainingJob:
         """Return a job from the same start with the instances of one batch; for WALS, with all of them.
 
         Its learning rate is so much larger that one step, too, moves the parameters well beyond the rounding
         of float32.
         """
-        job, optimizer = self.job(), self._optimizer(STRIDE)
+        job, optimizer = self.job(device), self._optimizer(STRIDE)
         if self.optimizer in SOLVERS:
             return job
         n_interactions = 1 if self.optimizer in ONE_BY_ONE else BATCH

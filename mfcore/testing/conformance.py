@@ -3,12 +3,13 @@
 # ruff: noqa: D102, for the names of tests are sentences.
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 
 from mfcore import registry
 from mfcore.contract import Backend, StreamBackend, TrainingJob
+from mfcore.data import Interactions
 from mfcore.testing import boards, requirements, runs, streams
 from mfcore.testing.cells import Cell, cells, small_data_cut
 from mfcore.testing.examination import examine
@@ -33,7 +34,8 @@ class OfEngine:
     gaps : sequence of Gap, or None
         What it does not do, with the reasons; None takes those of mfcore's own engines from their table.
     device : str
-        On which its stream is asked for.
+        Where it trains and shows its stream. A suite for a device that a machine may lack is to be skipped
+        there: what an engine refuses is a failure.
     """
 
     backend: ClassVar[str | Backend]
@@ -50,9 +52,9 @@ class OfEngine:
         except registry.BackendMissingError as error:
             pytest.skip(str(error))
 
-    def require(self, engine: Backend, cell: Subject, job: TrainingJob) -> None:
+    def require(self, engine: Backend, subject: Subject, job: TrainingJob) -> None:
         """Skip, with the reason, what is a gap; fail where engine and gaps do not agree."""
-        reason = refusal(engine, cell, job, self.known_gaps(engine))
+        reason = refusal(engine, subject, job, self.known_gaps(engine))
         if reason is not None:
             pytest.skip(f"{engine.name}: {reason}")
 
@@ -76,14 +78,14 @@ class StreamConformance(OfEngine):
     def test_an_epoch_shows_what_the_core_defines(
         self, streaming: StreamBackend, plan: str, seed: int
     ) -> None:
-        job = self.able(streaming, streams.PLANS[plan].job(streams.uneven(), seed, self.device))
+        job = self.able(streaming, streams.PLANS[plan], streams.uneven(), seed)
         for epoch in (0, 1, 7):
             self.assert_shown(streaming, job, epoch, 0, job.n_instances)
 
     @pytest.mark.parametrize("part", SLICES)
     @pytest.mark.parametrize("plan", streams.PLANS)
     def test_any_slice_can_be_had_alone(self, streaming: StreamBackend, plan: str, part: str) -> None:
-        job = self.able(streaming, streams.PLANS[plan].job(streams.uneven(), 11, self.device))
+        job = self.able(streaming, streams.PLANS[plan], streams.uneven(), 11)
         start, stop, _ = slice(*SLICES[part]).indices(job.n_instances)
         self.assert_shown(streaming, job, 3, start, stop)
 
@@ -92,25 +94,24 @@ class StreamConformance(OfEngine):
         self, streaming: StreamBackend, n: int
     ) -> None:
         data = streams.uneven().select(range(n))
-        plan = streams.PLANS["interactions alone"]
-        job = self.able(streaming, plan.job(data, 0, self.device, batch_size=1))
+        job = self.able(streaming, streams.PLANS["interactions alone"], data, 0, batch_size=1)
         self.assert_shown(streaming, job, 0, 0, n)
 
     @pytest.mark.parametrize("plan", streams.HUGE)
     def test_an_epoch_may_have_more_instances_than_32_bits_can_count(
         self, streaming: StreamBackend, plan: str
     ) -> None:
-        job = self.able(streaming, streams.HUGE[plan].job(streams.few(), 5, self.device))
+        job = self.able(streaming, streams.HUGE[plan], streams.few(), 5)
         assert 2**39 < job.n_instances < 2**40
         for start in (2**31 - 100, 2**32 - 100, job.n_instances - 200):
             self.assert_shown(streaming, job, 1, start, start + 200)
 
-    @staticmethod
-    def able(engine: Backend, job: TrainingJob) -> TrainingJob:
-        """Return a job that the engine does; skip, with its reason, where it does not."""
-        reason = engine.unsupported(job)
-        if reason is not None:
-            pytest.skip(f"{engine.name}: {reason}")
+    def able(
+        self, engine: Backend, plan: streams.Plan, data: Interactions, seed: int, **settings: Any
+    ) -> TrainingJob:
+        """Return the job of a plan; skip or fail as `require` does."""
+        job = plan.job(data, seed, self.device, **settings)
+        self.require(engine, plan, job)
         return job
 
     @staticmethod
@@ -132,29 +133,29 @@ class BackendConformance(StreamConformance):
 
     @pytest.mark.parametrize("cell", cells(), ids=str)
     def test_it_agrees_with_the_reference(self, engine: Backend, cell: Cell) -> None:
-        self.require(engine, cell, cell.job())
-        assert_within(examine(engine, cell, REFERENCES))
+        self.require(engine, cell, cell.job(self.device))
+        assert_within(examine(engine, cell, REFERENCES, self.device))
 
     @pytest.mark.parametrize("run", runs.RUNS, ids=str)
     def test_a_whole_run_comes_to_the_reference_s_quality(self, engine: Backend, run: runs.Run) -> None:
-        self.require(engine, run, run.job())
-        assert_within(runs.judge(engine, run, REFERENCES.quality(run)))
+        self.require(engine, run, run.job(self.device))
+        assert_within(runs.judge(engine, run, REFERENCES.quality(run), self.device))
 
     @pytest.mark.parametrize("board", boards.BOARDS, ids=str)
     def test_it_finds_the_answer_that_is_known(self, engine: Backend, board: boards.Board) -> None:
-        self.require(engine, board, board.job())
-        assert board.n_wrong(engine) == 0
+        self.require(engine, board, board.job(self.device))
+        assert board.n_wrong(engine, self.device) == 0
 
     @pytest.mark.parametrize("requirement", requirements.REQUIREMENTS)
     def test_it_keeps_the_contract(self, engine: Backend, requirement: str) -> None:
-        asked = requirements.cells_of(lambda cell: engine.unsupported(cell.job()) is None)
+        asked = requirements.cells_of(lambda cell: engine.unsupported(cell.job(self.device)) is None)
         assert asked, f"{engine.name} does none of the cells"
         for cell in asked:
-            requirements.REQUIREMENTS[requirement](engine, cell.job())
+            requirements.REQUIREMENTS[requirement](engine, cell.job(self.device))
 
     def test_its_refusals_say_what_to_do(self, engine: Backend) -> None:
         for cell in cells():
-            reason = engine.unsupported(cell.job())
+            reason = engine.unsupported(cell.job(self.device))
             if reason is not None:
                 requirements.require_reason(reason)
 

@@ -8,7 +8,7 @@ from mfcore.testing.measures import INITIAL, STREAM, Measured, Measures, of_firs
 from mfcore.testing.references import References
 
 
-def examine(backend: Backend, cell: Cell, references: References) -> Measures:
+def examine(backend: Backend, cell: Cell, references: References, device: str = "cpu") -> Measures:
     """Return how far an engine is from the reference engine in a cell that it does.
 
     Parameters
@@ -16,6 +16,8 @@ def examine(backend: Backend, cell: Cell, references: References) -> Measures:
     backend : Backend
     cell : Cell
     references : References
+    device : str
+        Where the engine trains; the reference engine has the CPU alone.
 
     Returns
     -------
@@ -29,30 +31,30 @@ def examine(backend: Backend, cell: Cell, references: References) -> Measures:
     """
     with small_data_cut():
         return {
-            **_of_stream(backend, cell),
-            **_of_first_step(backend, cell, references),
-            **_of_whole_run(backend, cell, references),
+            **_of_stream(backend, cell, device),
+            **_of_first_step(backend, cell, references, device),
+            **_of_whole_run(backend, cell, references, device),
         }
 
 
-def _of_stream(backend: Backend, cell: Cell) -> Measures:
+def _of_stream(backend: Backend, cell: Cell, device: str) -> Measures:
     if not isinstance(backend, StreamBackend) or cell.optimizer in SOLVERS:
         return {}
-    job = cell.job()
+    job = cell.job(device)
     differing = [
         streams.n_differences(backend, job, epoch, 0, job.n_instances) for epoch in range(cell.epochs)
     ]
     return {STREAM: Measured(sum(differing), 0)}
 
 
-def _of_first_step(backend: Backend, cell: Cell, references: References) -> Measures:
-    job = cell.first_step()
+def _of_first_step(backend: Backend, cell: Cell, references: References, device: str) -> Measures:
+    job = cell.first_step(device)
     found = Outcome.of(backend, job, 1)
     return of_first_step(cell, Deviation.between(references.first_step(cell), found, job.parameters))
 
 
-def _of_whole_run(backend: Backend, cell: Cell, references: References) -> Measures:
-    job = cell.job()
+def _of_whole_run(backend: Backend, cell: Cell, references: References, device: str) -> Measures:
+    job = cell.job(device)
     trainer = backend.trainer(job)
     arrays.require_arrays(trainer, job)
     initial = Measured(arrays.n_differences(trainer.parameters(), job.parameters), 0)

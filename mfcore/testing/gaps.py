@@ -12,9 +12,10 @@ from mfcore.testing.arrays import ConformanceError
 from mfcore.testing.boards import Board
 from mfcore.testing.cells import Cell
 from mfcore.testing.runs import Run
+from mfcore.testing.streams import Plan
 
 # What may be a gap: all have the names of a model, an objective, an optimizer and a dtype.
-Subject: TypeAlias = Cell | Run | Board
+Subject: TypeAlias = Cell | Run | Board | Plan
 
 ALL = ("*",)
 
@@ -63,7 +64,7 @@ def refusal(backend: Backend, cell: Subject, job: TrainingJob, gaps: Iterable[Ga
     Parameters
     ----------
     backend : Backend
-    cell : Cell, Run or Board
+    cell : Cell, Run, Board or Plan
     job : TrainingJob
         Of the cell.
     gaps : iterable of Gap, or None

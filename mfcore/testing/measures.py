@@ -13,17 +13,19 @@ from typing import TypeAlias
 from mfcore.testing.cells import FACTORISATIONS, IN_BATCH, PAIRWISE, SOLVERS, Cell
 from mfcore.testing.deviations import Deviation
 
-STREAM, INITIAL, SCORES, FIRST, LAST, METRIC = (
+STREAM, INITIAL, OBJECTIVE, FIRST, LAST, METRIC, TOP_K = (
     "stream",
     "initial values",
-    "scores",
+    "objective",
     "1 step",
     "100 steps",
     "final metric",
+    "top-k scores",
 )
-ASPECTS = (STREAM, INITIAL, SCORES, FIRST, LAST, METRIC)
+ASPECTS = (STREAM, INITIAL, OBJECTIVE, FIRST, LAST, METRIC, TOP_K)
 
 OF_PARAMETERS = {"float64": 1e-9, "float32": 1e-5}
+# Of an engine's own top-k; and of the mean objective of a batch, which is all that training tells of scores.
 OF_SCORES = {"float64": 1e-9, "float32": 1e-6}
 # Conjugate gradient is cut off before it has converged, along directions that rounding turns.
 OF_CONJUGATE_GRADIENT = {"float64": 1e-9, "float32": 1e-4}
@@ -65,11 +67,11 @@ def worst(measured: list[Measured]) -> Measured:
 
 
 def of_first_step(cell: Cell, deviation: Deviation) -> Measures:
-    """Return what the first step tells of scores, by the objective before it, and of itself."""
+    """Return what the first step tells: the mean objective of its batch before it, and what it moved."""
     if cell.optimizer in SOLVERS:
         return {FIRST: worst(_moved(cell, deviation))}
-    scores = Measured(deviation.objective, OF_SCORES[cell.dtype])
-    return {SCORES: scores, FIRST: worst(_moved(cell, deviation)[:2])}
+    objective = Measured(deviation.objective, OF_SCORES[cell.dtype])
+    return {OBJECTIVE: objective, FIRST: worst(_moved(cell, deviation)[:2])}
 
 
 def of_last_step(cell: Cell, deviation: Deviation) -> Measures:

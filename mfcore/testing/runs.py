@@ -14,7 +14,7 @@ from mfcore.model import Model
 from mfcore.optimizers import WALS, Adagrad, Adam, Optimizer, RMSprop
 from mfcore.specs.base import ModelSpec
 from mfcore.testing.cells import BATCH, HEADS, MODELS
-from mfcore.testing.measures import METRIC, OF_SCORES, SCORES, Measured, Measures
+from mfcore.testing.measures import METRIC, OF_SCORES, TOP_K, Measured, Measures
 from mfcore.training import fit
 
 N_USERS, N_ITEMS, PER_USER, EPOCHS = 60, 50, 20, 10
@@ -72,16 +72,17 @@ class Run:
         """How far the quality of two runs may be apart."""
         return BOUNDS[self.metric.name]
 
-    def job(self) -> TrainingJob:
+    def job(self, device: str = "cpu") -> TrainingJob:
         """Return the job that `train` does."""
-        return make_job(self.spec, self._parts[0], **self._arguments, order="auto", seed=0)
+        return make_job(self.spec, self._parts[0], **self._arguments, device=device, order="auto", seed=0)
 
-    def train(self, backend: Backend, seed: int = 0) -> Model:
+    def train(self, backend: Backend, seed: int = 0, device: str = "cpu") -> Model:
         """Return the model, as an engine trains it."""
         return fit(
             self.spec,
             self._parts[0],
             **self._arguments,
+            device=device,
             seed=seed,
             epochs=EPOCHS,
             backend=backend,
@@ -104,7 +105,6 @@ class Run:
             "optimizer": self.settings,
             "n_negatives": head.n_negatives,
             "batch_size": BATCH * (1 + head.n_negatives),
-            "device": "cpu",
             "threads": 2,
             "dtype": self.dtype,
         }
@@ -153,7 +153,7 @@ def scorer_deviation(model: Model) -> float | None:
     return float(apart / np.abs(exact).max())
 
 
-def judge(backend: Backend, run: Run, expected: float) -> Measures:
+def judge(backend: Backend, run: Run, expected: float, device: str = "cpu") -> Measures:
     """Return how far an engine is off in a run that it does.
 
     Parameters
@@ -162,15 +162,17 @@ def judge(backend: Backend, run: Run, expected: float) -> Measures:
     run : Run
     expected : float
         The quality that the reference engine comes to.
+    device : str
+        Where the engine trains.
 
     Returns
     -------
     dict of str to Measured
         Of the final metric, and of the scores that the engine's own top-k gives.
     """
-    model = run.train(backend)
+    model = run.train(backend, device=device)
     measures = {METRIC: Measured(abs(run.quality(model) - expected), run.bound)}
     apart = scorer_deviation(model)
     if apart is not None:
-        measures[SCORES] = Measured(apart, OF_SCORES[run.dtype])
+        measures[TOP_K] = Measured(apart, OF_SCORES[run.dtype])
     return measures

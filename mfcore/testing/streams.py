@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -10,10 +10,8 @@ from mfcore import sampling
 from mfcore.contract import Shown, StreamBackend, TrainingJob
 from mfcore.data import Interactions
 from mfcore.jobs import make_job
-from mfcore.objectives import BPR, Logistic, Objective, Squared, WeightedSquared
-from mfcore.optimizers import SGD, Adam
 from mfcore.sampling import shuffled_instances
-from mfcore.specs import MF
+from mfcore.testing.cells import GRADIENT, HEADS, MODELS
 
 N_USERS, N_ITEMS = 200, 41
 MANY_NEGATIVES = 2**32
@@ -25,47 +23,61 @@ class Plan:
 
     Attributes
     ----------
-    objective : Objective
+    objective : str
+        Of `cells.HEADS`.
     n_negatives : int
     popularity_exponent : float
     blocked : bool
         Whether single steps of SGD are taken, in the blocked order.
+    model, optimizer, dtype : str
+        As in `cells`.
     """
 
-    objective: Objective
+    model: ClassVar[str] = "mf"
+    dtype: ClassVar[str] = "float64"
+
+    objective: str
     n_negatives: int = 0
     popularity_exponent: float = 0.0
     blocked: bool = False
 
+    def __str__(self) -> str:
+        return f"the stream of {self.model}, {self.objective}, {self.optimizer}, {self.dtype}"
+
+    @property
+    def optimizer(self) -> str:
+        """The optimizer's name."""
+        return "single steps" if self.blocked else "adam"
+
     def job(self, data: Interactions, seed: int, device: str = "cpu", **settings: Any) -> TrainingJob:
         """Return a job whose epochs are shown by this plan; settings replace those of `make_job`."""
         defaults: dict[str, Any] = {
-            "objective": self.objective,
-            "optimizer": SGD(0.01) if self.blocked else Adam(),
+            "objective": HEADS[self.objective].objective,
+            "optimizer": GRADIENT[self.optimizer],
             "batch_size": 1 if self.blocked else 256,
             "n_negatives": self.n_negatives,
             "popularity_exponent": self.popularity_exponent,
             "order": "auto",
             "device": device,
             "threads": 2,
-            "dtype": "float64",
+            "dtype": self.dtype,
             "seed": seed,
         }
-        return make_job(MF(4), data, **{**defaults, **settings})
+        return make_job(MODELS[self.model], data, **{**defaults, **settings})
 
 
 PLANS = {
-    "interactions alone": Plan(Squared()),
-    "one negative": Plan(Logistic(), 1),
-    "negatives": Plan(Logistic(), 5),
-    "popular negatives": Plan(Logistic(), 3, 0.75),
-    "pairs": Plan(BPR(), 3),
-    "pairs with popular negatives": Plan(BPR(), 3, 0.75),
-    "blocked": Plan(WeightedSquared(), blocked=True),
-    "blocked with negatives": Plan(WeightedSquared(), 2, blocked=True),
+    "interactions alone": Plan("squared"),
+    "one negative": Plan("logistic", 1),
+    "negatives": Plan("logistic", 5),
+    "popular negatives": Plan("logistic", 3, 0.75),
+    "pairs": Plan("bpr", 3),
+    "pairs with popular negatives": Plan("bpr", 3, 0.75),
+    "blocked": Plan("weighted", blocked=True),
+    "blocked with negatives": Plan("weighted", 2, blocked=True),
 }
 # More instances an epoch than 32 bits can count.
-HUGE = {"negatives": Plan(Logistic(), MANY_NEGATIVES), "pairs": Plan(BPR(), MANY_NEGATIVES)}
+HUGE = {"negatives": Plan("logistic", MANY_NEGATIVES), "pairs": Plan("bpr", MANY_NEGATIVES)}
 
 
 @cache

@@ -7,7 +7,7 @@ from typing import Literal
 from mfcore.specs import MODELS
 from mfcore.testing.boards import Board
 from mfcore.testing.cells import DTYPES
-from mfcore.testing.measures import ASPECTS, INITIAL, METRIC, STREAM, Measured
+from mfcore.testing.measures import ASPECTS, INITIAL, METRIC, STREAM, TOP_K, Measured
 from mfcore.testing.verification import Engine, Finding, Requirement, Subject, Verification
 
 # What is the same bit for bit, or is not.
@@ -30,8 +30,9 @@ class Said:
 
 
 def aspects_of(dtype: str) -> list[str]:
-    """Return what is measured in a dtype: whole runs are in float32."""
-    return [aspect for aspect in ASPECTS if aspect != METRIC or dtype == "float32"]
+    """Return what is measured of every engine in a dtype: whole runs are in float32, and few have a top-k."""
+    left_out = {TOP_K} if dtype == "float32" else {TOP_K, METRIC}
+    return [aspect for aspect in ASPECTS if aspect not in left_out]
 
 
 def deviation_rows(verification: Verification, engine: Engine, dtype: str) -> list[list[Said]]:
@@ -51,7 +52,7 @@ def largest_rows(verification: Verification) -> list[list[Said]]:
     rows = []
     for engine in verification.engines:
         for dtype in DTYPES:
-            for aspect in aspects_of(dtype):
+            for aspect in (*aspects_of(dtype), TOP_K):
                 found = verification.worst(aspect, engine.name, dtype)
                 if aspect in EXACT or found is None:
                     continue

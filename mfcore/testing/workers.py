@@ -5,7 +5,6 @@ import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
@@ -117,8 +116,12 @@ def _received(
 ) -> Iterator[Engine | Finding]:
     """Give what a process says, or, once it has ended, what it has left undone."""
     share = working[receiver]
-    with suppress(EOFError):
+    try:
         one: Engine | Finding | None = receiver.recv()
+    except (EOFError, OSError):
+        # It has died: between two messages, or in the middle of one.
+        pass
+    else:
         if one is not None:
             share.done += isinstance(one, Finding)
             yield one

@@ -15,7 +15,7 @@ import platformdirs
 import pytest
 
 from mfcore import reference, registry
-from mfcore.cli import comparing
+from mfcore.cli import comparing, reports
 from mfcore.comparison.worker import attempt
 from mfcore.data import datasets
 from mfcore.errors import DatasetUnavailableError
@@ -69,13 +69,13 @@ def compare(command, tmp_path):
     def run(*arguments):
         folder = tmp_path / "report"
         done = command("compare", *arguments, "--out", folder)
-        written = folder / comparing.REPORT
+        written = folder / reports.REPORT
         if not written.exists():
             return SimpleNamespace(done=done, report=None, figures=None)
         return SimpleNamespace(
             done=done,
             report=written.read_text(encoding="utf-8"),
-            figures=json.loads((folder / comparing.RESULTS).read_text(encoding="utf-8")),
+            figures=json.loads((folder / reports.RESULTS).read_text(encoding="utf-8")),
         )
 
     return run
@@ -99,6 +99,12 @@ def test_every_engine_is_a_row_of_every_model_s_table(compare, films, twin):
     assert re.search(r"Fastest: (reference|twin), ", found.done.out)
     assert "engines differ by less than 0.0001 in RMSE; --seeds 3" in found.done.out
     assert str(found.figures["comparisons"][0]["settings"]["epochs"]) == "2"
+
+
+def test_models_are_divided_by_commas_or_repeated_and_each_is_trained_once(compare, films, twin):
+    models = ["--model", "gmf, MF", "--model", "mf"]
+    found = compare(films, *models, "--backends", "twin", "--epochs", 1, "--n-factors", 2)
+    assert [comparison["model"] for comparison in found.figures["comparisons"]] == ["gmf", "mf"]
 
 
 def test_the_table_fits_a_terminal_of_80_columns(compare, films, twin):
@@ -199,6 +205,7 @@ def test_without_data_the_synthetic_ones_stand_in_where_there_is_no_network(
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
+        (["--model", "mf,nemf"], "--model is 'nemf'; it must be one of mf, gmf"),
         (["--model", "nemf"], "did you mean 'neumf'"),
         (["--seeds", "0"], "--seeds is 0"),
         (["--model", "mlp", "--n-factors", "4"], "--n-factors applies to"),
@@ -296,4 +303,4 @@ def test_an_engine_in_a_process_of_its_own_ends_in_a_report(environment, tmp_pat
     assert float(rows["numba"][0]) < 1.5
     assert float(rows["numba"][2]) < 1e-5
     assert done.stdout.isascii()
-    assert (tmp_path / "report" / comparing.REPORT).stat().st_size > 10_000
+    assert (tmp_path / "report" / reports.REPORT).stat().st_size > 10_000

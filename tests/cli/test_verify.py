@@ -2,6 +2,7 @@
 
 import json
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -72,6 +73,18 @@ class Misleading(Telling):
     def instances(self, job, epoch, start, stop):
         shown = super().instances(job, epoch, start, stop)
         return shown._replace(users=np.concatenate([shown.users[1::-1], shown.users[2:]]))
+
+
+class Serving(Twin):
+    """It has a top-k of its own, whose scores are a hundredth too large."""
+
+    def scorer(self, model):
+        def top_k(users, k, exclude_seen):
+            scores = model.spec.score_catalogue(model.parameters, users)
+            items = np.argsort(-scores, axis=1)[:, :k]
+            return items, 1.01 * np.take_along_axis(scores, items, axis=1)
+
+        return SimpleNamespace(top_k=top_k)
 
 
 class Breaking(Twin):
@@ -154,6 +167,15 @@ def test_a_stream_that_is_not_the_core_s_is_found(verify):
     assert "stream: 4 differ" in outcome.out
 
 
+def test_scores_of_a_top_k_that_are_off_are_told_apart_from_the_objective(verify):
+    outcome, document = verify(Serving())
+    assert outcome.status == 1
+    assert re.search(r"^  twin, top-k +1.0e-02 of 1e-06  mf with biases, squared", outcome.out, re.MULTILINE)
+    [finding] = [finding for finding in document["findings"] if not finding["holds"]]
+    assert finding["measures"].keys() == {"final metric", "top-k scores"}
+    assert all("objective" in other["measures"] for other in document["findings"] if other["model"] == "mlp")
+
+
 def test_views_of_what_a_trainer_works_on_are_found(verify):
     outcome, _ = verify(Viewing())
     assert outcome.status == 1
@@ -199,6 +221,12 @@ def test_models_that_are_not_asked_for_are_left_out(verify):
     assert {finding["model"] for finding in document["findings"]} == {"", "mlp"}
 
 
+@pytest.mark.parametrize("models", [["mlp,mf"], ["mlp", "--models", "mf"]], ids=["commas", "repeated"])
+def test_several_models_are_divided_by_commas_or_repeated(verify, models):
+    _, document = verify(Twin(), "--models", *models)
+    assert {finding["model"] for finding in document["findings"]} == {"", "mf", "mlp"}
+
+
 def test_as_json_it_prints_one_document(verify):
     outcome, document = verify(Twin(), "--json")
     assert outcome.status == 0
@@ -227,7 +255,7 @@ def test_an_engine_whose_framework_is_missing_is_left_out_with_the_reason(
     ("arguments", "says"),
     [
         (["--backends", "twim"], "--backends is 'twim'; it must be one of reference, twin"),
-        (["--models", "nmf"], "--models is 'nmf'; it must be one of mf, gmf"),
+        (["--models", "mf,nmf"], "--models is 'nmf'; it must be one of mf, gmf"),
         (["-j", "0"], "--processes is 0"),
         (["--out", "no/such/folder"], "there is no folder"),
     ],

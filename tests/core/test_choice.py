@@ -271,6 +271,6 @@ def test_the_class_of_an_engine_is_refused_with_what_to_write(ratings):
 def test_an_engine_of_another_contract_is_refused(ratings):
     with pytest.raises(
         InvalidArgumentError,
-        match=r"OwnBackend\(\), which speaks version 9 of the contract, this mfcore version 1",
+        match=r"backend OwnBackend\(\) speaks version 9 of the contract, this mfcore version 1",
     ):
         fit(MF(2), ratings, backend=OwnBackend(api_version=9))

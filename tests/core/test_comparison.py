@@ -10,6 +10,7 @@ import pytest
 
 import mfcore
 from mfcore import reference
+from mfcore.comparison import processes
 from mfcore.comparison.assignments import Assignment, Audience, Judging, Watching
 from mfcore.comparison.processes import run_in_process
 from mfcore.comparison.results import Agreement, Comparison, Spread
@@ -222,9 +223,46 @@ def test_the_death_of_a_process_is_a_failure():
     assert found == Failure("reference", "its process died with exit status 3")
 
 
-def test_an_interruption_ends_the_other_process(assignment, monkeypatch):
-    from mfcore.comparison import processes
+@pytest.fixture
+def instead(monkeypatch):
+    """Return a function that has a script run as the other process, once it has read what to do."""
 
+    def run(script):
+        def started(log):
+            program = f"import os, pickle, sys, time; sys.stdin.buffer.read(); {script}"
+            return subprocess.Popen(
+                [sys.executable, "-c", program],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                start_new_session=True,
+            )
+
+        monkeypatch.setattr(processes, "_started", started)
+        return run_in_process("reference", None, [0], nothing)
+
+    return run
+
+
+@pytest.mark.parametrize("kept", [1, 8, 20, -1])
+def test_the_death_of_a_process_in_the_middle_of_a_message_is_a_failure(instead, kept):
+    found = instead(f"sys.stdout.buffer.write(pickle.dumps((0, 'x' * 100))[:{kept}]); sys.exit(4)")
+    assert found == Failure("reference", "its process died with exit status 4")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such signals")
+def test_a_process_that_is_killed_may_have_used_up_the_memory(instead):
+    found = instead("os.kill(os.getpid(), 9)")
+    assert found.reason == "its process died of signal 9, as when the machine's memory is used up"
+
+
+def test_a_process_that_falls_silent_is_ended_and_memory_is_not_blamed(instead, monkeypatch):
+    monkeypatch.setattr(processes, "SECONDS_TO_END", 0.5)
+    found = instead("os.close(1); time.sleep(60)")
+    assert found.reason == "its process fell silent before it was done, and was ended 0.5 s later"
+
+
+def test_an_interruption_ends_the_other_process(assignment, monkeypatch):
     started = []
     start = processes._started
     monkeypatch.setattr(processes, "_started", lambda log: started.append(start(log)) or started[-1])

@@ -2,9 +2,19 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
+from mfcore import reference, sampling
+from mfcore.contract import API_VERSION, Shown
+from mfcore.testing.arrays import ConformanceError
+from mfcore.testing.boards import BOARDS
+from mfcore.testing.cells import Cell
+from mfcore.testing.conformance import BackendConformance
+from mfcore.testing.gaps import Gap
+from mfcore.testing.runs import RUNS
 
 TESTS = Path(__file__).resolve().parents[1]
 
@@ -34,12 +44,71 @@ def test_a_missing_framework_of_a_required_engine_is_a_failure():
 
 
 def test_a_gap_that_matches_no_cell_fails_the_suite():
-    from mfcore.reference import backend
-    from mfcore.testing.conformance import BackendConformance
-    from mfcore.testing.gaps import Gap
-
     class Suite(BackendConformance):
         gaps = (Gap("misspelt", models=["nmf"]),)
 
     with pytest.raises(AssertionError, match="its names are misspelt, or it is out of date"):
-        Suite().test_every_gap_is_one(backend)
+        Suite().test_every_gap_is_one(reference.backend)
+
+
+class Abroad:
+    """The reference engine, which pretends to work on a CUDA device and notes which devices are asked for."""
+
+    name = "abroad"
+    api_version = API_VERSION
+    description = "the reference engine elsewhere"
+
+    def __init__(self):
+        self.devices = set()
+
+    def unsupported(self, job):
+        return None if job.device == "cuda" else "it works on CUDA devices alone; pass device='cuda'"
+
+    def trainer(self, job):
+        self.devices.add(job.device)
+        return reference.backend.trainer(replace(job, device="cpu"))
+
+    def scorer(self, model):
+        return None
+
+    def instances(self, job, epoch, start, stop):
+        self.devices.add(job.device)
+        shown = sampling.epoch(job.data, job.sampling, seed=job.seed, epoch=epoch).take(slice(start, stop))
+        return Shown(shown.users, shown.items, shown.positive, shown.negatives)
+
+
+class OnCuda(BackendConformance):
+    device = "cuda"
+
+
+class OnCpu(BackendConformance):
+    """With the device that a suite has where it names none."""
+
+
+TRAINING = {
+    "a cell": lambda suite, engine: suite.test_it_agrees_with_the_reference(
+        engine, Cell("mf", "logistic", "adam", "float64")
+    ),
+    "a run": lambda suite, engine: suite.test_a_whole_run_comes_to_the_reference_s_quality(engine, RUNS[0]),
+    "a board": lambda suite, engine: suite.test_it_finds_the_answer_that_is_known(engine, BOARDS[0]),
+    "the contract": lambda suite, engine: suite.test_it_keeps_the_contract(
+        engine, "it does again what it did"
+    ),
+    "a stream": lambda suite, engine: suite.test_any_slice_can_be_had_alone(engine, "negatives", "some"),
+}
+
+
+@pytest.mark.parametrize("training", TRAINING)
+def test_all_is_trained_on_the_device_of_the_suite(training):
+    engine = Abroad()
+    TRAINING[training](OnCuda(), engine)
+    assert engine.devices == {"cuda"}
+
+
+@pytest.mark.parametrize("training", [name for name in TRAINING if name != "the contract"])
+def test_a_job_that_an_engine_refuses_is_skipped_only_where_a_gap_says_so(training, monkeypatch):
+    with pytest.raises(ConformanceError, match="it works on CUDA devices alone"):
+        TRAINING[training](OnCpu(), Abroad())
+    monkeypatch.setattr(OnCpu, "gaps", (Gap("nobody has carried it there"),))
+    with pytest.raises(pytest.skip.Exception, match="nobody has carried it there"):
+        TRAINING[training](OnCpu(), Abroad())

@@ -10,7 +10,7 @@ from mfcore.contract import Shown
 from mfcore.testing import references, streams
 from mfcore.testing.cells import Cell
 from mfcore.testing.deviations import Deviation, Outcome, in_float64
-from mfcore.testing.measures import FIRST, LAST, SCORES, Measured, of_first_step, of_last_step, worst
+from mfcore.testing.measures import FIRST, LAST, OBJECTIVE, Measured, of_first_step, of_last_step, worst
 from mfcore.testing.references import References
 from mfcore.testing.runs import BOUNDS, RUNS, scorer_deviation
 
@@ -54,10 +54,10 @@ def test_single_arrays_count_in_float64_and_the_whole_model_in_float32():
     assert of_last_step(pointwise, deviation)[LAST].value == 1e-4
 
 
-def test_the_first_step_tells_of_scores_by_the_objective_before_it():
+def test_the_first_step_tells_of_the_objective_before_it():
     deviation = Deviation(parameters=0, state=0, objective=5e-7, whole_parameters=0, whole_state=0)
     measured = of_first_step(Cell("mf", "squared", "adam", "float32"), deviation)
-    assert measured[SCORES] == Measured(5e-7, 1e-6)
+    assert measured[OBJECTIVE] == Measured(5e-7, 1e-6)
     assert measured[FIRST].value == 0
 
 

@@ -1,10 +1,16 @@
 """Engines looked at in processes of their own: how the work is shared, and a process that dies."""
 
+import os
+import struct
+import sys
+from multiprocessing import Pipe
+from types import SimpleNamespace
+
 import pytest
 
 from mfcore.testing.cells import cells
 from mfcore.testing.verification import Requirement
-from mfcore.testing.workers import FEWEST, _shares, verify
+from mfcore.testing.workers import FEWEST, Share, _received, _shares, verify
 
 CELLS = [cell for cell in cells() if cell.model == "mf"][:3]
 
@@ -24,6 +30,21 @@ def test_a_process_that_dies_is_told_with_where_and_its_last_words():
     assert found.failures[0].failure.startswith("its process died (exit status 1): ")
     assert "no backend 'no-such-engine' is installed" in found.failures[0].failure
     assert found.failures[1].failure == f"not looked at: the process had died at {CELLS[0]}"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes are written to in another way there")
+def test_a_process_that_dies_in_the_middle_of_a_message_is_told(tmp_path):
+    receiver, sender = Pipe(duplex=False)
+    n_bytes = struct.pack("!i", 1_000)
+    os.write(sender.fileno(), n_bytes + b"the beginning")
+    sender.close()
+    dead = SimpleNamespace(pid=1, exitcode=-9, join=lambda timeout: None, is_alive=lambda: False)
+    share = Share("numba", CELLS, done=1, process=dead)
+    working = {receiver: share}
+    found = list(_received(receiver, working, tmp_path))
+    assert [finding.subject for finding in found] == CELLS[1:]
+    assert found[0].failure == "its process died (exit status -9)"
+    assert not working
 
 
 @pytest.mark.parametrize("processes", [1, 2, 8, 100])

@@ -1,14 +1,14 @@
 """The engines show the instances that `mfcore.sampling` defines, bit for bit.
 
-Engines as they are pass `StreamConformance` in `test_model_parity`; here are their other settings and
-devices, and their parts.
+Engines as they are pass `StreamConformance` in `test_model_parity`; here are their other settings and their
+parts.
 """
 
 import numpy as np
 import pytest
 
-from mfcore import sampling
-from mfcore.contract import TrainingJob
+from mfcore import registry, sampling
+from mfcore.contract import StreamBackend, TrainingJob
 from mfcore.sampling import PopularityTable
 from mfcore.testing.conformance import StreamConformance
 from mfcore.testing.streams import PLANS, n_differences, uneven
@@ -23,9 +23,14 @@ class TestCompiledTorch(StreamConformance):
         return pytest.importorskip("mfcore_torch").TorchBackend(compile=True)
 
 
-class TestTorchOnCuda(StreamConformance):
-    backend = "torch"
-    device = "cuda"
+@pytest.mark.parametrize("name", registry.FRAMEWORKS)
+def test_mfcore_s_own_engines_tell_their_stream(name):
+    try:
+        backend = registry.get(name)
+    except registry.BackendMissingError as error:
+        pytest.skip(str(error))
+    # Where one does not, the suite skips its stream.
+    assert isinstance(backend, StreamBackend)
 
 
 def job_for(plan):

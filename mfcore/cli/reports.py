@@ -1,0 +1,50 @@
+"""What the commands that run many engines and end in a report have in common."""
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from mfcore import registry
+from mfcore.cli.choices import choose_all
+from mfcore.cli.console import as_json
+from mfcore.errors import InvalidArgumentError
+from mfcore.files import replacing
+
+REPORT, RESULTS = "report.html", "results.json"
+
+
+def engines_of(text: str | None) -> list[str]:
+    """Return the engines that --backends names, or all but the reference.
+
+    Raises
+    ------
+    InvalidArgumentError
+        For a name that is none; lists the installed engines and the closest match.
+    BackendMissingError
+        The framework of an engine that is named is not installed.
+    """
+    if text is None:
+        return [name for name in registry.names() if name != registry.REFERENCE]
+    named = choose_all("--backends", [text], registry.names())
+    for name in named:
+        # Frameworks that are there are not loaded: processes of their own will do that.
+        if any(find_spec(module) is None for module in registry.FRAMEWORKS.get(name, ())):
+            registry.get(name)
+    return named
+
+
+def require_folder(folder: Path) -> None:
+    """Raise InvalidArgumentError unless a folder is there, or can be made."""
+    if not folder.absolute().parent.is_dir():
+        raise InvalidArgumentError(
+            f"--out: there is no folder {folder.absolute().parent} to make {folder.name} in; create it first"
+        )
+    if folder.exists() and not folder.is_dir():
+        raise InvalidArgumentError(f"--out: {folder} is a file; name a folder")
+
+
+def write_results(folder: Path, document: dict[str, Any]) -> None:
+    """Write the figures to a folder, which is made where it is not there."""
+    folder.mkdir(exist_ok=True)
+    with replacing(folder / RESULTS) as temporary:
+        temporary.write_text(as_json(document) + "\n", encoding="utf-8")
