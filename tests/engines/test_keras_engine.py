@@ -371,9 +371,21 @@ def test_too_little_memory_is_explained_with_what_is_needed_and_what_to_change(d
     trainer = STEP_BY_STEP.trainer(job_of(mfcore.MF(4), data, optimizer="adam", batch_size=100))
     monkeypatch.setattr(trainer, "_train", out_of_memory)
     with pytest.raises(
-        DeviceMemoryError, match=r"needs about .* KiB .*training data.*lower batch_size \(100\)"
+        DeviceMemoryError,
+        match=r"^out of memory on CPU:0: the job needs about .* KiB \(.*training data.*\); lower batch_size"
+        r" \(100\) or the number of factors, or take an optimizer with fewer slots \([^;]*\)$",
     ):
         trainer.run_epoch(0)
+
+
+def test_the_cpu_is_advised_where_the_memory_of_a_gpu_is_too_small(data, job_of, monkeypatch):
+    trainer = STEP_BY_STEP.trainer(job_of(mfcore.MF(4), data, optimizer="adam", batch_size=100))
+    monkeypatch.setattr(trainer, "device", "GPU:0")
+    with (
+        pytest.raises(DeviceMemoryError, match=r"on GPU:0: .*lower batch_size.*, or pass device='cpu'$"),
+        trainer._memory_errors_explained(),
+    ):
+        raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
 
 
 @pytest.mark.skipif(not tf.config.list_physical_devices("GPU"), reason="there is no CUDA device")
