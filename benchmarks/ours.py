@@ -127,7 +127,7 @@ class OwnTimes(Times):
 
 
 def train(
-    spec: ModelSpec, data: Interactions, *, epochs: int, backend: str, **settings: Any
+    spec: ModelSpec, data: Interactions, *, epochs: int, backend: str | Backend, **settings: Any
 ) -> tuple[Model, OwnTimes]:
     """Return a model and its times: the median of the epochs after the first, and the first apart.
 
@@ -137,17 +137,18 @@ def train(
         As `mfcore.fit` takes them.
     epochs : int
         From 2.
-    backend : str
-        An engine's name; the benchmark is skipped where the engine cannot be had, or does not do this.
+    backend : str or Backend
+        An engine's name, or an engine with settings of its own; the benchmark is skipped where the engine
+        cannot be had, or does not do this.
     """
-    engine = _Watched(load(backend))
+    engine = _Watched(load(backend) if isinstance(backend, str) else backend)
     settings = {"threads": THREADS, "progress": False, **settings}
     start = time.perf_counter()
     model = fit(spec, data, epochs=epochs, backend=engine, **settings)
     whole = time.perf_counter() - start
     later = [record.seconds for record in model.history[1:]]
     assert engine.job is not None
-    times = OwnTimes(median(later), whole - sum(later), backend, Work.of(engine.job), engine.job.threads)
+    times = OwnTimes(median(later), whole - sum(later), engine.name, Work.of(engine.job), engine.job.threads)
     return model, times
 
 

@@ -71,7 +71,7 @@ def test_keras_fit(train: mfcore.Interactions, measure: Measure) -> None:
 def test_mfcore_learns_as_keras_does(
     engine: str, train: mfcore.Interactions, measure: Measure, ledger: list[Result]
 ) -> None:
-    losses = []
+    losses: list[float] = []
 
     def work() -> Result:
         model, times = ours.train(

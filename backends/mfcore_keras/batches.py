@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from mfcore.contract import TrainingJob
 from mfcore.idle import IdleAdam, smooth_from
+from mfcore.memory import smaller_batches
 from mfcore.optimizers import Adam, GradientOptimizer
 from mfcore.specs.base import Floats
 from mfcore_keras import devices
@@ -328,8 +329,7 @@ class BatchTrainer:
         return devices.memory_errors_explained(
             self.device,
             self._needed(),
-            f"lower batch_size ({self.job.batch_size:,}) or the number of factors, take an optimizer with"
-            " fewer slots (SGD has none, Adam two), or pass device='cpu'",
+            smaller_batches(self.job.batch_size, on_cpu=self.device.startswith("CPU")),
         )
 
     def _needed(self) -> dict[str, int]:

@@ -5,7 +5,8 @@ from contextlib import contextmanager, suppress
 
 import tensorflow as tf
 
-from mfcore.errors import DeviceMemoryError, InvalidArgumentError
+from mfcore import memory
+from mfcore.errors import InvalidArgumentError
 
 
 def device_of(name: str) -> str:
@@ -90,15 +91,4 @@ def memory_errors_explained(device: str, needed: dict[str, int], remedy: str) ->
     try:
         yield
     except (tf.errors.ResourceExhaustedError, MemoryError) as error:
-        parts = ", ".join(f"{what} {_size(n_bytes)}" for what, n_bytes in needed.items())
-        total = _size(sum(needed.values()))
-        raise DeviceMemoryError(
-            f"out of memory on {device}: the job needs about {total} ({parts}); {remedy}"
-        ) from error
-
-
-def _size(n_bytes: int) -> str:
-    for unit, power in (("GiB", 30), ("MiB", 20), ("KiB", 10)):
-        if n_bytes >= 1 << power:
-            return f"{n_bytes / (1 << power):.1f} {unit}"
-    return f"{n_bytes} bytes"
+        raise memory.shortage(device, needed, remedy) from error

@@ -1,7 +1,7 @@
 """What the tutorials share: their arguments, their data, and curves of what they trained."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.data import look_beside
@@ -50,7 +50,7 @@ class Tutorial(argparse.Namespace):
         look_beside()
         return splits.ratio(datasets.movielens(self.data), test=0.2, seed=self.seed)
 
-    def draw(self, curves: dict[str, Sequence[float]], label: str, *, logarithmic: bool = False) -> None:
+    def draw(self, curves: Mapping[str, Sequence[float]], label: str, *, logarithmic: bool = False) -> None:
         """Draw curves by epoch, where a picture is wanted."""
         if self.picture is None:
             return

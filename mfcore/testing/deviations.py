@@ -71,10 +71,21 @@ class Deviation:
             parameters=_worst(parameters),
             state=_worst(state),
             objective=abs(found.objective / exact.objective - 1),
-            whole_parameters=_worst(_together(parameters, lambda name: "parameters")),
+            whole_parameters=distance(found.parameters, exact.parameters, start),
             # "PARAMETER/SLOT", and the step by itself.
             whole_state=_worst(_together(state, lambda name: name.rpartition("/")[2])),
         )
+
+
+def distance(found: Mapping[str, Floats], exact: Mapping[str, Floats], start: Mapping[str, Floats]) -> float:
+    """Return how far all parameters together are from the exact ones, as a part of the way from the start.
+
+    Parameters
+    ----------
+    found, exact, start : mapping of name to array
+        Those of `exact` are looked at; the others have arrays of their names and shapes.
+    """
+    return _worst(_together(_differences(exact, found, start), lambda name: "parameters"))
 
 
 def in_float64(job: TrainingJob) -> TrainingJob:

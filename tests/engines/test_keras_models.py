@@ -409,7 +409,7 @@ def test_an_index_recommends_by_itself_what_the_model_does(meetings, model_of, t
 @pytest.mark.parametrize("exclude_seen", [True, False])
 def test_so_does_that_of_every_inner_product(ratings, model_of, tmp_path, name, exclude_seen):
     model = model_of(SPECS[name])
-    export_top_k(model, tmp_path, k=25, exclude_seen=exclude_seen)
+    backend.export_top_k(model, tmp_path, k=25, exclude_seen=exclude_seen)
     signature = tf.saved_model.load(tmp_path).signatures["serving_default"]
     users = [0, 7, 39, 99]
     found = signature(user_ids=tf.constant(users, tf.int64))

@@ -15,6 +15,7 @@ from mfcore.contract import STEP
 from mfcore.data import Vocabulary
 from mfcore.errors import DeviceMemoryError, InvalidArgumentError, UnsupportedError
 from mfcore.optimizers import GradientOptimizer
+from mfcore.testing.deviations import distance, in_float64
 
 torch = pytest.importorskip("torch", reason="torch is not installed on this Python")
 
@@ -56,29 +57,6 @@ def cut_small(monkeypatch):
 
 def falling(initial):
     return mfcore.Schedule(initial, factor=0.5)
-
-
-def in_float64(job):
-    def widened(arrays):
-        return {
-            name: array.astype(float) if array.dtype.kind == "f" else array for name, array in arrays.items()
-        }
-
-    return replace(
-        job,
-        dtype=np.dtype(np.float64),
-        parameters=widened(job.parameters),
-        optimizer_state=widened(job.optimizer_state),
-    )
-
-
-def distance(found, expected, start):
-    """Return how far all parameters together are from those expected, in parts of the way from the start."""
-    apart, way = (
-        np.sqrt(sum(np.sum((arrays[name] - array.astype(float)) ** 2) for name, array in expected.items()))
-        for arrays in (found, start)
-    )
-    return apart / way
 
 
 def assert_same_bits(found, expected):
