@@ -77,7 +77,7 @@ class BatchTrainer:
         devices.offer_threads(job.threads)
         self.device = devices.device_of(job.device)
         self.is_compiled = compiles(job, compile)
-        with tf.device(self.device), self._memory_errors_explained():
+        with devices.computing_on(self.device), self._memory_errors_explained():
             self.store = Store(job)
             self.stream = Stream(job)
             self.targets = tf.constant(job.targets)
@@ -91,7 +91,7 @@ class BatchTrainer:
     def run_epoch(self, epoch: int) -> float:
         """Train one epoch and return its mean objective."""
         whole, rest = self._parts(), self._rest_of_epoch()
-        with tf.device(self.device), self._memory_errors_explained():
+        with devices.computing_on(self.device), self._memory_errors_explained():
             total = self._run_compiled(epoch, whole) if self.is_compiled else self._run(epoch, whole)
             total += self._run(epoch, rest)
             self._wake(self.optimizer.learning_rate_at(epoch))

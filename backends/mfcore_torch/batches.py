@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mfcore import memory
 from mfcore.contract import TrainingJob
 from mfcore.errors import InvalidArgumentError
 from mfcore.idle import IdleAdam, smooth_from
@@ -346,8 +347,5 @@ class BatchTrainer:
         }
 
     def _memory_errors_explained(self) -> Any:
-        lower = f"lower batch_size ({self.job.batch_size:,}) or the number of factors"
-        lighter = "take an optimizer with fewer slots (SGD has none, Adam two)"
-        on_cpu = self.device.type == "cpu"
-        remedy = f"{lower}, or {lighter}" if on_cpu else f"{lower}, {lighter}, or pass device='cpu'"
+        remedy = memory.smaller_batches(self.job.batch_size, on_cpu=self.device.type == "cpu")
         return devices.memory_errors_explained(self.device, self._needed(), remedy)

@@ -7,7 +7,8 @@ from typing import Literal, TypeAlias
 import numpy as np
 import torch
 
-from mfcore.errors import DeviceMemoryError, InvalidArgumentError
+from mfcore import memory
+from mfcore.errors import InvalidArgumentError
 
 MatmulPrecision: TypeAlias = Literal["highest", "tf32", "bfloat16"]
 MATMUL_PRECISIONS = ("highest", "tf32", "bfloat16")
@@ -129,20 +130,8 @@ def memory_errors_explained(device: torch.device, needed: dict[str, int], remedy
     except RuntimeError as error:
         if not isinstance(error, torch.OutOfMemoryError) and _TOO_LITTLE_MEMORY not in str(error):
             raise
-        parts = ", ".join(f"{what} {size_of(n_bytes)}" for what, n_bytes in needed.items())
-        total = size_of(sum(needed.values()))
         free = ""
         if device.type == "cuda":
             left, of_all = torch.cuda.mem_get_info(device)
-            free = f", of whose {size_of(of_all)} {size_of(left)} are free"
-        raise DeviceMemoryError(
-            f"out of memory on {device}{free}: the job needs about {total} ({parts}); {remedy}"
-        ) from error
-
-
-def size_of(n_bytes: int) -> str:
-    """Return a number of bytes in words."""
-    for unit, power in (("GiB", 30), ("MiB", 20), ("KiB", 10)):
-        if n_bytes >= 1 << power:
-            return f"{n_bytes / (1 << power):.1f} {unit}"
-    return f"{n_bytes} bytes"
+            free = f", of whose {memory.size_of(of_all)} {memory.size_of(left)} are free"
+        raise memory.shortage(f"{device}{free}", needed, remedy) from error

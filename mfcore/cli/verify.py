@@ -30,7 +30,12 @@ OUT_OF_TOLERANCE = 1
 # Failures that are printed one by one.
 MOST_FAILURES = 30
 # Of aspects, for 80 columns.
-SHORTER = {"initial values": "start", "final metric": "metric", "top-k scores": "top-k"}
+SHORTER = {
+    "initial values": "start",
+    "scores by objective": "scores",
+    "final metric": "metric",
+    "top-k scores": "top-k",
+}
 
 
 def add_to(app: typer.Typer) -> None:
@@ -141,7 +146,7 @@ def _show(out: Output, found: "Verification", report: Path) -> None:
             for engine, aspect, off, allowed, where in _texts(words.largest_rows(found))
         ]
     )
-    out.text("start: initial values; objective: the mean of one batch, before its step")
+    out.text("start: initial values; scores: as the mean objective of a batch shows them, before its step")
     out.text("metric: that of the model after a whole run; top-k: scores by the engine's own then")
     out.heading("The contract")
     out.table(

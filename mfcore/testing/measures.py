@@ -16,7 +16,7 @@ from mfcore.testing.deviations import Deviation
 STREAM, INITIAL, OBJECTIVE, FIRST, LAST, METRIC, TOP_K = (
     "stream",
     "initial values",
-    "objective",
+    "scores by objective",
     "1 step",
     "100 steps",
     "final metric",

@@ -364,6 +364,23 @@ def test_devices_are_called_what_tensorflow_calls_them(monkeypatch):
     assert "2 CUDA devices" in KerasBackend().description
 
 
+def test_products_are_made_in_full_precision_and_the_caller_s_setting_comes_back(data, job_of, monkeypatch):
+    setting = tf.config.experimental.tensor_float_32_execution_enabled
+    trainer = STEP_BY_STEP.trainer(job_of(mfcore.MF(4), data))
+    seen, rest_of_epoch = [], trainer._run
+    monkeypatch.setattr(trainer, "_run", lambda *given: seen.append(setting()) or rest_of_epoch(*given))
+    before = setting()
+    try:
+        for wanted in (True, False):
+            tf.config.experimental.enable_tensor_float_32_execution(wanted)
+            trainer.run_epoch(0)
+            assert setting() is wanted
+    finally:
+        tf.config.experimental.enable_tensor_float_32_execution(before)
+    assert seen
+    assert not any(seen)
+
+
 def test_too_little_memory_is_explained_with_what_is_needed_and_what_to_change(data, job_of, monkeypatch):
     def out_of_memory(*arguments):
         raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
