@@ -65,9 +65,9 @@ def gathered(table: Tensor, columns: slice) -> Tensor:
         own = held.new_zeros(n, width)
         part = held[first : first + n]
         own[: len(part)] = part
-        together = held.new_empty(n_ranks * n, width)
-        distributed.all_gather_into_tensor(together, own, group=group)
-        found[:, first : first + n] = together.view(n_ranks, n, width).cpu()
+        together = held.new_empty(n_ranks, n, width)
+        distributed.all_gather(list(together.unbind()), own, group=group)
+        found[:, first : first + n] = together.cpu()
     return found.flatten(0, 1)[: len(table)]
 
 
