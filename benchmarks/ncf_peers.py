@@ -20,11 +20,14 @@ import numpy.typing as npt
 import pytest
 from scipy.special import expit
 
+from benchmarks.judging import hit_rate
 from benchmarks.ours import THREADS
 from benchmarks.peers import load
+from benchmarks.results import Result
 from mfcore import Interactions
 from mfcore.data.ids import Vocabulary
 from mfcore.data.interactions import SeenItems
+from mfcore.data.ncf import NcfSplit
 
 Rows = npt.NDArray[np.integer]
 Floats = npt.NDArray[np.floating]
@@ -101,6 +104,27 @@ class NcfTraining:
     def as_model(self, data: Interactions) -> "PairScorer":
         """Return what `mfcore.evaluate` takes for a model."""
         return PairScorer(self.score, data.user_ids, data.item_ids, data.seen)
+
+    def result(self, task: str, setting: str, engine: str, split: NcfSplit, **further: Any) -> Result:
+        """Return the result of the run: seconds and rate of an epoch; `further` are fields of `Result`.
+
+        HR@10 is of those who have seen whole epochs.
+        """
+        quality = {"log loss": self.epochs[-1].log_loss, "epochs": len(self.epochs) * self.share}
+        if self.share == 1:
+            quality["HR@10"] = hit_rate(self.as_model(split.train), split)
+        return Result(
+            task,
+            setting,
+            engine,
+            self.epoch_seconds,
+            "epoch",
+            rate=self.n_instances / self.epoch_seconds,
+            unit="instances",
+            first=self.first_epoch,
+            quality=quality,
+            **further,
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -45,11 +45,8 @@ def job_of(data: mfcore.Interactions, optimizer: Any, batch_size: int) -> Traini
         optimizer=optimizer,
         batch_size=batch_size,
         n_negatives=4,
-        order="auto",
         device="cpu",
         threads=1,
-        dtype="float32",
-        seed=0,
     )
 
 

@@ -4,7 +4,7 @@ import pytest
 
 import mfcore
 from benchmarks import data, judging, ncf_peers, ours, peers
-from benchmarks.ncf_peers import NcfPeer, NcfTraining
+from benchmarks.ncf_peers import NcfPeer
 from benchmarks.ours import each_engine
 from benchmarks.results import Measure, Result, peers_of
 from mfcore.data.ncf import NcfSplit
@@ -67,7 +67,7 @@ def test_mfcore_trains_to_the_loss_of_its_peers(
 
 
 def peer_result(engine: str, peer: NcfPeer, batch_size: int, split: NcfSplit) -> Result:
-    trained: NcfTraining = peer(
+    trained = peer(
         split.train,
         n_factors=N_FACTORS,
         layers=LAYERS,
@@ -77,20 +77,7 @@ def peer_result(engine: str, peer: NcfPeer, batch_size: int, split: NcfSplit) ->
         seed=SEED,
         max_instances=PEERS_MAX_INSTANCES.get(batch_size),
     )
-    quality = {"log loss": trained.epochs[-1].log_loss, "epochs": EPOCHS * trained.share}
-    if trained.share == 1:
-        quality["HR@10"] = judging.hit_rate(trained.as_model(split.train), split)
-    return Result(
-        TASK,
-        setting(batch_size),
-        engine,
-        trained.epoch_seconds,
-        "epoch",
-        rate=len(split.train) * (1 + N_NEGATIVES) / trained.epoch_seconds,
-        unit="instances",
-        first=trained.first_epoch,
-        quality=quality,
-    )
+    return trained.result(TASK, setting(batch_size), engine, split)
 
 
 def setting(batch_size: int) -> str:

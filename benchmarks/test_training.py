@@ -5,7 +5,6 @@ engines to compile what they compile. `test_ncf_speed` has NeuMF on the whole of
 """
 
 from functools import cache
-from typing import Any
 
 import numpy as np
 import pytest
@@ -150,9 +149,8 @@ def assert_agrees(found: Result, ledger: list[Result], loss: str) -> None:
 
 def peer_result(engine: str, peer: NcfPeer, name: str, batch_size: int) -> Result:
     n_factors, layers = PEER_MODELS[name]
-    train = split().train
     trained = peer(
-        train,
+        split().train,
         n_factors=n_factors,
         layers=layers,
         n_negatives=N_NEGATIVES,
@@ -161,18 +159,4 @@ def peer_result(engine: str, peer: NcfPeer, name: str, batch_size: int) -> Resul
         seed=SEED,
         max_instances=PEERS_MAX_INSTANCES if batch_size < 1_024 else None,
     )
-    quality: dict[str, Any] = {"log loss": trained.epochs[-1].log_loss, "epochs": EPOCHS * trained.share}
-    if trained.share == 1:
-        quality["HR@10"] = judging.hit_rate(trained.as_model(train), split())
-    return Result(
-        f"training {name}",
-        setting(batch_size),
-        engine,
-        trained.epoch_seconds,
-        "epoch",
-        rate=len(train) * (1 + N_NEGATIVES) / trained.epoch_seconds,
-        unit="instances",
-        first=trained.first_epoch,
-        quality=quality,
-        along=along(batch_size),
-    )
+    return trained.result(f"training {name}", setting(batch_size), engine, split(), along=along(batch_size))

@@ -1,12 +1,10 @@
 """Which engine runs a job: the one asked for, or the one that would be done first."""
 
 import os
-import sys
 from bisect import insort
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +64,7 @@ def choose_backend(wanted: str | Backend, job: TrainingJob, epochs: int) -> tupl
         return _able(_engine_itself(wanted), job), "passed as an instance"
     if wanted != "auto":
         return _able(registry.get(wanted), job), "asked for by name"
-    names = [name for name in registry.names() if name != registry.REFERENCE and _is_installed(name)]
+    names = [name for name in registry.names() if name != registry.REFERENCE and registry.has_framework(name)]
     unknown = [name for name in names if name not in costs.measured().engines]
     remarks = [f"{name}: never measured, so it has to be asked for by name" for name in unknown]
     estimator = _Estimator(job, epochs)
@@ -125,14 +123,6 @@ def _has_cuda_driver() -> bool:
     """Return whether there seems to be a CUDA device; only an engine that is loaded knows."""
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
     return not hidden and any(Path(path).exists() for path in CUDA_DRIVERS)
-
-
-def _is_installed(name: str) -> bool:
-    """Return whether the framework of an engine is there to be imported, without importing it."""
-    try:
-        return all(module in sys.modules or find_spec(module) for module in registry.FRAMEWORKS.get(name, ()))
-    except ModuleNotFoundError:
-        return False
 
 
 def _in_words(best: Estimate, others: list[Estimate]) -> str:

@@ -1,9 +1,11 @@
 """Finds engines by entry point, and loads one on first use."""
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from mfcore.contract import API_VERSION, Backend
@@ -71,6 +73,14 @@ def get(name: str) -> Backend:
         hint = f"; did you mean {close[0]!r}?" if close else ""
         raise InvalidArgumentError(f"no backend {name!r} is installed; there are: {', '.join(names())}{hint}")
     return _load(found[name])
+
+
+def has_framework(name: str) -> bool:
+    """Return whether the framework of an engine is there to be imported, without importing it."""
+    try:
+        return all(module in sys.modules or find_spec(module) for module in FRAMEWORKS.get(name, ()))
+    except ModuleNotFoundError:
+        return False
 
 
 def of_this_contract(backend: Backend, called: str) -> Backend:

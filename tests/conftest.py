@@ -64,20 +64,10 @@ def checkerboard() -> Interactions:
 
 @pytest.fixture
 def job_of() -> Callable[..., TrainingJob]:
-    """Return a maker of float64 jobs: `make_job` with the defaults of `fit`."""
+    """Return a maker of float64 jobs for a thread of the CPU."""
 
     def make(spec: ModelSpec, data: Interactions, **settings: Any) -> TrainingJob:
-        defaults: dict[str, Any] = {
-            "objective": None,
-            "optimizer": None,
-            "batch_size": None,
-            "n_negatives": 0,
-            "order": "auto",
-            "device": "cpu",
-            "threads": 1,
-            "dtype": "float64",
-            "seed": 0,
-        }
+        defaults: dict[str, Any] = {"device": "cpu", "threads": 1, "dtype": "float64"}
         return make_job(spec, data, **{**defaults, **settings})
 
     return make

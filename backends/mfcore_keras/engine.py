@@ -113,24 +113,7 @@ class KerasBackend:
     def export_top_k(
         self, model: "Model", path: str | os.PathLike[str], k: int = 10, *, exclude_seen: bool = True
     ) -> None:
-        """Write a SavedModel that recommends; see `mfcore_keras.serving.export_top_k`.
-
-        Parameters
-        ----------
-        model : Model
-            An MF, GMF or TwoTower.
-        path : path
-            A folder, made or written over.
-        k : int
-            At most the size of the catalogue.
-        exclude_seen : bool
-            Whether items of the user's training data are left out.
-
-        Raises
-        ------
-        UnsupportedError
-            A model whose score is no inner product.
-        """
+        """Write a SavedModel that recommends; see `mfcore_keras.serving.export_top_k`."""
         from mfcore_keras.serving import export_top_k
 
         export_top_k(model, path, k, exclude_seen=exclude_seen)

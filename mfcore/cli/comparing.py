@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mfcore.cli.console import NOTHING, Output, note, warn
 from mfcore.cli.defaults import Settings
-from mfcore.cli.epochs import default_monitor
+from mfcore.cli.epochs import default_monitor, when_ranking
 from mfcore.cli.quality import default_metrics, default_protocols, task_of
 from mfcore.cli.recipes import Recipe, make_recipe
 from mfcore.cli.reports import REPORT, RESULTS, require_folder, write_results
@@ -33,7 +33,6 @@ from mfcore.comparison.words import (
 from mfcore.data import Interactions, datasets
 from mfcore.errors import DatasetUnavailableError, MfcoreError
 from mfcore.history import EpochRecord
-from mfcore.metrics import RankingMetric
 from mfcore.metrics.quality import in_words
 from mfcore.progress import epoch_bar
 from mfcore.report.charts import short_number
@@ -148,7 +147,7 @@ def _assignment(recipe: Recipe, parts: Parts, request: Request) -> Assignment:
             "device": request.device,
             "threads": request.threads,
         },
-        watching=Watching(metric, protocols[0] if isinstance(metric, RankingMetric) else None),
+        watching=Watching(metric, when_ranking(metric, protocols[0])),
         judging=Judging(parts.test, default_metrics(task), protocols),
         audience=_audience(parts.train, recipe.is_implicit),
     )

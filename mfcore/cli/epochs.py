@@ -117,10 +117,10 @@ def watch(parts: Parts, basis: Basis, metric: Metric, task: Task, *, seed: int, 
         return Watched(basis, parts.train, None, metric, None)
     if basis == "test":
         assert parts.test is not None
-        protocol = _when_ranking(metric, default_protocols(task, parts.negatives)[0])
+        protocol = when_ranking(metric, default_protocols(task, parts.negatives)[0])
         return Watched(basis, parts.train, parts.test, metric, protocol)
     train, held_out = hold_out_validation(parts, seed)
-    protocol = _when_ranking(metric, _among(parts, train, held_out, is_neural))
+    protocol = when_ranking(metric, _among(parts, train, held_out, is_neural))
     return Watched(basis, train, held_out, metric, protocol)
 
 
@@ -130,7 +130,8 @@ def default_monitor(task: Task) -> Metric:
     return default_metrics(task)[-1 if task == "retrieval" else 0]
 
 
-def _when_ranking(metric: Metric, protocol: RankingProtocol) -> RankingProtocol | None:
+def when_ranking(metric: Metric, protocol: RankingProtocol) -> RankingProtocol | None:
+    """Return the protocol by which a metric is looked at; None of one of ratings."""
     if isinstance(metric, RatingMetric):
         return None
     return FullRanking() if isinstance(metric, Coverage) else protocol

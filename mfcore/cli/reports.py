@@ -1,6 +1,5 @@
 """What the commands that run many engines and end in a report have in common."""
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,7 @@ def engines_of(text: str | None) -> list[str]:
     named = choose_all("--backends", [text], registry.names())
     for name in named:
         # Frameworks that are there are not loaded: processes of their own will do that.
-        if any(find_spec(module) is None for module in registry.FRAMEWORKS.get(name, ())):
+        if not registry.has_framework(name):
             registry.get(name)
     return named
 

@@ -87,11 +87,11 @@ def verify(
     start = time.perf_counter()
     with _bars(engines, len(subjects)) as watch:
         found = workers.verify(engines, subjects, n_processes, watch)
-    report = _write(out, found, time.perf_counter() - start)
+    _write(out, found, time.perf_counter() - start)
     for engine in found.engines:
         if not engine.is_installed:
             note(f"{engine.name} is left out: {engine.detail}")
-    _show(Output(as_json), found, report)
+    _show(Output(as_json), found, out / REPORT, out / RESULTS)
     if found.failures:
         raise typer.Exit(OUT_OF_TOLERANCE)
 
@@ -128,7 +128,7 @@ def _bars(engines: Sequence[str], n_subjects: int) -> Iterator["Watch"]:
         yield watch
 
 
-def _show(out: Output, found: "Verification", report: Path) -> None:
+def _show(out: Output, found: "Verification", report: Path, figures: Path) -> None:
     """Print what was found."""
     from mfcore.testing import words
     from mfcore.testing.cells import DTYPES
@@ -167,16 +167,16 @@ def _show(out: Output, found: "Verification", report: Path) -> None:
             out.text(f"and {len(failures) - MOST_FAILURES} more, which the report names")
     out.heading("Done")
     out.text(words.verdict(found))
-    out.text(f"report: {report / REPORT}")
-    out.text(f"figures: {report / RESULTS}")
-    out.document({**found.document(), "report": str(report / REPORT)})
+    out.text(f"report: {report}")
+    out.text(f"figures: {figures}")
+    out.document({**found.document(), "report": str(report)})
 
 
 def _texts(rows: Sequence[Sequence["Said"]]) -> list[list[str]]:
     return [[said.text for said in row] for row in rows]
 
 
-def _write(folder: Path, found: "Verification", seconds: float) -> Path:
+def _write(folder: Path, found: "Verification", seconds: float) -> None:
     """Write the report and the figures."""
     from mfcore.comparison.machine import machine
     from mfcore.report.page import write_page
@@ -187,4 +187,3 @@ def _write(folder: Path, found: "Verification", seconds: float) -> Path:
     write_results(folder, {**found.document(), "machine": described, "seconds": seconds})
     title = "Not the same answer" if found.failures else "The same answer"
     write_page(folder / REPORT, title, verdict(found), sections_of(found, described))
-    return folder

@@ -93,18 +93,6 @@ class Assignment:
         ------
         InvalidArgumentError, InvalidDataError
         """
-        given: dict[str, Any] = {
-            "objective": None,
-            "optimizer": None,
-            "batch_size": None,
-            "n_negatives": 0,
-            "order": "auto",
-            "device": "auto",
-            "threads": None,
-            "dtype": "float32",
-            "seed": 0,
-            **self.arguments,
-            **changes,
-        }
+        given = {**self.arguments, **changes}
         del given["epochs"]
         return make_job(self.spec, data, **given)

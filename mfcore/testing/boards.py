@@ -63,7 +63,7 @@ class Board:
 
     def job(self, device: str = "cpu") -> TrainingJob:
         """Return the job that `n_wrong` does."""
-        return make_job(self.spec, self.data, **self._arguments, device=device, order="auto")
+        return make_job(self.spec, self.data, **self._arguments, device=device)
 
     def n_wrong(self, backend: Backend, device: str = "cpu") -> int:
         """Return how many users an engine's model recommends something else than what is known."""
@@ -89,7 +89,6 @@ class Board:
             "batch_size": BATCH,
             "threads": 2,
             "dtype": self.dtype,
-            "seed": 0,
         }
 
 

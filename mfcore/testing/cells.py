@@ -215,11 +215,9 @@ class Cell:
             optimizer=optimizer,
             n_negatives=head.n_negatives,
             batch_size=self._batch_size(),
-            order="auto",
             device=device,
             threads=2,
             dtype="float32",
-            seed=0,
         )
         job = replace(
             job, parameters={name: _off_zero(name, array) for name, array in job.parameters.items()}

@@ -1,13 +1,13 @@
 """How far a run of an engine is from that of the reference engine in float64."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mfcore.contract import Backend, TrainingJob
+from mfcore.contract import Backend, Trainer, TrainingJob
 from mfcore.specs.base import Floats
 
 # By name: the norm of a difference, and of what it is measured against.
@@ -33,8 +33,12 @@ class Outcome:
     @classmethod
     def of(cls, backend: Backend, job: TrainingJob, epochs: int) -> "Outcome":
         """Train a job for some epochs, at least one."""
-        trainer = backend.trainer(job)
-        objectives = [trainer.run_epoch(epoch) for epoch in range(epochs)]
+        return cls.of_trainer(backend.trainer(job), range(epochs))
+
+    @classmethod
+    def of_trainer(cls, trainer: Trainer, epochs: Iterable[int]) -> "Outcome":
+        """Train some epochs, at least one."""
+        objectives = [trainer.run_epoch(epoch) for epoch in epochs]
         return cls(trainer.parameters(), trainer.optimizer_state(), objectives[-1])
 
 

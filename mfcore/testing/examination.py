@@ -1,6 +1,6 @@
 """One cell on one engine: how far it is off."""
 
-from mfcore.contract import Backend, StreamBackend, Trainer, TrainingJob
+from mfcore.contract import Backend, StreamBackend
 from mfcore.testing import arrays, streams
 from mfcore.testing.cells import SOLVERS, Cell, small_data_cut
 from mfcore.testing.deviations import Deviation, Outcome
@@ -58,13 +58,7 @@ def _of_whole_run(backend: Backend, cell: Cell, references: References, device: 
     trainer = backend.trainer(job)
     arrays.require_arrays(trainer, job)
     initial = Measured(arrays.n_differences(trainer.parameters(), job.parameters), 0)
-    found = _run(trainer, job, cell.epochs)
+    found = Outcome.of_trainer(trainer, range(cell.epochs))
+    arrays.require_arrays(trainer, job)
     whole = of_last_step(cell, Deviation.between(references.whole(cell), found, job.parameters))
     return {INITIAL: initial, **whole}
-
-
-def _run(trainer: Trainer, job: TrainingJob, epochs: int) -> Outcome:
-    objectives = [trainer.run_epoch(epoch) for epoch in range(epochs)]
-    outcome = Outcome(trainer.parameters(), trainer.optimizer_state(), objectives[-1])
-    arrays.require_arrays(trainer, job)
-    return outcome

@@ -74,7 +74,7 @@ class Run:
 
     def job(self, device: str = "cpu") -> TrainingJob:
         """Return the job that `train` does."""
-        return make_job(self.spec, self._parts[0], **self._arguments, device=device, order="auto", seed=0)
+        return make_job(self.spec, self._parts[0], **self._arguments, device=device)
 
     def train(self, backend: Backend, seed: int = 0, device: str = "cpu") -> Model:
         """Return the model, as an engine trains it."""

@@ -57,7 +57,6 @@ class Plan:
             "batch_size": 1 if self.blocked else 256,
             "n_negatives": self.n_negatives,
             "popularity_exponent": self.popularity_exponent,
-            "order": "auto",
             "device": device,
             "threads": 2,
             "dtype": self.dtype,

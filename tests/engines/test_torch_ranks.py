@@ -31,7 +31,7 @@ def tell(**found):
     os.write(1, (json.dumps(found) + "\\n").encode())
 
 def job_of(spec, **settings):
-    defaults = dict(objective=None, n_negatives=0, order="shuffled", device="cpu", threads=2, seed=0)
+    defaults = dict(order="shuffled", device="cpu", threads=2)
     return make_job(spec, data, **{{**defaults, "dtype": "float64", **settings}})
 """
 

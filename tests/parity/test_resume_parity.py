@@ -74,8 +74,7 @@ def fit(run, data, **settings):
 
 def job_for(run, data):
     spec, own = RUNS[run]
-    others = {"objective": None, "n_negatives": 0, "order": "auto", "device": "auto", "threads": 1}
-    return make_job(spec, data, **{**others, **BATCHES, **own})
+    return make_job(spec, data, **{"threads": 1, **BATCHES, **own})
 
 
 def require_able(engine, job):
