@@ -223,7 +223,7 @@ def train(worker, trained, listing, step, scratch):
         first = number * size
         batch = part_of(listing, first, min(first + size, len(listing.users)))
         prepare(worker, trained, batch, step, number)
-        find_gradients(scratch.ends, worker, trained, batch, step, scratch)
+        find_gradients(scratch.ends, trained.net.by_sides, worker, trained, batch, step, scratch)
         wait(worker)
         if worker.number == 0:
             objective += total_loss(scratch.ends, scratch, len(batch.users))
@@ -262,7 +262,7 @@ def n_shares_of(n_pairs):
     return min(MOST_SHARES, n_tasks(n_pairs, CHUNK))
 
 
-@compiled(borrowing=True)
+@compiled(borrowing=True, inline=True)
 def prepare(worker, trained, batch, step, number):
     """Chain the batch's pairs by row, and bring these rows to where the step finds them."""
     users, items = trained.users, trained.items
@@ -279,10 +279,14 @@ def prepare(worker, trained, batch, step, number):
 
 
 @compiled(borrowing=True)
-def find_gradients(ends, worker, trained, batch, step, scratch):
-    """Find the gradients of a batch; `ends` is None but for the in-batch softmax."""
+def find_gradients(ends, by_sides, worker, trained, batch, step, scratch):
+    """Find the gradients of a batch.
+
+    `ends` is None but for the in-batch softmax, and `by_sides` but for two towers: they are arguments of
+    their own as Numba leaves out only branches on arguments that are None.
+    """
     if ends is None:
-        score_batch(trained.net.by_sides, worker, trained, batch, step, scratch)
+        score_batch(by_sides, worker, trained, batch, step, scratch)
     else:
         compare_batch(ends, worker, trained, batch, step, scratch)
 
@@ -296,7 +300,7 @@ def total_loss(ends, scratch, n_pairs):
     return total
 
 
-@compiled(borrowing=True)
+@compiled(borrowing=True, inline=True)
 def move_all(worker, trained, batch, step, number):
     """Move the rows that the batch touches, and the dense parameters."""
     n_pairs, dense = len(batch.users), trained.dense
@@ -318,7 +322,7 @@ def turn_all(net, task):
     turn(net.item_layers, net.dense, net.turned, first, stop)
 
 
-@compiled(borrowing=True)
+@compiled(borrowing=True, inline=True)
 def chunk_of(number, worker, share, trained, batch, step, scratch):
     """Return a chunk of a batch, for a worker that adds to a share of the dense gradient."""
     begin = number * CHUNK
@@ -337,7 +341,7 @@ def chunk_of(number, worker, share, trained, batch, step, scratch):
     )
 
 
-@compiled(borrowing=True)
+@compiled(borrowing=True, inline=True)
 def chunks_of(share, trained, batch):
     """Empty a share of the dense gradient; return the chunks that add to it, as (first, stop)."""
     n_dense, n_pairs = len(trained.dense.values), len(batch.users)
@@ -346,9 +350,9 @@ def chunks_of(share, trained, batch):
     return share * n_chunks // n_shares, (share + 1) * n_chunks // n_shares
 
 
-@compiled(borrowing=True)
+@compiled(borrowing=True, inline=True)
 def score_batch(by_sides, worker, trained, batch, step, scratch):
-    """Find the gradients of a batch of pairs; `by_sides` is None but for two towers."""
+    """Find the gradients of a batch of pairs."""
     for share in range(worker.number, n_shares_of(len(batch.users)), worker.n):
         first, stop = chunks_of(share, trained, batch)
         for number in range(first, stop):
@@ -360,7 +364,7 @@ def score_batch(by_sides, worker, trained, batch, step, scratch):
             scratch.losses[number] = loss
 
 
-@compiled(borrowing=True)
+@compiled(borrowing=True, inline=True)
 def compare_batch(ends, worker, trained, batch, step, scratch):
     """Find the gradients of a batch by the in-batch softmax."""
     n = len(batch.users)

@@ -70,7 +70,7 @@ class Chunk(NamedTuple):
     origin: int
 
 
-@compiled(borrowing=True)
+@compiled(borrowing=True, inline=True)
 def train_pairs(trained, step, scratch, chunk):
     """Write the gradients of a chunk's pairs; return the sum of their losses."""
     net, users, items = trained.net, trained.users, trained.items

@@ -73,7 +73,7 @@ def width_of(tower, work):
     return tower.itemsize // work.itemsize
 
 
-@compiled(borrowing=True)
+@compiled(borrowing=True, inline=True)
 def train_sides(trained, step, scratch, chunk):
     """Do what `pairs.train_pairs` does, for two towers."""
     net, users, items, shares = trained.net, trained.users, trained.items, trained.dense.shares
@@ -121,7 +121,7 @@ def pass_layers(layers, side, net, shares, work, chunk, own):
     by_inputs(layers, net.turned, work, upstream, n, 0, layers[0, 0], tower_gradient(side, net, chunk))
 
 
-@compiled(borrowing=True)
+@compiled(borrowing=True, inline=True)
 def find_ends(trained, scratch, ends, chunk, n_batch):
     """Write both ends of a chunk's pairs, of a batch of n_batch."""
     net, users, items = trained.net, trained.users, trained.items
@@ -151,7 +151,7 @@ def put_biases(biases, items, ends, place, width):
             ends[place + row * (width + 1) + width] = biases[1][items[row]]
 
 
-@compiled(borrowing=True)
+@compiled(borrowing=True, inline=True)
 def compare_users(items, ends, worker, share, n):
     """Work out the softmax of a share of the batch's users, and the derivatives by both ends."""
     stride, blocks, scores = ends.width + 1, (n + USERS_A_BLOCK - 1) // USERS_A_BLOCK, ends.scores
@@ -201,7 +201,7 @@ def softmax(scores, items, ends, place):
     return math.log(total) - own
 
 
-@compiled(borrowing=True)
+@compiled(borrowing=True, inline=True)
 def pass_ends(trained, step, scratch, ends, chunk, n):
     """Write the gradients of the rows of a chunk's pairs, and add those of the layers.
 

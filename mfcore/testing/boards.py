@@ -14,7 +14,7 @@ from mfcore.jobs import make_job
 from mfcore.optimizers import WALS, Adagrad, Adam, Optimizer
 from mfcore.specs import MF, NeuMF, Normal, TwoTower
 from mfcore.specs.base import ModelSpec
-from mfcore.testing.cells import HEADS
+from mfcore.testing.cells import HEADS, LAYERS
 from mfcore.training import fit
 
 SIZE, EPOCHS, BATCH = 20, 30, 32
@@ -96,7 +96,7 @@ INIT = Normal(0.1)
 ADAM = Adam(0.05, l2=0.05)
 BOARDS = (
     Board("mf", MF(7, init=INIT), "logistic", "adam", ADAM),
-    Board("neumf", NeuMF(7, (10, 9, 5), "tanh", init=INIT), "logistic", "adam", Adam(0.02, l2=0.05)),
+    Board("neumf", NeuMF(7, LAYERS, "tanh", init=INIT), "logistic", "adam", Adam(0.02, l2=0.05)),
     Board("two towers", TwoTower(7, init=INIT), "softmax", "adagrad", Adagrad(0.3, l2=0.05)),
     Board("mf", MF(7, init=INIT), "implicit", "wals by cholesky", WALS(0.1, l2=0.05)),
 )
