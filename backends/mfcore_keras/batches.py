@@ -14,9 +14,9 @@ from mfcore.optimizers import Adam, GradientOptimizer
 from mfcore.specs.base import Floats
 from mfcore_keras import devices
 from mfcore_keras.compiling import compiled, compiles, in_graph
-from mfcore_keras.gradients import Batch, Idle, Marks, Side, rested
-from mfcore_keras.rows import Rows, Store, Weights
-from mfcore_keras.steps import Stepper
+from mfcore_keras.gradients import Idle, Side, rested
+from mfcore_keras.rows import Rows, Store
+from mfcore_keras.steps import Columns, Stepper, take
 from mfcore_keras.stream import Instances, Keys, Stream
 
 # What is trained in one call, after which an interrupt is noticed: at most so many instances, and so many
@@ -26,20 +26,6 @@ INSTANCES_AT_ONCE, PRODUCTS_AT_ONCE = 1 << 18, 1 << 32
 A_NUMBER_OF_A_ROW = 16
 # A side's idle steps are put off where a batch touches less than this part of its rows.
 FEW = 0.25
-
-
-class Columns(NamedTuple):
-    """Several batches of one size: a `Batch` whose tensors have one more axis before the others."""
-
-    users: tf.Tensor
-    items: tf.Tensor
-    targets: tf.Tensor
-    weights: tf.Tensor | None
-    log_q: tf.Tensor | None
-
-    def batch(self, number: tf.Tensor) -> Batch:
-        """Return one of the batches."""
-        return Batch(*(None if column is None else tf.gather(column, number) for column in self))
 
 
 class Part(NamedTuple):
@@ -170,32 +156,13 @@ class BatchTrainer:
         done: tf.Tensor,
         idle: Idle | None,
     ) -> tf.Tensor:
-        """Take steps; return the objective before each, summed over the instances.
-
-        Parameters
-        ----------
-        columns : Columns
-        coefficients : tensor [n_batches, n_coefficients]
-            Of the rule.
-        n_steps : int tensor []
-            How many of the batches are trained on.
-        done : int64 tensor []
-            Steps taken before.
-        idle : Idle, or None
-            Given where idle steps are put off.
-        """
+        """Take steps; return the objective before each, summed over the instances; see `Stepper`."""
         stepper = self._stepper(idle is not None)
-
-        def step(place: tf.Tensor, weights: Weights, marks: Marks, total: tf.Tensor) -> tuple[Any, ...]:
-            number = done + tf.cast(place, tf.int64) + 1
-            batch, c = columns.batch(place), tf.gather(coefficients, place)
-            weights, marks, objective = stepper.step(weights, marks, batch, c, number, idle)
-            return place + 1, weights, marks, total + objective
-
-        weights = stepper.opened(self.store.read())
-        start = (tf.constant(0), weights, stepper.marks(), tf.zeros([], tf.float64))
-        _, weights, _, total = tf.while_loop(lambda place, *_: place < n_steps, step, start)
-        self.store.assign(stepper.closed(weights))
+        call = stepper if tf.inside_function() else partial(take, stepper)
+        weights, total = call(
+            self.store.read(), columns, coefficients, n_steps, done, idle, self.store.constants
+        )
+        self.store.assign(weights)
         return total
 
     def _draw(self, places: tf.Tensor, keys: Keys, shape: tuple[int, int], compiled: Any = None) -> Columns:
@@ -240,7 +207,7 @@ class BatchTrainer:
             users, items = (
                 side._replace(moves="all") if side.moves == "resting" else side for side in (users, items)
             )
-        return Stepper.of(self.job, self.store, users, items, is_compiled=self.is_compiled)
+        return Stepper.of(self.job, self.store, users, items)
 
     @cached_property
     def _sides(self) -> tuple[Side, Side]:

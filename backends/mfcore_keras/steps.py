@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -76,31 +76,36 @@ class Mover:
         return self.kind.rule(tf.sqrt)(parameter, gradient, first, second, tf.unstack(c))[: len(numbers)]
 
 
-@dataclass(frozen=True, eq=False)
+class Columns(NamedTuple):
+    """Several batches of one size: a `Batch` whose tensors have one more axis before the others."""
+
+    users: tf.Tensor
+    items: tf.Tensor
+    targets: tf.Tensor
+    weights: tf.Tensor | None
+    log_q: tf.Tensor | None
+
+    def batch(self, number: tf.Tensor) -> Batch:
+        """Return one of the batches."""
+        return Batch(*(None if column is None else tf.gather(column, number) for column in self))
+
+
+@dataclass(frozen=True)
 class Stepper:
-    """What takes the steps of a job.
+    """Takes steps; equal ones do the same.
 
     Attributes
     ----------
-    differentiate : Differentiator, or a function that does the same
-    move : Mover, or a function that does the same
-    constants : dict of str to tensor
-        The parameters without a side that training leaves alone.
-    sides : tuple of two Sides
-        Of users and items.
+    differentiate : Differentiator
+    move : Mover
     """
 
-    differentiate: Callable[..., tuple[Marks, Gradients]]
-    move: Callable[..., Weights]
-    constants: dict[str, tf.Tensor]
-    sides: tuple[Side, Side]
+    differentiate: Differentiator
+    move: Mover
 
     @classmethod
-    def of(cls, job: TrainingJob, store: Store, users: Side, items: Side, *, is_compiled: bool) -> "Stepper":
-        """Return what takes the steps of a job, given how the rows of its sides are moved.
-
-        Where they are not compiled, its parts are graphs, shared by all jobs whose parts are equal.
-        """
+    def of(cls, job: TrainingJob, store: Store, users: Side, items: Side) -> "Stepper":
+        """Return what takes the steps of a job, given how the rows of its sides are moved."""
         optimizer = job.optimizer
         assert isinstance(optimizer, GradientOptimizer)
         differentiate = Differentiator(
@@ -112,54 +117,83 @@ class Stepper:
             items=items,
             dense=store.dense,
         )
-        move = Mover(type(optimizer), optimizer.sparse, users, items)
-        return cls(
-            differentiate=differentiate if is_compiled else _traced(differentiate),
-            move=move if is_compiled else _traced(move),
-            constants=store.constants,
-            sides=(users, items),
-        )
+        return cls(differentiate, Mover(type(optimizer), optimizer.sparse, users, items))
 
-    def opened(self, weights: Weights) -> Weights:
-        """Return the weights as steps take them."""
-        return self._changed(weights, partial(apart, n_slots=self.sides[0].n_slots))
-
-    def closed(self, weights: Weights) -> Weights:
-        """Return the weights as they are kept between calls."""
-        return self._changed(weights, together)
-
-    def _changed(self, weights: Weights, change: Callable[[Rows], Rows]) -> Weights:
-        users, items = (
-            change(rows) if side.moves == "all" else rows
-            for side, rows in zip(self.sides, (weights.users, weights.items), strict=True)
-        )
-        return weights._replace(users=users, items=items)
-
-    def marks(self) -> Marks:
-        """Return the marks before the first step."""
-        return Marks(*(tf.zeros(side.nobody + 1, tf.int32) for side in self.sides))
-
-    def step(
-        self, weights: Weights, marks: Marks, batch: Batch, c: tf.Tensor, number: tf.Tensor, idle: Idle | None
-    ) -> tuple[Weights, Marks, tf.Tensor]:
-        """Take a step; return what it moved, and the objective before it, summed over the batch, float64.
+    def __call__(
+        self,
+        weights: Weights,
+        columns: Columns,
+        coefficients: tf.Tensor,
+        n_steps: tf.Tensor,
+        done: tf.Tensor,
+        idle: Idle | None,
+        constants: dict[str, tf.Tensor],
+    ) -> tuple[Weights, tf.Tensor]:
+        """Take steps; return what they moved, and the objective before each, summed over the instances.
 
         Parameters
         ----------
         weights : Weights
-        marks : Marks
-        batch : Batch
-        c : tensor [n_coefficients]
-            The rule's coefficients of this step.
-        number : int64 tensor []
-            Of this step, counted from 1.
+        columns : Columns
+        coefficients : tensor [n_batches, n_coefficients]
+            Of the rule.
+        n_steps : int tensor []
+            How many of the batches are trained on.
+        done : int64 tensor []
+            Steps taken before.
         idle : Idle, or None
             Given where idle steps are put off.
+        constants : dict of str to tensor
+            The parameters without a side that training leaves alone.
         """
-        marks, gradients = self.differentiate(weights, marks, batch, number, idle, self.constants)
-        return self.move(weights, gradients, c, number), marks, gradients.objective
+
+        def step(place: tf.Tensor, weights: Weights, marks: Marks, total: tf.Tensor) -> tuple[Any, ...]:
+            number = done + tf.cast(place, tf.int64) + 1
+            batch, c = columns.batch(place), tf.gather(coefficients, place)
+            marks, gradients = self.differentiate(weights, marks, batch, number, idle, constants)
+            weights = self.move(weights, gradients, c, number)
+            return place + 1, weights, marks, total + gradients.objective
+
+        start = (tf.constant(0), self._opened(weights), self._marks(), tf.zeros([], tf.float64))
+        _, weights, _, total = tf.while_loop(lambda place, *_: place < n_steps, step, start)
+        return self._changed(weights, together), total
+
+    @property
+    def _sides(self) -> tuple[Side, Side]:
+        return self.move.users, self.move.items
+
+    def _marks(self) -> Marks:
+        """Return the marks before the first step."""
+        return Marks(*(tf.zeros(side.nobody + 1, tf.int32) for side in self._sides))
+
+    def _opened(self, weights: Weights) -> Weights:
+        """Return the weights as steps take them."""
+        return self._changed(weights, partial(apart, n_slots=self._sides[0].n_slots))
+
+    def _changed(self, weights: Weights, change: Callable[[Rows], Rows]) -> Weights:
+        users, items = (
+            change(rows) if side.moves == "all" else rows
+            for side, rows in zip(self._sides, (weights.users, weights.items), strict=True)
+        )
+        return weights._replace(users=users, items=items)
+
+
+def take(
+    stepper: Stepper, weights: Weights, columns: Columns, coefficients: tf.Tensor, *others: Any
+) -> tuple[Weights, tf.Tensor]:
+    """Call a stepper as a graph, shared by all jobs with equal ones, for batches of any number and size."""
+    graph, anything = _graph(stepper), partial(_of_any_lengths, 2)
+    columns_of_any = Columns(*(None if column is None else anything(column) for column in columns))
+    graph.get_concrete_function(weights, columns_of_any, _of_any_lengths(1, coefficients), *others)
+    taken: tuple[Weights, tf.Tensor] = graph(weights, columns, coefficients, *others)
+    return taken
+
+
+def _of_any_lengths(n: int, tensor: tf.Tensor) -> tf.TensorSpec:
+    """Return what says that the first n lengths may be any."""
+    return tf.TensorSpec([None] * n + tensor.shape[n:], tensor.dtype)
 
 
 @lru_cache(maxsize=32)
-def _traced(function: Any) -> Callable[..., Any]:
-    return in_graph(function)
+def _graph(stepper: Stepper) -> Any:
+    return in_graph(stepper)
