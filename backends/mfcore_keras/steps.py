@@ -9,7 +9,6 @@ import tensorflow as tf
 
 from mfcore.contract import TrainingJob
 from mfcore.optimizers import SGD, Adagrad, Adam, GradientOptimizer, RMSprop
-from mfcore_keras.compiling import in_graph
 from mfcore_keras.gradients import Batch, Differentiator, Found, Gradients, Idle, Marks, Side
 from mfcore_keras.rows import Rows, Store, Weights, apart, together
 
@@ -181,19 +180,17 @@ class Stepper:
 def take(
     stepper: Stepper, weights: Weights, columns: Columns, coefficients: tf.Tensor, *others: Any
 ) -> tuple[Weights, tf.Tensor]:
-    """Call a stepper as a graph, shared by all jobs with equal ones, for batches of any number and size."""
-    graph, anything = _graph(stepper), partial(_of_any_lengths, 2)
-    columns_of_any = Columns(*(None if column is None else anything(column) for column in columns))
-    graph.get_concrete_function(weights, columns_of_any, _of_any_lengths(1, coefficients), *others)
+    """Call a stepper as a graph, shared by all jobs with equal ones, for any number of batches of a size."""
+    graph, batches = _graph(stepper), Columns(*map(_of_any_length, columns))
+    graph.get_concrete_function(weights, batches, _of_any_length(coefficients), *others)
     taken: tuple[Weights, tf.Tensor] = graph(weights, columns, coefficients, *others)
     return taken
 
 
-def _of_any_lengths(n: int, tensor: tf.Tensor) -> tf.TensorSpec:
-    """Return what says that the first n lengths may be any."""
-    return tf.TensorSpec([None] * n + tensor.shape[n:], tensor.dtype)
+def _of_any_length(tensor: tf.Tensor | None) -> tf.TensorSpec | None:
+    return None if tensor is None else tf.TensorSpec([None, *tensor.shape[1:]], tensor.dtype)
 
 
 @lru_cache(maxsize=32)
 def _graph(stepper: Stepper) -> Any:
-    return in_graph(stepper)
+    return tf.function(partial(stepper), autograph=False)

@@ -20,9 +20,9 @@ from mfcore.testing.streams import PLANS, uneven
 pytest.importorskip("mfcore_keras", reason="TensorFlow is not installed on this Python")
 
 import tensorflow as tf
-from mfcore_keras import KerasBackend, batches, compiling, devices
+from mfcore_keras import KerasBackend, batches, compiling, devices, losses, steps
 
-COMPILED, STEP_BY_STEP = KerasBackend(compile=True), KerasBackend(compile=False)
+COMPILED, IN_GRAPHS = KerasBackend(compile=True), KerasBackend(compile=False)
 INIT = mfcore.Normal(0.3)
 
 
@@ -140,7 +140,7 @@ def test_compiled_steps_in_parts_agree_with_the_reference(data, job_of, monkeypa
     np.testing.assert_allclose(objectives, expected, rtol=1e-12)
 
 
-@pytest.mark.parametrize("engine", [COMPILED, STEP_BY_STEP], ids=["compiled", "step by step"])
+@pytest.mark.parametrize("engine", [COMPILED, IN_GRAPHS], ids=["compiled", "step by step"])
 def test_idle_rows_are_left_alone_and_made_up_for(sparse, job_of, engine):
     job = job_of(mfcore.MF(7, biases=True, init=INIT), sparse, optimizer=mfcore.Adam(0.01), batch_size=3)
     rng = np.random.default_rng(4)
@@ -157,14 +157,36 @@ def test_idle_rows_are_left_alone_and_made_up_for(sparse, job_of, engine):
     assert distance(trainer.parameters(), reference.parameters(), job.parameters) < 1e-5
 
 
-def test_large_batches_of_the_in_batch_softmax_are_scored_in_parts(data, job_of, monkeypatch):
+@pytest.mark.parametrize("engine", [COMPILED, IN_GRAPHS], ids=["compiled", "in graphs"])
+def test_large_batches_of_the_in_batch_softmax_are_scored_in_parts(data, job_of, monkeypatch, engine):
+    scored, in_batch = [], losses.in_batch
+
+    def spy(objective, scores, *others):
+        scored.append(scores.shape.num_elements())
+        return in_batch(objective, scores, *others)
+
     monkeypatch.setattr("mfcore_keras.gradients.PAIRS_AT_ONCE", 5_000)
+    monkeypatch.setattr(losses, "in_batch", spy)
     spec, settings = RUNS["two towers by Adagrad, in-batch softmax"]
-    job = job_of(spec, data, batch_size=300, **settings)
+    # The last batch is a large one too.
+    job = job_of(spec, data, batch_size=310, **settings)
     reference, expected = trained(job, registry.get("reference"))
-    trainer, objectives = trained(job, COMPILED)
+    trainer, objectives = trained(job, engine)
     assert distance(trainer.parameters(), reference.parameters(), job.parameters) < 1e-12
     np.testing.assert_allclose(objectives, expected, rtol=1e-12)
+    assert max(scored) <= 5_000
+
+
+def test_jobs_that_differ_in_rates_and_seeds_alone_share_a_graph_for_each_size_of_batches(data, job_of):
+    spec, settings = RUNS["two towers by Adagrad, in-batch softmax"]
+    graphs = []
+    for seed, rate in ((0, 0.1), (1, 0.05)):
+        optimizer = mfcore.Adagrad(falling(rate), l2=0.03)
+        job = job_of(spec, data, batch_size=310, seed=seed, **{**settings, "optimizer": optimizer})
+        trainer, _ = trained(job, IN_GRAPHS)
+        graphs.append(steps._graph(trainer._stepper(is_resting=False)))
+    assert graphs[0] is graphs[1]
+    assert graphs[0].experimental_get_tracing_count() == 2
 
 
 def test_steps_are_compiled_where_an_epoch_is_long(data, job_of, monkeypatch):
@@ -244,7 +266,7 @@ def beside_keras(name, job_of, n, batch_size):
     expected = reference.parameters()
     assert expected.keys() == job.parameters.keys()
     assert int(reference.optimizer_state()[STEP][0]) == 50
-    ours, _ = trained(job, STEP_BY_STEP, epochs=1)
+    ours, _ = trained(job, IN_GRAPHS, epochs=1)
 
     shown = sampling.epoch(data, job.sampling, seed=job.seed, epoch=0)
     start = mfcore.Model(spec=spec, parameters=dict(job.parameters), **mfcore.model.data_fields(data))
@@ -329,7 +351,7 @@ class Halved(mfcore.Adam):
 def test_coefficients_of_somebody_elses_are_taken_as_they_are(data, job_of):
     job = job_of(mfcore.MF(4, init=INIT), data, optimizer=Halved(0.01), batch_size=100)
     reference, _ = trained(job, registry.get("reference"))
-    trainer, _ = trained(job, STEP_BY_STEP)
+    trainer, _ = trained(job, IN_GRAPHS)
     assert distance(trainer.parameters(), reference.parameters(), job.parameters) < 1e-12
 
 
@@ -366,7 +388,7 @@ def test_devices_are_called_what_tensorflow_calls_them(monkeypatch):
 
 def test_products_are_made_in_full_precision_and_the_caller_s_setting_comes_back(data, job_of, monkeypatch):
     setting = tf.config.experimental.tensor_float_32_execution_enabled
-    trainer = STEP_BY_STEP.trainer(job_of(mfcore.MF(4), data))
+    trainer = IN_GRAPHS.trainer(job_of(mfcore.MF(4), data))
     seen, rest_of_epoch = [], trainer._run
     monkeypatch.setattr(trainer, "_run", lambda *given: seen.append(setting()) or rest_of_epoch(*given))
     before = setting()
@@ -385,7 +407,7 @@ def test_too_little_memory_is_explained_with_what_is_needed_and_what_to_change(d
     def out_of_memory(*arguments):
         raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
 
-    trainer = STEP_BY_STEP.trainer(job_of(mfcore.MF(4), data, optimizer="adam", batch_size=100))
+    trainer = IN_GRAPHS.trainer(job_of(mfcore.MF(4), data, optimizer="adam", batch_size=100))
     monkeypatch.setattr(trainer, "_train", out_of_memory)
     with pytest.raises(
         DeviceMemoryError,
@@ -396,7 +418,7 @@ def test_too_little_memory_is_explained_with_what_is_needed_and_what_to_change(d
 
 
 def test_the_cpu_is_advised_where_the_memory_of_a_gpu_is_too_small(data, job_of, monkeypatch):
-    trainer = STEP_BY_STEP.trainer(job_of(mfcore.MF(4), data, optimizer="adam", batch_size=100))
+    trainer = IN_GRAPHS.trainer(job_of(mfcore.MF(4), data, optimizer="adam", batch_size=100))
     monkeypatch.setattr(trainer, "device", "GPU:0")
     with (
         pytest.raises(DeviceMemoryError, match=r"on GPU:0: .*lower batch_size.*, or pass device='cpu'$"),
@@ -411,7 +433,7 @@ def test_cuda_agrees_with_the_reference(data, job_of, run):
     spec, settings = RUNS[run]
     job = job_of(spec, data, **{"batch_size": 46, **settings}, device="cuda")
     reference, _ = trained(job, registry.get("reference"))
-    for engine in (COMPILED, STEP_BY_STEP):
+    for engine in (COMPILED, IN_GRAPHS):
         trainer, _ = trained(job, engine)
         assert distance(trainer.parameters(), reference.parameters(), job.parameters) < 1e-9
 
