@@ -1,7 +1,7 @@
 """Training by mini-batches: of every model, with every gradient optimizer."""
 
 from collections.abc import Iterator
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -19,8 +19,8 @@ from mfcore.specs.base import Floats
 from mfcore_torch import devices
 from mfcore_torch.compiling import compiled_for_any_length, compiled_step, compiles, left_alone
 from mfcore_torch.losses import in_batch
-from mfcore_torch.ranks import find_ranks
-from mfcore_torch.rows import Cut, Store, Weights
+from mfcore_torch.ranks import Ranks, find_ranks
+from mfcore_torch.rows import Store, Weights
 from mfcore_torch.scores import multiply_in_bfloat16
 from mfcore_torch.steps import Batch, Idle, Stepper, rested
 from mfcore_torch.stream import Instances, Stream
@@ -310,16 +310,14 @@ class BatchTrainer:
     def _threads(self) -> int:
         return self.ranks.own_threads(self.job.threads)
 
-    def _cut(self, wanted: Literal["auto"] | bool) -> Cut | None:
-        """Return what cuts tables over the ranks, where they are to be or do not fit onto the device."""
+    def _cut(self, wanted: Literal["auto"] | bool) -> Ranks | None:
+        """Return the ranks over which tables are cut, where they are to be or do not fit onto the device."""
         if wanted == "auto" and self.device.type == "cuda":
             left, _ = torch.cuda.mem_get_info(self.device)
             wanted = self._needed()["parameters and optimizer state"] > TABLE_SHARE * left
         if wanted is not True or self.ranks.n == 1:
             return None
-        from mfcore_torch import sharding
-
-        return partial(sharding.cut, device=self.device, ranks=self.ranks)
+        return self.ranks
 
     def _n_at_once(self) -> int:
         """Return how many instances are drawn together: whole batches."""

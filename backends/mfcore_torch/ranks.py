@@ -101,6 +101,10 @@ def find_ranks(device_name: str) -> Ranks:
         device = device_of(device_name, _local_number())
         if device.type == "cuda":
             torch.cuda.set_device(device)
+        # The default group is a default of its functions. If they came to be after the group, they would keep
+        # it beyond `_leave`, and a thread of it that asks for Python after its end can abort the process.
+        from torch.distributed.nn import functional  # noqa: F401
+
         distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
         atexit.register(_leave)
     return Ranks(distributed.get_world_size(), distributed.get_rank())

@@ -1,9 +1,9 @@
 """What training moves: rows of users and of items, packed with their slots, and the dense parameters."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -14,9 +14,8 @@ from mfcore.contract import STEP, TrainingJob
 from mfcore.optimizers import GradientOptimizer
 from mfcore.specs.base import Floats, Parameter
 from mfcore_torch import devices
-
-# From a table on the host to one that is cut over ranks.
-Cut: TypeAlias = Callable[[Tensor], Tensor]
+from mfcore_torch.ranks import Ranks
+from mfcore_torch.sharding import Cut
 
 
 class Rows(NamedTuple):
@@ -26,8 +25,8 @@ class Rows(NamedTuple):
     ----------
     numbers : Tensor [n_rows + 1, 1 + n_slots, width]
         Of each row all parameters side by side, then each slot for all of them. The last row belongs to
-        nobody: it stands in where a batch touches fewer rows than it might. A table that is cut over ranks
-        is a DTensor [n_rows + 1, (1 + n_slots) * width].
+        nobody: it stands in where a batch touches fewer rows than it might. Of a table that is cut over
+        ranks, those rows that this rank holds.
     latest : int64 Tensor [n_rows + 1]
         The step after which each row stands as it is here, while idle steps are put off.
     """
@@ -111,14 +110,14 @@ class Store:
     weights : Weights
     step : int
         Steps taken so far.
-    is_cut : bool
-        Whether the rows are cut over ranks.
+    ranks : Ranks or None
+        Over which the rows are cut.
     """
 
-    def __init__(self, job: TrainingJob, device: torch.device, cut: Cut | None = None) -> None:
+    def __init__(self, job: TrainingJob, device: torch.device, ranks: Ranks | None = None) -> None:
         assert isinstance(job.optimizer, GradientOptimizer)
         self.job = job
-        self.is_cut = cut is not None
+        self.ranks = ranks
         self.slots = job.optimizer.slot_names
         layout = job.spec.parameters(job.data.n_users, job.data.n_items)
         self.users, self.items, self.dense = (
@@ -126,8 +125,8 @@ class Store:
         )
         self.step = int(job.optimizer_state[STEP][0])
         self.weights = Weights(
-            users=self._rows(self.users, job.data.n_users, device, cut),
-            items=self._rows(self.items, job.data.n_items, device, cut),
+            users=self._rows(self.users, job.data.n_users, device),
+            items=self._rows(self.items, job.data.n_items, device),
             dense=self._packed(self.dense, 1)[0].to(device),
             constants={
                 name: torch.from_numpy(job.parameters[name].copy()).to(device)
@@ -149,29 +148,29 @@ class Store:
             state.update({f"{name}/{slot}": found[name].copy() for name in self.job.trained})
         return state
 
-    def _rows(self, fields: Fields, n_rows: int, device: torch.device, cut: Cut | None) -> Rows:
-        numbers = self._packed(fields, n_rows, n_beside=1)
-        latest = torch.zeros(n_rows + 1, dtype=torch.int64, device=device)
-        return Rows(numbers.to(device) if cut is None else cut(numbers), latest)
+    @property
+    def is_cut(self) -> bool:
+        """Whether the rows are cut over ranks."""
+        return self.ranks is not None
+
+    def cut_of(self, rows: Rows) -> Cut:
+        """Return how the rows of a side are cut, where they are."""
+        assert self.ranks is not None
+        return Cut(len(rows.latest), self.ranks)
 
     def held(self, rows: Rows) -> tuple[Tensor, Tensor]:
         """Return the rows with their slots that this process holds, [n, 1 + n_slots, width], and `latest`."""
-        if not self.is_cut:
-            return rows.numbers, rows.latest
-        from mfcore_torch import sharding
+        return rows.numbers, rows.latest[self.cut_of(rows).own] if self.is_cut else rows.latest
 
-        numbers, first = sharding.own_part(rows.numbers)
-        in_rows = numbers.unflatten(1, (1 + len(self.slots), -1))
-        return in_rows, rows.latest[first : first + len(numbers)]
+    def _rows(self, fields: Fields, n_rows: int, device: torch.device) -> Rows:
+        table = self._packed(fields, n_rows, n_beside=1)
+        numbers = table.to(device) if self.ranks is None else Cut(n_rows + 1, self.ranks).part(table, device)
+        return Rows(numbers, torch.zeros(n_rows + 1, dtype=torch.int64, device=device))
 
-    def _table(self, rows: Rows, fields: Fields, place: int) -> Tensor:
+    def _table(self, rows: Rows, place: int) -> Tensor:
         """Return the parameters of all rows, or one of their slots, [n_rows, width]."""
-        if not self.is_cut:
-            return rows.numbers[:-1, place]
-        from mfcore_torch import sharding
-
-        width = sum(fields.sizes)
-        return sharding.gathered(rows.numbers, slice(place * width, (place + 1) * width))[:-1]
+        held = rows.numbers[:, place]
+        return (self.cut_of(rows).gathered(held) if self.is_cut else held)[:-1]
 
     def _packed(self, fields: Fields, n: int, n_beside: int = 0) -> Tensor:
         """Return parameters and slots on the host, [n + n_beside, 1 + n_slots, width]; zeros beside them."""
@@ -189,8 +188,8 @@ class Store:
         """Return the trained parameters, or one of their slots, as arrays of the spec's shapes."""
         weights = self.weights
         tensors = {
-            **self.users.split(self._table(weights.users, self.users, place)),
-            **self.items.split(self._table(weights.items, self.items, place)),
+            **self.users.split(self._table(weights.users, place)),
+            **self.items.split(self._table(weights.items, place)),
             **self.dense.split(weights.dense[place]),
         }
         return {name: tensor.cpu().numpy() for name, tensor in tensors.items()}

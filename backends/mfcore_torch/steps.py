@@ -13,7 +13,7 @@ from mfcore.objectives import InBatchSoftmax, Pointwise
 from mfcore.optimizers import GradientOptimizer, Rule
 from mfcore_torch import losses, scores
 from mfcore_torch.ranks import Ranks
-from mfcore_torch.rows import Fields, Rows, Store, Weights
+from mfcore_torch.rows import Rows, Store, Weights
 from mfcore_torch.scores import Multiply
 from mfcore_torch.touched import Touched
 
@@ -137,8 +137,8 @@ class Stepper:
 
     def find(self, weights: Weights, batch: Batch, number: Tensor, idle: Idle | None) -> Found:
         """Read the rows that a batch touches, score its instances and find the gradients."""
-        users = self._read(weights.users, self.store.users, batch.users, number - 1, idle)
-        items = self._read(weights.items, self.store.items, batch.items, number - 1, idle)
+        users = self._read(weights.users, batch.users, number - 1, idle)
+        items = self._read(weights.items, batch.items, number - 1, idle)
         n = len(batch.targets)
         mine = self.ranks.share(n)
         in_batch = isinstance(self.job.objective, InBatchSoftmax)
@@ -192,17 +192,12 @@ class Stepper:
         weights.dense.copy_(moved(rule, weights.dense[None], by_dense[None], c)[0])
         return penalty
 
-    def _read(
-        self, rows: Rows, fields: Fields, touched: Touched, number: Tensor, idle: Idle | None
-    ) -> Tensor:
+    def _read(self, rows: Rows, touched: Touched, number: Tensor, idle: Idle | None) -> Tensor:
         """Return the touched rows with their slots as step `number` leaves them."""
         if touched.rows is None:
             return rows.numbers
         if self.store.is_cut:
-            from mfcore_torch import sharding
-
-            flat = sharding.read(rows.numbers, touched.rows)
-            found = flat.view(len(flat), -1, sum(fields.sizes))
+            found = self.store.cut_of(rows).read(rows.numbers, touched.rows)
         else:
             found = rows.numbers[touched.rows]
         return found if idle is None else rested(found, rows.latest[touched.rows], number, idle)
@@ -215,9 +210,7 @@ class Stepper:
             rows.numbers.copy_(numbers)
             return
         if self.store.is_cut:
-            from mfcore_torch import sharding
-
-            sharding.write(rows.numbers, touched.rows, numbers.flatten(1))
+            self.store.cut_of(rows).write(rows.numbers, touched.rows, numbers)
         else:
             rows.numbers.index_copy_(0, touched.rows, numbers)
         if idle is not None:
@@ -227,15 +220,11 @@ class Stepper:
         self, rows: Rows, touched: Touched, before: Tensor, gradient: Tensor, c: Tensor
     ) -> None:
         """Move all rows that this rank holds of a cut table, touched or not."""
-        from mfcore_torch import sharding
-
         assert touched.rows is not None
-        held, first = sharding.own_part(rows.numbers)
-        own = torch.nonzero((touched.rows >= first) & (touched.rows < first + len(held)))[:, 0]
+        held = rows.numbers
         gradients = held.new_zeros(len(held), gradient.shape[1])
-        gradients.index_copy_(0, touched.rows[own] - first, gradient[own])
-        numbers = held.view(len(held), *before.shape[1:])
-        numbers.copy_(moved(self.optimizer.rule(torch.sqrt), numbers, gradients, c))
+        self.store.cut_of(rows).write(gradients, touched.rows, gradient)
+        held.copy_(moved(self.optimizer.rule(torch.sqrt), held, gradients, c))
 
     def _spread(self, gradients: Tensor, n_items: int, n: int) -> Tensor:
         """Return the gradients of a batch's pairs, given those of this rank's share of them."""

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
@@ -160,6 +161,32 @@ def test_idle_rows_are_made_up_for_in_tables_that_are_cut():
     assert max(line["apart"] for line in found) < 1e-5
 
 
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="only Linux tells of threads in /proc")
+def test_no_thread_of_the_group_is_left_when_python_ends():
+    """One that asks for Python then aborts the process."""
+    found, _ = run_ranks(
+        """
+        from pathlib import Path
+        from mfcore_torch.ranks import _leave
+
+        def threads():
+            names = [(task / "comm").read_text().strip() for task in Path("/proc/self/task").iterdir()]
+            return [name for name in names if "gloo" in name]
+
+        job = job_of(mfcore.MF(7), optimizer="adam", batch_size=100)
+        trainers = [TorchBackend(cut_tables=cut).trainer(job) for cut in (False, True)]
+        for trainer in trainers:
+            trainer.run_epoch(0)
+            trainer.parameters()
+        before = threads()
+        _leave()
+        tell(before=before, after=threads())
+        """
+    )
+    assert len(found) == 2
+    assert all(line["before"] and not line["after"] for line in found)
+
+
 def test_a_cut_table_goes_to_the_device_in_parts_and_comes_back_in_blocks():
     found, _ = run_ranks(
         """
@@ -183,12 +210,12 @@ def test_a_cut_table_goes_to_the_device_in_parts_and_comes_back_in_blocks():
         trainer = TorchBackend(cut_tables=True).trainer(job)
         after, state = trainer.parameters(), trainer.optimizer_state()
         weights = trainer.store.weights
-        held = [sharding.own_part(rows.numbers) for rows in (weights.users, weights.items)]
+        sides = (weights.users, weights.items)
         tell(
             rank=trainer.ranks.number,
-            rows=[len(part) for part, _ in held],
-            first=[first for _, first in held],
-            only_own=all(part.untyped_storage().nbytes() == part.nbytes for part, _ in held),
+            rows=[len(rows.numbers) for rows in sides],
+            first=[trainer.store.cut_of(rows).own.start for rows in sides],
+            only_own=all(rows.numbers.untyped_storage().nbytes() == rows.numbers.nbytes for rows in sides),
             gathered=len(sizes),
             largest=max(sizes),
             same=all(np.array_equal(array, after[name]) for name, array in job.parameters.items())
