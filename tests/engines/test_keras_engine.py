@@ -440,11 +440,13 @@ def test_cuda_agrees_with_the_reference(data, job_of, run):
 
 def test_an_interrupt_ends_a_long_epoch_soon():
     source = """
-        import time
+        import signal
         import mfcore
         from mfcore_keras import KerasBackend
         from mfcore.jobs import make_job
 
+        # What a shell runs in the background is started with interrupts ignored.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         data = mfcore.data.synthetic(400_000, 4_000, 3_000, seed=1).interactions
         job = make_job(
             mfcore.MF(8), data, objective="logistic", optimizer=mfcore.SGD(0.1), batch_size=32,
