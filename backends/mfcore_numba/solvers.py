@@ -5,19 +5,70 @@
 The sums run over the row's interactions; f and o are the features and the offset of the other side's row.
 """
 
+from typing import Any, NamedTuple
+
 import numpy as np
 
 from mfcore_numba.compiling import compiled
-from mfcore_numba.vectors import add_scaled, dot, load, prefetch, put, store, take, zeros
+from mfcore_numba.products import Matrix, multiply
+from mfcore_numba.vectors import add_scaled, dot, fetch, load, prefetch, put, store, zeros
 
 # Interactions ahead of the one in work whose features are asked for: about the latency of memory.
 AHEAD = 8
-# Bytes of features that are gathered at a time: they stay in a core's first cache.
-GATHERED_BYTES = 32_768
-# Bytes of a row of the system up to which two rows fit the registers, beside one of features.
-TWO_ROWS_BYTES = 512
-# Interactions whose features are gathered at a time for the blocks of a subspace, to meet BLAS in cache.
-GATHERED = 512
+# Bytes of features that are gathered at a time: they stay in a core's second cache.
+GATHERED_BYTES = 262_144
+# Columns of a system that are added up together, from the diagonal down: Cholesky reads nothing above it.
+COLUMNS = 32
+
+
+class Room(NamedTuple):
+    """Room for the blocks of a row's elements, which are solved one after the other.
+
+    Attributes
+    ----------
+    width : int
+    table : array [n_others * width]
+        The features of the other side.
+    gathered : array [size * width]
+        Those of interactions.
+    scaled : array [size * block_size]
+        The same of a block, times a.
+    scores : array [n]
+        Of all interactions of the row.
+    image : array [width]
+        (gram + ridge I) x + pull.
+    change : array [block_size]
+        Of the block that was solved last.
+    system, right : arrays [block_size * block_size], [block_size]
+        For the block that is solved next.
+    """
+
+    width: int
+    table: Any
+    gathered: Any
+    scaled: Any
+    scores: Any
+    image: Any
+    change: Any
+    system: Any
+    right: Any
+
+
+class Block(NamedTuple):
+    """A block of a row's elements from `column` on: its system [n * n] and its right side [n]."""
+
+    column: int
+    system: Any
+    right: Any
+
+
+class Part(NamedTuple):
+    """Interactions of a row that are handled together, with their scores: arrays [n]."""
+
+    others: Any
+    a: Any
+    b: Any
+    scores: Any
 
 
 @compiled()
@@ -87,100 +138,6 @@ def gram_times(half, numbers, ridge, x):
 
 
 @compiled()
-def direct(half, solved, observed, first, stop):
-    """Solve rows first..stop of `solved`, an array of numbers; return whether all systems are positive."""
-    width, kind = half.table.shape[1], half.table.dtype
-    system, right = np.empty((width, width), dtype=kind), np.empty((1, width), dtype=kind)
-    size = max(8, GATHERED_BYTES // (width * half.table.itemsize))
-    gathered, weights = np.empty((size, width), dtype=kind), np.empty(size, dtype=kind)
-    for row in range(first, stop):
-        start_system(half, row, system)
-        for k in range(width):
-            right[0, k] = -half.pull_numbers[k]
-        for begin in range(observed.starts[row], observed.starts[row + 1], size):
-            n = min(begin + size, observed.starts[row + 1]) - begin
-            gather_rows(half, observed, begin, n, gathered, weights, right)
-            add_products(half, gathered, weights, n, system)
-        if not solve_positive(system, right[0]):
-            return False
-        for k in range(width):
-            solved[row, k] = right[0, k]
-    return True
-
-
-@compiled()
-def gather_rows(half, observed, begin, n, gathered, weights, right):
-    """Copy f and a of n interactions, and add (b - a o) f to `right`."""
-    features, others, total = half.features, observed.others, take(half.features, right, 0)
-    end = begin + n
-    for place in range(begin, end):
-        prefetch(features, others[min(place + AHEAD, end - 1)])
-        f, a, pull = load(features, others[place]), observed.a[place], observed.b[place]
-        if len(half.offsets):
-            pull -= a * half.offsets[others[place]]
-        total = add_scaled(total, pull, f)
-        put(gathered, place - begin, f)
-        weights[place - begin] = a
-    put(right, 0, total)
-
-
-@compiled()
-def add_products(half, gathered, weights, n, system):
-    """Add sum a f f' to `system`, one or two of its rows at a time."""
-    width, i = len(system), 0
-    if width * half.table.itemsize <= TWO_ROWS_BYTES:
-        while i + 1 < width:
-            first, second = take(half.features, system, i), take(half.features, system, i + 1)
-            for place in range(n):
-                f, a = take(half.features, gathered, place), weights[place]
-                first = add_scaled(first, a * gathered[place, i], f)
-                second = add_scaled(second, a * gathered[place, i + 1], f)
-            put(system, i, first)
-            put(system, i + 1, second)
-            i += 2
-    while i < width:
-        row = take(half.features, system, i)
-        for place in range(n):
-            row = add_scaled(row, weights[place] * gathered[place, i], take(half.features, gathered, place))
-        put(system, i, row)
-        i += 1
-
-
-@compiled()
-def start_system(half, row, system):
-    """Write gram + ridge I to `system`."""
-    zero = half.table.dtype.type(0)
-    for i in range(len(system)):
-        for j in range(len(system)):
-            system[i, j] = half.gram[i, j] if len(half.gram) else zero
-        system[i, i] += half.ridge[row]
-
-
-@compiled()
-def add_product(system, scaled, gathered, product):
-    """Add scaled' gathered to `system`; `product` is room for it."""
-    np.dot(scaled.T, gathered, product)
-    for i in range(len(system)):
-        for j in range(len(system)):
-            system[i, j] += product[i, j]
-
-
-@compiled()
-def gather(half, observed, begin, n, column, gathered, scaled, right):
-    """Copy some columns of f and of a f for n interactions, and add (b - a o) f to `right`."""
-    for place in range(n):
-        other, a = observed.others[begin + place], observed.a[begin + place]
-        pull = observed.b[begin + place]
-        if len(half.offsets):
-            pull -= a * half.offsets[other]
-        for k in range(gathered.shape[1]):
-            f = half.table[other, column + k]
-            gathered[place, k] = f
-            scaled[place, k] = a * f
-            right[k] += pull * f
-
-
-@compiled()
 def solve_positive(system, right):
     """Overwrite `right` with the solution of system x = right; return whether the system is positive."""
     # The error must not reach the parallel loop that calls this: it would not come out whole.
@@ -203,74 +160,159 @@ def solve_positive(system, right):
 
 
 @compiled()
-def subspace(half, solved, observed, first, stop, block_size):
+def solve_blocks(half, solved, observed, first, stop, block_size):
     """Pass once over blocks of the elements of rows first..stop, solving each with the others fixed.
 
-    Return whether all systems are positive.
+    A block of all elements is the whole system. Returns whether all systems are positive.
     """
-    width, kind = half.table.shape[1], half.table.dtype
-    longest = 0
+    width, kind, longest = half.table.shape[1], half.table.dtype, 0
     for row in range(first, stop):
         longest = max(longest, observed.starts[row + 1] - observed.starts[row])
-    scores, image = np.empty(longest, dtype=kind), np.empty(width, dtype=kind)
+    size = max(8, min(longest, GATHERED_BYTES // (width * half.table.itemsize)))
+    room = Room(
+        width=width,
+        table=half.table.reshape(half.table.size),
+        gathered=np.empty(size * width, dtype=kind),
+        scaled=np.empty(size * block_size, dtype=kind),
+        scores=np.empty(longest, dtype=kind),
+        image=np.empty(width, dtype=kind),
+        change=np.empty(block_size, dtype=kind),
+        system=np.empty(block_size * block_size, dtype=kind),
+        right=np.empty(block_size, dtype=kind),
+    )
     for row in range(first, stop):
-        start_scores(half, observed, solved, row, scores, image)
+        x, ridge = solved[row], half.ridge[row]
+        if block_size == width:
+            # The solution of the whole system does not depend on where the row stands.
+            x[:] = 0
+        start_image(half, x, ridge, room.image)
         for column in range(0, width, block_size):
-            size = min(block_size, width - column)
-            if not solve_block(half, observed, solved, row, column, size, scores, image):
+            n = min(block_size, width - column)
+            block = Block(column, room.system[: n * n], room.right[:n])
+            start_block(half, ridge, room.image, block)
+            add_interactions(half.offsets, observed, row, x, room, block)
+            if not solve_positive(block.system.reshape((n, n)), block.right):
                 return False
+            move_block(half, x, ridge, room, block)
     return True
 
 
-@compiled()
-def start_scores(half, observed, solved, row, scores, image):
-    """Write the scores of a row's interactions, o + f.x, and image = (gram + ridge I) x + pull."""
-    begin, end = observed.starts[row], observed.starts[row + 1]
-    for place in range(end - begin):
-        other = observed.others[begin + place]
-        score = half.offsets[other] if len(half.offsets) else half.table.dtype.type(0)
-        for k in range(len(image)):
-            score += half.table[other, k] * solved[row, k]
-        scores[place] = score
+@compiled(borrowing=True)
+def start_image(half, x, ridge, image):
+    """Write (gram + ridge I) x + pull."""
     for k in range(len(image)):
-        image[k] = half.pull_numbers[k] + half.ridge[row] * solved[row, k]
+        image[k] = half.pull_numbers[k] + ridge * x[k]
         if len(half.gram):
             for j in range(len(image)):
-                image[k] += half.gram[k, j] * solved[row, j]
+                image[k] += half.gram[k, j] * x[j]
 
 
-@compiled()
-def solve_block(half, observed, solved, row, column, size, scores, image):
-    """Solve for `size` elements from `column` on, and bring scores and image up to date, if positive."""
-    kind, begin, end = half.table.dtype, observed.starts[row], observed.starts[row + 1]
-    system, right = np.zeros((size, size), dtype=kind), np.empty(size, dtype=kind)
-    product, unused = np.empty((size, size), dtype=kind), np.empty(size, dtype=kind)
-    gathered, scaled = np.empty((GATHERED, size), dtype=kind), np.empty((GATHERED, size), dtype=kind)
-    for i in range(size):
+@compiled(borrowing=True)
+def start_block(half, ridge, image, block):
+    """Write what the system of a block has without the row's interactions."""
+    column, system, right, n = block.column, block.system, block.right, len(block.right)
+    for i in range(n):
         right[i] = -image[column + i]
-        if len(half.gram):
-            for j in range(size):
-                system[i, j] = half.gram[column + i, column + j]
-        system[i, i] += half.ridge[row]
-    for start in range(begin, end, GATHERED):
-        n = min(start + GATHERED, end) - start
-        gather(half, observed, start, n, column, gathered, scaled, unused)
-        add_product(system, scaled[:n], gathered[:n], product)
-        for place in range(n):
-            slope = observed.b[start + place] - observed.a[start + place] * scores[start + place - begin]
-            for k in range(size):
-                right[k] += slope * gathered[place, k]
-    if not solve_positive(system, right):
-        return False
-    for k in range(size):
-        solved[row, column + k] += right[k]
-        image[column + k] += half.ridge[row] * right[k]
+        for j in range(n):
+            system[i * n + j] = half.gram[column + i, column + j] if len(half.gram) else image.dtype.type(0)
+        system[i * n + i] += ridge
+
+
+@compiled(borrowing=True)
+def add_interactions(offsets, observed, row, x, room, block):
+    """Add a row's interactions to the system of a block, as many at a time as there is room for."""
+    width = room.width
+    begin, end, size = observed.starts[row], observed.starts[row + 1], len(room.gathered) // width
+    for start in range(begin, end, size):
+        stop = min(start + size, end)
+        part = Part(
+            observed.others[start:stop],
+            observed.a[start:stop],
+            observed.b[start:stop],
+            room.scores[start - begin : stop - begin],
+        )
+        if block.column == 0 or end - begin > size:
+            gather(part.others, room)
+        if block.column == 0:
+            start_scores(offsets, part, x, room)
+        else:
+            change_scores(part, room, block.column - len(room.change))
+        weigh(part, room, block)
+        add_products(room, block, stop - start)
+
+
+@compiled(borrowing=True)
+def add_products(room, block, size):
+    """Add sum a f f' over gathered interactions to the system of a block, on and below its diagonal."""
+    n, width = len(block.right), room.width
+    for column in range(0, n, COLUMNS):
+        multiply(
+            (n - column, min(COLUMNS, n - column), size),
+            Matrix(room.scaled, column, 1, n),
+            Matrix(room.gathered, block.column + column, width, 1),
+            Matrix(block.system, column * n + column, n, 1),
+            True,
+        )
+
+
+@compiled(borrowing=True)
+def gather(others, room):
+    """Copy the features of interactions."""
+    table, width = room.table, room.width
+    for place in range(len(others)):
+        fetch(table, others[min(place + AHEAD, len(others) - 1)] * width, width)
+        at = others[place] * width
+        features, copy = table[at : at + width], room.gathered[place * width : (place + 1) * width]
+        for k in range(width):
+            copy[k] = features[k]
+
+
+@compiled(borrowing=True)
+def start_scores(offsets, part, x, room):
+    """Write the scores of interactions, o + f.x; x is 0 where all of it is solved together."""
+    width, is_zero = room.width, len(room.change) == room.width
+    for place in range(len(part.scores)):
+        score = offsets[part.others[place]] if len(offsets) else x.dtype.type(0)
+        if not is_zero:
+            f = room.gathered[place * width : (place + 1) * width]
+            for k in range(width):
+                score += f[k] * x[k]
+        part.scores[place] = score
+
+
+@compiled(borrowing=True)
+def change_scores(part, room, column):
+    """Add what the change of the block at `column` makes of the scores of interactions."""
+    change = room.change
+    for place in range(len(part.scores)):
+        at, score = place * room.width + column, part.scores[place]
+        f = room.gathered[at : at + len(change)]
+        for k in range(len(change)):
+            score += f[k] * change[k]
+        part.scores[place] = score
+
+
+@compiled(borrowing=True)
+def weigh(part, room, block):
+    """Write a f of a block, and add (b - a score) f to the right side."""
+    n, right = len(block.right), block.right
+    for place in range(len(part.scores)):
+        at, a = place * room.width + block.column, part.a[place]
+        slope = part.b[place] - a * part.scores[place]
+        f, scaled = room.gathered[at : at + n], room.scaled[place * n : (place + 1) * n]
+        for k in range(n):
+            scaled[k] = a * f[k]
+            right[k] += slope * f[k]
+
+
+@compiled(borrowing=True)
+def move_block(half, x, ridge, room, block):
+    """Add the solution of a block to the row, and bring its image up to date."""
+    column, image, change = block.column, room.image, block.right
+    for k in range(len(change)):
+        room.change[k] = change[k]
+        x[column + k] += change[k]
+        image[column + k] += ridge * change[k]
         if len(half.gram):
             for j in range(len(image)):
-                image[j] += half.gram[column + k, j] * right[k]
-    for place in range(begin, end):
-        score = scores[place - begin]
-        for k in range(size):
-            score += half.table[observed.others[place], column + k] * right[k]
-        scores[place - begin] = score
-    return True
+                image[j] += half.gram[column + k, j] * change[k]

@@ -16,7 +16,7 @@ from mfcore.errors import InvalidArgumentError
 from mfcore.optimizers import WALS
 from mfcore.specs.base import Floats
 from mfcore_numba.compiling import compiled, single_threaded_blas, threads
-from mfcore_numba.solvers import conjugate_gradient, direct, subspace
+from mfcore_numba.solvers import conjugate_gradient, solve_blocks
 from mfcore_numba.sorting import counting_sort
 from mfcore_numba.vectors import aligned_copy, dot, load, rows
 
@@ -136,10 +136,10 @@ class WalsTrainer:
         positive = np.ones(len(bounds) - 1, dtype=np.bool_)
         if self.optimizer.solver == "cg":
             solve_by_cg(half, rows(solved), observed, bounds, self.optimizer.steps)
-        elif self.optimizer.solver == "cholesky":
-            solve_directly(half, solved, observed, bounds, positive)
         else:
-            solve_by_subspaces(half, solved, observed, bounds, self.optimizer.block_size, positive)
+            width, is_whole = solved.shape[1], self.optimizer.solver == "cholesky"
+            block_size = width if is_whole else min(self.optimizer.block_size, width)
+            solve_by_blocks(half, solved, observed, bounds, block_size, positive)
         return bool(positive.all())
 
     def _parts(self, starts: NDArray[np.int64], width: int) -> list[NDArray[np.int64]]:
@@ -223,17 +223,10 @@ def solve_by_cg(half, solved, observed, bounds, steps):
 
 
 @compiled(parallel=True)
-def solve_directly(half, solved, observed, bounds, positive):
-    """Solve the rows of each part."""
-    for part in numba.prange(len(bounds) - 1):
-        positive[part] = direct(half, solved, observed, bounds[part], bounds[part + 1])
-
-
-@compiled(parallel=True)
-def solve_by_subspaces(half, solved, observed, bounds, block_size, positive):
+def solve_by_blocks(half, solved, observed, bounds, block_size, positive):
     """Improve the rows of each part block by block."""
     for part in numba.prange(len(bounds) - 1):
-        positive[part] = subspace(half, solved, observed, bounds[part], bounds[part + 1], block_size)
+        positive[part] = solve_blocks(half, solved, observed, bounds[part], bounds[part + 1], block_size)
 
 
 @compiled(parallel=True)
