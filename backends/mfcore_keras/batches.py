@@ -16,7 +16,7 @@ from mfcore_keras import devices
 from mfcore_keras.compiling import compiled, compiles, in_graph
 from mfcore_keras.gradients import Idle, Side, rested
 from mfcore_keras.rows import Rows, Store
-from mfcore_keras.steps import Columns, Stepper, take
+from mfcore_keras.steps import Columns, Stepper, take_in_graph
 from mfcore_keras.stream import Instances, Keys, Stream
 
 # What is trained in one call, after which an interrupt is noticed: at most so many instances, and so many
@@ -158,7 +158,7 @@ class BatchTrainer:
     ) -> tf.Tensor:
         """Take steps; return the objective before each, summed over the instances; see `Stepper`."""
         stepper = self._stepper(idle is not None)
-        call = stepper if tf.inside_function() else partial(take, stepper)
+        call = stepper if tf.inside_function() else partial(take_in_graph, stepper)
         weights, total = call(
             self.store.read(), columns, coefficients, n_steps, done, idle, self.store.constants
         )

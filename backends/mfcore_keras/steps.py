@@ -177,10 +177,13 @@ class Stepper:
         return weights._replace(users=users, items=items)
 
 
-def take(
+def take_in_graph(
     stepper: Stepper, weights: Weights, columns: Columns, coefficients: tf.Tensor, *others: Any
 ) -> tuple[Weights, tf.Tensor]:
-    """Call a stepper as a graph, shared by all jobs with equal ones, for any number of batches of a size."""
+    """Call a stepper as a graph, which all jobs with equal ones share, for any number of batches of a size.
+
+    Called step by step, TensorFlow would spend more in Python than on a small batch.
+    """
     graph, batches = _graph(stepper), Columns(*map(_of_any_length, columns))
     graph.get_concrete_function(weights, batches, _of_any_length(coefficients), *others)
     taken: tuple[Weights, tf.Tensor] = graph(weights, columns, coefficients, *others)
@@ -193,4 +196,6 @@ def _of_any_length(tensor: tf.Tensor | None) -> tf.TensorSpec | None:
 
 @lru_cache(maxsize=32)
 def _graph(stepper: Stepper) -> Any:
+    # Not `in_graph`: that would come to leave the size of batches open, too, on which it depends whether an
+    # in-batch softmax is worked out in parts.
     return tf.function(partial(stepper), autograph=False)

@@ -269,15 +269,13 @@ def gather(others, room):
 
 @compiled(borrowing=True)
 def start_scores(offsets, part, x, room):
-    """Write the scores of interactions, o + f.x; x is 0 where all of it is solved together."""
-    width, is_zero = room.width, len(room.change) == room.width
+    """Write the scores of interactions, o + f.x."""
+    width = room.width
     for place in range(len(part.scores)):
-        score = offsets[part.others[place]] if len(offsets) else x.dtype.type(0)
-        if not is_zero:
-            f = room.gathered[place * width : (place + 1) * width]
-            for k in range(width):
-                score += f[k] * x[k]
-        part.scores[place] = score
+        f, score = room.gathered[place * width : (place + 1) * width], x.dtype.type(0)
+        for k in range(width):
+            score += f[k] * x[k]
+        part.scores[place] = score + offsets[part.others[place]] if len(offsets) else score
 
 
 @compiled(borrowing=True)

@@ -197,17 +197,6 @@ def store(typing_context: Any, table: Any, row: Any, value: Any) -> Any:
 
 
 @intrinsic
-def take(typing_context: Any, table: Any, numbers: Any, row: Any) -> Any:
-    """Return row `row` of an array of numbers [n, k], k as in the table of rows."""
-    vector = _vector_of(table)
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return _read(builder, _start_of_row(context, builder, signature.args[1], *args[1:]), vector)
-
-    return vector(table, numbers, types.intp), generate
-
-
-@intrinsic
 def put(typing_context: Any, numbers: Any, row: Any, value: Any) -> Any:
     """Write a value to row `row` of an array of numbers [n, k]."""
 

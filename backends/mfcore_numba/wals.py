@@ -137,8 +137,8 @@ class WalsTrainer:
         if self.optimizer.solver == "cg":
             solve_by_cg(half, rows(solved), observed, bounds, self.optimizer.steps)
         else:
-            width, is_whole = solved.shape[1], self.optimizer.solver == "cholesky"
-            block_size = width if is_whole else min(self.optimizer.block_size, width)
+            width, block_size = solved.shape[1], self.optimizer.block_size
+            block_size = width if self.optimizer.solver == "cholesky" else min(block_size, width)
             solve_by_blocks(half, solved, observed, bounds, block_size, positive)
         return bool(positive.all())
 

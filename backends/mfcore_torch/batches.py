@@ -78,7 +78,7 @@ class BatchTrainer:
             )
         self.device = self.ranks.own_device(job.device)
         with self._memory_errors_explained(), devices.apart():
-            self.store = Store(job, self.device, self._cut(cut_tables))
+            self.store = Store(job, self.device, self._cut_over(cut_tables))
             is_compiled = compiles(job, compile, self._n_together())
             self.stream = Stream(
                 job, self._stream_device(), compiled_for_any_length if is_compiled else left_alone
@@ -310,7 +310,7 @@ class BatchTrainer:
     def _threads(self) -> int:
         return self.ranks.own_threads(self.job.threads)
 
-    def _cut(self, wanted: Literal["auto"] | bool) -> Ranks | None:
+    def _cut_over(self, wanted: Literal["auto"] | bool) -> Ranks | None:
         """Return the ranks over which tables are cut, where they are to be or do not fit onto the device."""
         if wanted == "auto" and self.device.type == "cuda":
             left, _ = torch.cuda.mem_get_info(self.device)

@@ -41,17 +41,17 @@ class Cut:
         return slice(first, min(first + self.each, self.n_rows))
 
     def part(self, table: Tensor, device: torch.device) -> Tensor:
-        """Return this rank's rows of a table on the host that is the same on every rank."""
+        """Return this rank's rows, [m, ...], of a table that every rank has on its host, [n_rows, ...]."""
         # A copy on a CPU, too: a view would keep all rows in memory.
         return table[self.own].to(device, copy=True)
 
     def places(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Return which of some rows this rank holds, and where they stand in its part."""
+        """Return which of some rows, [n], this rank holds, [n_own], and where these stand in its part."""
         own = torch.nonzero((rows >= self.own.start) & (rows < self.own.stop))[:, 0]
         return own, rows[own] - self.own.start
 
     def read(self, held: Tensor, rows: Tensor) -> Tensor:
-        """Return rows of the table, on every rank, given the part that each holds."""
+        """Return rows of the table, [n, ...], on every rank, given the part that each holds, [m, ...]."""
         own, places = self.places(rows)
         found = held.new_zeros(len(rows), *held.shape[1:])
         found.index_copy_(0, own, held[places])
@@ -59,12 +59,12 @@ class Cut:
         return found
 
     def write(self, held: Tensor, rows: Tensor, numbers: Tensor) -> None:
-        """Put rows back which are the same on every rank: each keeps its own."""
+        """Put rows back, [n, ...], which are the same on every rank: each keeps its own."""
         own, places = self.places(rows)
         held.index_copy_(0, places, numbers[own])
 
     def gathered(self, held: Tensor) -> Tensor:
-        """Return all rows, on every rank's host."""
+        """Return all rows, [n_rows, ...], on every rank's host."""
         found = torch.empty(self.ranks.n, self.each, *held.shape[1:], dtype=held.dtype, device="cpu")
         of_a_row = held[:1].numel() * held.element_size()
         n_together = max(1, GATHERED_AT_ONCE // max(1, self.ranks.n * of_a_row))

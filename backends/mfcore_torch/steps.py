@@ -186,7 +186,7 @@ class Stepper:
             (weights.items, batch.items, found.items, found.by_items),
         ):
             if store.is_cut and not self.optimizer.sparse and idle is None:
-                self._move_all_held(rows, touched, before, gradient, c)
+                self._move_all_held(rows, touched, gradient, c)
             else:
                 self._write(rows, touched, moved(rule, before, gradient, c), number, idle)
         weights.dense.copy_(moved(rule, weights.dense[None], by_dense[None], c)[0])
@@ -216,9 +216,7 @@ class Stepper:
         if idle is not None:
             rows.latest.index_copy_(0, touched.rows, number.expand(len(touched.rows)))
 
-    def _move_all_held(
-        self, rows: Rows, touched: Touched, before: Tensor, gradient: Tensor, c: Tensor
-    ) -> None:
+    def _move_all_held(self, rows: Rows, touched: Touched, gradient: Tensor, c: Tensor) -> None:
         """Move all rows that this rank holds of a cut table, touched or not."""
         assert touched.rows is not None
         held = rows.numbers

@@ -131,7 +131,7 @@ def default_monitor(task: Task) -> Metric:
 
 
 def when_ranking(metric: Metric, protocol: RankingProtocol) -> RankingProtocol | None:
-    """Return the protocol by which a metric is looked at; None of one of ratings."""
+    """Return the protocol by which a metric ranks; None for a metric of ratings."""
     if isinstance(metric, RatingMetric):
         return None
     return FullRanking() if isinstance(metric, Coverage) else protocol

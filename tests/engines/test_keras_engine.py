@@ -140,7 +140,7 @@ def test_compiled_steps_in_parts_agree_with_the_reference(data, job_of, monkeypa
     np.testing.assert_allclose(objectives, expected, rtol=1e-12)
 
 
-@pytest.mark.parametrize("engine", [COMPILED, IN_GRAPHS], ids=["compiled", "step by step"])
+@pytest.mark.parametrize("engine", [COMPILED, IN_GRAPHS], ids=["compiled", "in graphs"])
 def test_idle_rows_are_left_alone_and_made_up_for(sparse, job_of, engine):
     job = job_of(mfcore.MF(7, biases=True, init=INIT), sparse, optimizer=mfcore.Adam(0.01), batch_size=3)
     rng = np.random.default_rng(4)
