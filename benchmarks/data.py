@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from mfcore import Interactions, datasets, splits
-from mfcore.data.ncf import NcfSplit
-from mfcore.data.synthetic import synthetic
+from mfcore.data import NcfSplit, synthetic
 
 N_RATINGS, N_USERS, N_ITEMS = 20_000_000, 138_493, 26_744
 # Below, the ratings would come near the number of pairs.

@@ -1,6 +1,6 @@
 """``python -m benchmarks.fit_costs FILE.json ...``: fit the costs of engines to what was measured.
 
-Prints what `mfcore.costs` would estimate for each measured epoch beside its seconds; ``--write`` makes the
+Prints what `mfcore.engines.costs` would estimate for each epoch beside its seconds; ``--write`` makes the
 costs those that `backend="auto"` chooses by. FILE.json is what ``--benchmark-json`` wrote, of all suites with
 ``--long`` for every family of jobs. A family or a quantity that was not measured keeps its costs.
 
@@ -21,8 +21,7 @@ import numpy as np
 from scipy.optimize import nnls
 
 from benchmarks.results import SAMPLING, results_of
-from mfcore import costs
-from mfcore.costs import CostTable, Work
+from mfcore.engines import CostTable, Work, costs
 from mfcore.files import replacing
 
 # Per unit of work, in the order of the costs.

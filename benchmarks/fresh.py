@@ -18,8 +18,8 @@ from typing import Any
 import mfcore
 import mfcore.errors
 from benchmarks.jobs import job_of
-from mfcore.comparison.memory import peak_memory
-from mfcore.costs import Work
+from mfcore.comparison import peak_memory
+from mfcore.engines import Work
 
 EPOCHS = 3
 # What fit is told, by name.

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from mfcore import Interactions
-from mfcore.contract import TrainingJob
-from mfcore.jobs import make_job
+from mfcore.engines import TrainingJob
+from mfcore.training import make_job
 
 
 def job_of(settings: Mapping[str, Any], data: Interactions) -> TrainingJob:

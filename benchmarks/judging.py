@@ -5,9 +5,9 @@ import numpy as np
 import mfcore
 from benchmarks.ours import Training
 from mfcore import Interactions
-from mfcore.data.ncf import NcfSplit
-from mfcore.metrics.interfaces import ScoringModel
-from mfcore.specs.base import Floats
+from mfcore.data import NcfSplit
+from mfcore.metrics import ScoringModel
+from mfcore.specs import Floats
 
 BLOCK = 500_000
 

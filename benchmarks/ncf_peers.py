@@ -25,9 +25,7 @@ from benchmarks.ours import THREADS
 from benchmarks.peers import load
 from benchmarks.results import Result
 from mfcore import Interactions
-from mfcore.data.ids import Vocabulary
-from mfcore.data.interactions import SeenItems
-from mfcore.data.ncf import NcfSplit
+from mfcore.data import NcfSplit, SeenItems, Vocabulary
 
 Rows = npt.NDArray[np.integer]
 Floats = npt.NDArray[np.floating]

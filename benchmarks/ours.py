@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 
 from benchmarks.results import Result
-from mfcore import MF, Interactions, Model, fit, registry
-from mfcore.contract import API_VERSION, Backend, Scorer, Trainer, TrainingJob
-from mfcore.costs import Work
-from mfcore.specs.base import Floats, ModelSpec
+from mfcore import MF, Interactions, Model, fit
+from mfcore.engines import API_VERSION, Backend, Scorer, Trainer, TrainingJob, Work, registry
+from mfcore.specs import Floats, ModelSpec
 
 # As many for mfcore as for every peer.
 THREADS = int(os.environ.get("MFCORE_BENCHMARK_THREADS", "2"))

@@ -18,7 +18,7 @@ from scipy import sparse
 
 from benchmarks.ours import THREADS, Times, Training
 from mfcore import Interactions
-from mfcore.specs.base import Floats
+from mfcore.specs import Floats
 
 Peer = Callable[..., Training]
 

@@ -15,8 +15,8 @@ from mfcore_numba.workers import N_PLACES, Worker
 
 import mfcore
 from benchmarks.data import look_beside
-from mfcore.contract import TrainingJob
-from mfcore.jobs import make_job
+from mfcore.engines import TrainingJob
+from mfcore.training import make_job
 
 BATCH_SIZES = (256, 2_048, 16_384)
 N_INSTANCES, ROUNDS = 500_000, 5

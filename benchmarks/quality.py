@@ -15,8 +15,9 @@ from typing import Any
 
 from benchmarks import data
 from benchmarks.recipes import RECIPES, TABLES, Found, Recipe, mean_of
-from mfcore import datasets, registry
-from mfcore.cli.console import Output
+from mfcore import datasets
+from mfcore.cli import Output
+from mfcore.engines import registry
 from mfcore.errors import UnsupportedError
 from mfcore.files import replacing
 

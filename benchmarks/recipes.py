@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import mfcore
 from benchmarks.ours import THREADS
-from mfcore.data.ncf import NcfSplit
+from mfcore.data import NcfSplit
 from mfcore.specs import ModelSpec
 
 LOWER_IS_BETTER = ("RMSE", "MAE", "rounded MAE")

@@ -12,8 +12,18 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.results import COLUMNS, Result, cells, in_order, markdown, results_of
-from mfcore.report.charts import PlottingMissingError, Series, bar_chart, line_chart
-from mfcore.report.page import Cell, Chart, Prose, Section, Table, write_page
+from mfcore.report import (
+    Cell,
+    Chart,
+    PlottingMissingError,
+    Prose,
+    Section,
+    Series,
+    Table,
+    bar_chart,
+    line_chart,
+    write_page,
+)
 
 LEAD = (
     "Engines and other libraries on the same work, in one run on one machine: compare them with one another;"

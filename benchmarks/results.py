@@ -48,7 +48,7 @@ class Result:
         as a line for each engine.
     costs : dict or None
         What `benchmarks.fit_costs` fits the costs of engines to: the engine's name, the work of an epoch
-        (the fields of `mfcore.costs.Work`), and the seconds of an epoch, or of starting, as far as measured.
+        (fields of `mfcore.engines.Work`), and the seconds of an epoch or of starting, as far as measured.
     """
 
     task: str

@@ -13,7 +13,7 @@ import mfcore
 from benchmarks import data, ours, peers
 from benchmarks.results import Measure, Result
 from benchmarks.timing import timed_twice
-from mfcore.data.ncf import NcfSplit
+from mfcore.data import NcfSplit
 from mfcore.specs import ModelSpec
 
 METRICS = [mfcore.HitRate(10), mfcore.NDCG(10)]

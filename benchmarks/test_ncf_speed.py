@@ -7,7 +7,7 @@ from benchmarks import data, judging, ncf_peers, ours, peers
 from benchmarks.ncf_peers import NcfPeer
 from benchmarks.ours import each_engine
 from benchmarks.results import Measure, Result, peers_of
-from mfcore.data.ncf import NcfSplit
+from mfcore.data import NcfSplit
 
 TASK = "NeuMF-8 training"
 N_FACTORS, LAYERS, N_NEGATIVES, EPOCHS, SEED = 8, (64, 32, 16, 8), 4, 3, 0

@@ -12,7 +12,7 @@ from benchmarks.jobs import job_of
 from benchmarks.results import SAMPLING, Measure, Result
 from benchmarks.timing import timed_twice
 from mfcore import sampling
-from mfcore.contract import TrainingJob
+from mfcore.engines import TrainingJob
 
 EPOCH, SIDES = 1, ("users", "items")
 # Instances that torch and Keras draw together in training.

@@ -13,8 +13,8 @@ import mfcore
 from benchmarks import data, ours, peers
 from benchmarks.results import Measure, Result
 from benchmarks.timing import timed_twice
-from mfcore.retrieval import top_k
-from mfcore.specs.base import Floats
+from mfcore.model import top_k
+from mfcore.specs import Floats
 
 K, N_FACTORS, N_ASKED = 10, 64, 20_000
 

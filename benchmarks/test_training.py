@@ -14,7 +14,7 @@ from benchmarks import data, judging, ncf_peers, ours, peers
 from benchmarks.ncf_peers import NcfPeer
 from benchmarks.ours import each_engine
 from benchmarks.results import Measure, Result, peers_of
-from mfcore.data.ncf import NcfSplit
+from mfcore.data import NcfSplit
 from mfcore.specs import ModelSpec
 
 SHARE, N_NEGATIVES, EPOCHS, SEED, ADAM = 0.4, 4, 2, 0, mfcore.Adam(learning_rate=0.001)

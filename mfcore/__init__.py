@@ -8,6 +8,7 @@ from typing import Any as _Any
 if _TYPE_CHECKING:
     from mfcore import data
     from mfcore.data import Interactions, datasets, splits
+    from mfcore.engines import backends
     from mfcore.errors import MfcoreError
     from mfcore.metrics import (
         AUC,
@@ -31,7 +32,6 @@ if _TYPE_CHECKING:
     from mfcore.model import Model
     from mfcore.objectives import BPR, InBatchSoftmax, Logistic, Squared, WeightedSquared
     from mfcore.optimizers import SGD, WALS, Adagrad, Adam, AdamW, LazyAdam, RMSprop, Schedule
-    from mfcore.registry import backends
     from mfcore.specs import (
         GMF,
         MF,
@@ -106,8 +106,8 @@ __all__ = [
     "splits",
 ]
 
-# The modules that define the names above, in the order in which they are asked for one.
-_MODULES = ("specs", "data", "optimizers", "objectives", "errors", "metrics", "model", "registry", "training")
+# The rooms that define the names above, in the order in which they are asked for one.
+_ROOMS = ("specs", "data", "optimizers", "objectives", "errors", "metrics", "model", "engines", "training")
 
 
 def load(path: "str | _os.PathLike[str]") -> "Model":
@@ -118,7 +118,7 @@ def load(path: "str | _os.PathLike[str]") -> "Model":
     ModelFileError
         The file is missing, truncated, foreign, or written by a newer mfcore.
     """
-    from mfcore.model_file import load_model
+    from mfcore.model import load_model
 
     return load_model(path)
 
@@ -128,8 +128,8 @@ def __getattr__(name: str) -> _Any:
     if name in __all__:
         if name == "data":
             return _import_module("mfcore.data")
-        for module in _MODULES:
-            found = getattr(_import_module(f"mfcore.{module}"), name, None)
+        for room in _ROOMS:
+            found = getattr(_import_module(f"mfcore.{room}"), name, None)
             if found is not None:
                 globals()[name] = found
                 return found

@@ -3,10 +3,7 @@
 All derive from `MfcoreError`, and from the built-in that a caller would expect to catch.
 """
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from mfcore.model import Model
+from typing import Any
 
 
 class MfcoreError(Exception):
@@ -54,4 +51,4 @@ class NonFiniteObjectiveError(MfcoreError, ArithmeticError):
         The last good model that was kept: the best epoch so far, the last checkpoint, or None.
     """
 
-    model: "Model | None" = None
+    model: Any = None

@@ -12,12 +12,11 @@ from uuid import uuid4
 import numpy as np
 import pytest
 
-from mfcore import Interactions, registry
-from mfcore.contract import TrainingJob
+from mfcore import Interactions
 from mfcore.data import Vocabulary
-from mfcore.jobs import make_job
-from mfcore.specs import ModelSpec
-from mfcore.specs.base import Floats
+from mfcore.engines import TrainingJob, registry
+from mfcore.specs import Floats, ModelSpec
+from mfcore.training import make_job
 
 # Numba reads it when it is first imported: tests ask for up to four threads, whatever the machine has.
 os.environ.setdefault("NUMBA_NUM_THREADS", "4")

@@ -7,11 +7,9 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from mfcore.contract import TrainingJob
-from mfcore.idle import IdleAdam, smooth_from
-from mfcore.memory import smaller_batches
+from mfcore.engines import IdleAdam, TrainingJob, smaller_batches, smooth_from
 from mfcore.optimizers import Adam, GradientOptimizer
-from mfcore.specs.base import Floats
+from mfcore.specs import Floats
 from mfcore_keras import devices
 from mfcore_keras.compiling import compiled, compiles, in_graph
 from mfcore_keras.gradients import Idle, Side, rested

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import tensorflow as tf
 
-from mfcore.contract import TrainingJob
+from mfcore.engines import TrainingJob
 
 # Compiling takes 1-3 s, and saves .1-.4 ms a step, or more where much is worked out in a step.
 WORTH_COMPILING_STEPS, WORTH_COMPILING_INSTANCES = 500, 500_000

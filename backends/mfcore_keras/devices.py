@@ -5,7 +5,7 @@ from contextlib import contextmanager, suppress
 
 import tensorflow as tf
 
-from mfcore import memory
+from mfcore.engines import memory
 from mfcore.errors import InvalidArgumentError
 
 

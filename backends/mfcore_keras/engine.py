@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import tensorflow as tf
 
-from mfcore.contract import API_VERSION, Scorer, Shown, Trainer, TrainingJob
+from mfcore.engines import API_VERSION, Scorer, Shown, Trainer, TrainingJob
 from mfcore.errors import InvalidArgumentError
 from mfcore.optimizers import WALS
-from mfcore.specs.base import Floats, ModelSpec
+from mfcore.specs import Floats, ModelSpec
 from mfcore_keras import devices, losses, scores, steps
 
 if TYPE_CHECKING:

@@ -5,9 +5,9 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from mfcore.idle import N_TERMS, rest
+from mfcore.engines import N_TERMS, rest
 from mfcore.objectives import InBatchSoftmax, Objective, Pointwise
-from mfcore.specs.base import ModelSpec
+from mfcore.specs import ModelSpec
 from mfcore_keras import losses, scores
 from mfcore_keras.rows import Fields, Rows, Weights
 from mfcore_keras.touched import Touched, touch
@@ -38,7 +38,7 @@ class Batch(NamedTuple):
 
 
 class Idle(NamedTuple):
-    """What it takes to make up for idle steps; see `mfcore.idle`.
+    """What it takes to make up for idle steps; see `mfcore.engines.deferred_updates`.
 
     Attributes
     ----------

@@ -8,7 +8,7 @@ import math
 
 import tensorflow as tf
 
-from mfcore.contract import TrainingJob
+from mfcore.engines import TrainingJob
 from mfcore.objectives import BPR, InBatchSoftmax, Logistic, Objective, Squared, WeightedSquared
 from mfcore.specs import Linear, Output, RatingRange, ReLU, Sigmoid
 

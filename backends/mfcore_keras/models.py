@@ -21,26 +21,30 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mfcore.checks import require_instance, require_integer
 from mfcore.errors import InvalidArgumentError, InvalidDataError, UnsupportedError
 from mfcore.specs import (
     GMF,
+    LINEAR,
     MF,
     MLP,
+    NCF,
+    Arm,
+    Floats,
+    Layer,
     Linear,
     ModelSpec,
     NeuMF,
     Output,
     Parameter,
+    Parameters,
+    Product,
     RatingRange,
     ReLU,
     Sigmoid,
+    Tower,
     TwoTower,
 )
-from mfcore.specs.arms import Arm, Product, Tower
-from mfcore.specs.base import Floats, Parameters
-from mfcore.specs.dense import LINEAR, Layer
-from mfcore.specs.ncf import NCF
+from mfcore.validation import require_instance, require_integer
 from mfcore_keras.loading import load_keras
 
 if TYPE_CHECKING:

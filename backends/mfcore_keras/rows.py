@@ -9,9 +9,9 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from mfcore.contract import STEP, TrainingJob
+from mfcore.engines import STEP, TrainingJob
 from mfcore.optimizers import GradientOptimizer
-from mfcore.specs.base import Floats, Parameter
+from mfcore.specs import Floats, Parameter
 
 
 class Rows(NamedTuple):

@@ -8,12 +8,23 @@ from typing import TypeAlias
 
 import tensorflow as tf
 
-from mfcore.contract import TrainingJob
-from mfcore.specs import GMF, MF, MLP, NeuMF, TwoTower
-from mfcore.specs.arms import Arm, Product, Tower
-from mfcore.specs.base import ModelSpec
-from mfcore.specs.dense import Layer, Stack
-from mfcore.specs.ncf import BIAS, KERNEL, NCF
+from mfcore.engines import TrainingJob
+from mfcore.specs import (
+    BIAS,
+    GMF,
+    KERNEL,
+    MF,
+    MLP,
+    NCF,
+    Arm,
+    Layer,
+    ModelSpec,
+    NeuMF,
+    Product,
+    Stack,
+    Tower,
+    TwoTower,
+)
 
 SPECS = (MF, GMF, MLP, NeuMF, TwoTower)
 

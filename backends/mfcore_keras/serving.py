@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tensorflow as tf
 
-from mfcore.checks import require_integer
 from mfcore.errors import UnsupportedError
+from mfcore.validation import require_integer
 from mfcore_keras import scores
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from mfcore.contract import TrainingJob
+from mfcore.engines import TrainingJob
 from mfcore.optimizers import SGD, Adagrad, Adam, GradientOptimizer, RMSprop
 from mfcore_keras.gradients import Batch, Differentiator, Found, Gradients, Idle, Marks, Side
 from mfcore_keras.rows import Rows, Store, Weights, apart, together

@@ -11,11 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mfcore.contract import STEP, TrainingJob
+from mfcore.engines import STEP, TrainingJob
 from mfcore.objectives import InBatchSoftmax
 from mfcore.optimizers import GradientOptimizer
-from mfcore.specs import TwoTower
-from mfcore.specs.base import Floats
+from mfcore.specs import Floats, TwoTower
 from mfcore_numba.compiling import compiled, threads
 from mfcore_numba.layers import CHUNK, N_IN, N_OUT, room, turn
 from mfcore_numba.losses import head

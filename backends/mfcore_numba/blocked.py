@@ -11,11 +11,10 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from mfcore.contract import STEP, TrainingJob
+from mfcore.engines import STEP, TrainingJob
 from mfcore.optimizers import SGD
 from mfcore.sampling import Grid, choose_n_blocks
-from mfcore.specs import MF
-from mfcore.specs.base import Floats
+from mfcore.specs import MF, Floats
 from mfcore_numba.compiling import compiled, threads
 from mfcore_numba.losses import head, loss_and_slope
 from mfcore_numba.sorting import counting_sort

@@ -14,15 +14,17 @@ import platformdirs
 from numba import njit
 from threadpoolctl import ThreadpoolController
 
+import mfcore.engines
+import mfcore.objectives
 import mfcore.optimizers
-import mfcore.sampling.philox
-import mfcore.sampling.shuffle
+import mfcore.sampling
+import mfcore.specs
 
 # What fast-math allows, except to assume that NaN and infinity do not occur: a diverged run must show.
 FAST_MATH = frozenset({"reassoc", "contract", "arcp", "nsz", "afn"})
 
-# Modules of the core whose functions or constants are compiled into kernels.
-COMPILED = (mfcore.optimizers, mfcore.sampling.philox, mfcore.sampling.shuffle)
+# Rooms of the core whose functions or constants are compiled into kernels.
+COMPILED = (mfcore.engines, mfcore.objectives, mfcore.optimizers, mfcore.sampling, mfcore.specs)
 
 # Numba's simplest threading layer aborts the process when two threads enter parallel kernels at once.
 _kernels = threading.Lock()
@@ -101,8 +103,9 @@ def _blas() -> ThreadpoolController:
 def _cache_folder(wanted: str) -> str:
     """Return the folder of these sources' kernels, made and tried; empty where none can be written to."""
     digest = hashlib.sha256()
-    for source in [*sorted(Path(__file__).parent.glob("*.py")), *(Path(str(m.__file__)) for m in COMPILED)]:
-        digest.update(source.read_bytes())
+    for door in (__file__, *(str(room.__file__) for room in COMPILED)):
+        for source in sorted(Path(door).parent.glob("*.py")):
+            digest.update(source.read_bytes())
     base = Path(wanted) if wanted else Path(platformdirs.user_cache_dir("mfcore")) / "numba"
     folder = base / digest.hexdigest()[:16]
     try:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numba
 import numpy as np
 
-from mfcore.contract import API_VERSION, Scorer, Shown, Trainer, TrainingJob
+from mfcore.engines import API_VERSION, Scorer, Shown, Trainer, TrainingJob
 from mfcore.model import Model
 from mfcore.optimizers import SGD, WALS
 from mfcore.specs import MF

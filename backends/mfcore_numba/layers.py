@@ -10,7 +10,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from mfcore.specs.dense import Layer
+from mfcore.specs import Layer
 from mfcore_numba.compiling import compiled
 from mfcore_numba.products import Matrix, multiply
 

@@ -3,7 +3,7 @@
 import math
 from typing import Any, NamedTuple
 
-from mfcore.contract import TrainingJob
+from mfcore.engines import TrainingJob
 from mfcore.objectives import BPR, InBatchSoftmax, Logistic, Squared, WeightedSquared
 from mfcore.specs import Linear, RatingRange, ReLU, Sigmoid
 from mfcore_numba.compiling import compiled

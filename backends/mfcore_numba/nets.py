@@ -6,13 +6,24 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mfcore.contract import STEP, TrainingJob
+from mfcore.engines import STEP, TrainingJob
 from mfcore.optimizers import GradientOptimizer
-from mfcore.specs import GMF, MF, MLP, NeuMF, TwoTower
-from mfcore.specs.arms import Product, Tower
-from mfcore.specs.base import Floats, ModelSpec
-from mfcore.specs.dense import LINEAR, Layer
-from mfcore.specs.ncf import BIAS, KERNEL, NCF
+from mfcore.specs import (
+    BIAS,
+    GMF,
+    KERNEL,
+    LINEAR,
+    MF,
+    MLP,
+    NCF,
+    Floats,
+    Layer,
+    ModelSpec,
+    NeuMF,
+    Product,
+    Tower,
+    TwoTower,
+)
 from mfcore_numba import layers
 from mfcore_numba.vectors import CACHE_LINE, aligned_copy, rows
 

@@ -5,7 +5,7 @@ made up for when it is next needed, from each step's own coefficients: the same 
 on a row that is in registers already instead of one that is fetched for every step. Once a step no longer
 changes the row in its precision, no later one does, and what is left is the decay of the slots.
 
-For Adam in float32 there is a shorter way, that of `mfcore.idle`, which sums these steps up.
+For Adam in float32 there is a shorter way, that of `mfcore.engines.deferred_updates`, which sums these up.
 """
 
 import math
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mfcore import idle as core
+from mfcore.engines import deferred_updates as core
 from mfcore.optimizers import SGD, Adagrad, Adam, GradientOptimizer, Optimizer, RMSprop
 from mfcore_numba.compiling import compiled
 from mfcore_numba.vectors import root, same, zeros
@@ -55,7 +55,7 @@ class Idle(NamedTuple):
     starts, places : arrays [n_steps + 1]
         After so many steps: S_1, and the argument of the sums.
     sums : array [n_fading + 1, 4, 6]
-        As `mfcore.idle.IdleAdam` has them.
+        As `mfcore.engines.deferred_updates.IdleAdam` has them.
     """
 
     settled: int

@@ -6,7 +6,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from mfcore.contract import TrainingJob
+from mfcore.engines import TrainingJob
 from mfcore.sampling import KeyedShuffle, Purpose
 from mfcore.sampling import philox as core_philox
 from mfcore.sampling import shuffle as core_shuffle

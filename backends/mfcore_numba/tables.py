@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mfcore.specs.base import Floats
+from mfcore.specs import Floats
 from mfcore_numba.vectors import rows
 
 

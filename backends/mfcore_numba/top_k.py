@@ -1,16 +1,15 @@
 """Exact top-k over the catalogue: scores by BLAS in blocks that stay in cache, then one pass per user.
 
-The answers are those of `mfcore.retrieval`: best first, equal scores by ascending item row.
+The answers are those of `mfcore.model`: best first, equal scores by ascending item row.
 """
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from mfcore.jobs import available_threads
-from mfcore.model import Model
-from mfcore.retrieval import top_k
-from mfcore.specs.base import Floats
+from mfcore.model import Model, top_k
+from mfcore.specs import Floats
+from mfcore.training import available_threads
 from mfcore_numba.compiling import compiled, single_threaded_blas, threads
 
 # Users whose scores are worked out together, so that a block of item factors is read once for all of them.

@@ -1,4 +1,4 @@
-"""Matrix factorisation by weighted alternating least squares; the equations are in `mfcore.reference.wals`.
+"""Matrix factorisation by weighted alternating least squares; `mfcore.engines.reference` has the equations.
 
 Half an epoch solves one small system a row, rows in parallel. Conjugate gradient never forms the system: it
 runs over the row's interactions, with the row's vectors in registers. The other solvers form it from
@@ -11,10 +11,10 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from mfcore.contract import STEP, TrainingJob
+from mfcore.engines import STEP, TrainingJob
 from mfcore.errors import InvalidArgumentError
 from mfcore.optimizers import WALS
-from mfcore.specs.base import Floats
+from mfcore.specs import Floats
 from mfcore_numba.compiling import compiled, single_threaded_blas, threads
 from mfcore_numba.solvers import conjugate_gradient, solve_blocks
 from mfcore_numba.sorting import counting_sort

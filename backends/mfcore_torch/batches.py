@@ -9,13 +9,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mfcore import memory
-from mfcore.contract import TrainingJob
+from mfcore.engines import IdleAdam, TrainingJob, memory, smooth_from
 from mfcore.errors import InvalidArgumentError
-from mfcore.idle import IdleAdam, smooth_from
 from mfcore.optimizers import SGD, Adam, GradientOptimizer
 from mfcore.sampling import choose_n_blocks
-from mfcore.specs.base import Floats
+from mfcore.specs import Floats
 from mfcore_torch import devices
 from mfcore_torch.compiling import compiled_for_any_length, compiled_step, compiles, left_alone
 from mfcore_torch.losses import in_batch

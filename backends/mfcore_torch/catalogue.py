@@ -7,10 +7,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mfcore.data.interactions import SeenItems
+from mfcore.data import SeenItems
 from mfcore.model import Model
-from mfcore.specs.arms import Product, Tower
-from mfcore.specs.ncf import BIAS, KERNEL, NCF
+from mfcore.specs import BIAS, KERNEL, NCF, Product, Tower
 from mfcore_torch.scores import activate, ends, score_rows, stack
 
 # Pairs whose layers are worked out together: what a CPU's caches hold, or what a CUDA device does at a time.
@@ -128,7 +127,7 @@ class Seen:
         self.indices = tensor_of(seen.indices, device)
 
     def pairs(self, users: NDArray[np.integer]) -> tuple[Tensor, Tensor]:
-        """Return (place in `users`, item) of all that these have seen, as `mfcore.retrieval.seen_pairs`."""
+        """Return (place in `users`, item) of all that these have seen, as `mfcore.model.seen_pairs`."""
         known = np.maximum(users, 0)
         counts = np.where(users >= 0, self.indptr[known + 1] - self.indptr[known], 0)
         # Where a user's items begin among `indices`, less where they begin among the pairs.

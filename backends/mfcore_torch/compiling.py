@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar, cast
 import torch
 from torch import Tensor
 
-from mfcore.contract import TrainingJob
+from mfcore.engines import TrainingJob
 from mfcore.errors import InvalidArgumentError
 
 Function = TypeVar("Function", bound=Callable[..., Any])

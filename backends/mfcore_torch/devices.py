@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 import torch
 
-from mfcore import memory
+from mfcore.engines import memory
 from mfcore.errors import InvalidArgumentError
 
 MatmulPrecision: TypeAlias = Literal["highest", "tf32", "bfloat16"]

@@ -6,11 +6,11 @@ from typing import ClassVar, Literal
 import torch
 from torch import nn
 
-from mfcore.contract import API_VERSION, Scorer, Shown, Trainer, TrainingJob
+from mfcore.engines import API_VERSION, Scorer, Shown, Trainer, TrainingJob
 from mfcore.errors import InvalidArgumentError
 from mfcore.model import Model
 from mfcore.optimizers import WALS
-from mfcore.specs.base import Floats, ModelSpec
+from mfcore.specs import Floats, ModelSpec
 from mfcore_torch import devices, losses, modules, scores
 
 

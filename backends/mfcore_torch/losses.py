@@ -7,7 +7,7 @@ a kink or of a stable form is its own choice.
 import torch
 from torch import Tensor
 
-from mfcore.contract import TrainingJob
+from mfcore.engines import TrainingJob
 from mfcore.objectives import BPR, InBatchSoftmax, Logistic, Objective, Squared, WeightedSquared
 from mfcore.specs import Linear, Output, RatingRange, ReLU, Sigmoid
 

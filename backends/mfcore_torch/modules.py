@@ -18,24 +18,25 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mfcore.checks import require_instance, require_integer
 from mfcore.errors import InvalidArgumentError, InvalidDataError, UnsupportedError
 from mfcore.model import Model
 from mfcore.specs import (
     GMF,
     MF,
     MLP,
+    Floats,
     Linear,
     ModelSpec,
     NeuMF,
     Output,
     Parameter,
+    Parameters,
     RatingRange,
     ReLU,
     Sigmoid,
     TwoTower,
 )
-from mfcore.specs.base import Floats, Parameters
+from mfcore.validation import require_instance, require_integer
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
 

@@ -72,7 +72,7 @@ def places(
     columns: NDArray[np.int64],
     excluded: tuple[Tensor, Tensor] | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return where some columns stand in the order of their rows, as `mfcore.contract.Places` says.
+    """Return where some columns stand in the order of their rows, as `mfcore.engines.Places` says.
 
     Parameters
     ----------

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, distributed
 
-from mfcore.contract import TrainingJob
+from mfcore.engines import TrainingJob
 from mfcore.errors import MfcoreError
 from mfcore_torch.devices import device_of
 

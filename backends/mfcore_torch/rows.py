@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mfcore.contract import STEP, TrainingJob
+from mfcore.engines import STEP, TrainingJob
 from mfcore.optimizers import GradientOptimizer
-from mfcore.specs.base import Floats, Parameter
+from mfcore.specs import Floats, Parameter
 from mfcore_torch import devices
 from mfcore_torch.ranks import Ranks
 from mfcore_torch.sharding import Cut

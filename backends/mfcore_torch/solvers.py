@@ -142,7 +142,7 @@ class Equations:
 def conjugate_gradient(equations: Equations, x: Tensor, steps: int) -> Tensor:
     """Return x after some steps of conjugate gradient, each row stopping early by itself.
 
-    The rule is that of `mfcore.reference.wals.conjugate_gradient`.
+    The rule is that of `mfcore.engines.reference.conjugate_gradient`.
     """
     residual = equations.residual(x)
     direction = residual

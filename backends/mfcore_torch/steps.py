@@ -7,8 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from mfcore.contract import TrainingJob
-from mfcore.idle import rest
+from mfcore.engines import TrainingJob, rest
 from mfcore.objectives import InBatchSoftmax, Pointwise
 from mfcore.optimizers import GradientOptimizer, Rule
 from mfcore_torch import losses, scores
@@ -47,7 +46,7 @@ class Batch(NamedTuple):
 
 
 class Idle(NamedTuple):
-    """What it takes to make up for idle steps; see `mfcore.idle`.
+    """What it takes to make up for idle steps; see `mfcore.engines.deferred_updates`.
 
     Attributes
     ----------

@@ -10,11 +10,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mfcore.contract import TrainingJob
-from mfcore.sampling import SamplingPlan, philox
-from mfcore.sampling.grid import Grid, choose_n_blocks
-from mfcore.sampling.philox import KEY_INCREMENTS, MASK, MULTIPLIERS, Purpose, split_seed
-from mfcore.sampling.shuffle import MULTIPLIER, KeyedShuffle
+from mfcore.engines import TrainingJob
+from mfcore.sampling import (
+    KEY_INCREMENTS,
+    MASK,
+    MULTIPLIER,
+    MULTIPLIERS,
+    Grid,
+    KeyedShuffle,
+    Purpose,
+    SamplingPlan,
+    choose_n_blocks,
+    philox,
+    split_seed,
+)
 
 # The shuffle's multiplier as an int64 of the same bits.
 SIGNED_MULTIPLIER = MULTIPLIER - (1 << 64)

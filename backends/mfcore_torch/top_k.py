@@ -1,6 +1,6 @@
 """Exact top-k, scores and the places of positives, worked out on a device in blocks of users.
 
-The answers are those of the core: `mfcore.retrieval`, `Model` and `mfcore.metrics`. The scores of the whole
+The answers are those of the core: `mfcore.model`, `Model` and `mfcore.metrics`. The scores of the whole
 catalogue leave the device only where they are asked for.
 """
 
@@ -13,10 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mfcore.contract import Places
-from mfcore.jobs import available_threads
+from mfcore.engines import Places
 from mfcore.model import Model
-from mfcore.specs.base import Floats
+from mfcore.specs import Floats
+from mfcore.training import available_threads
 from mfcore_torch import devices, ranking
 from mfcore_torch.catalogue import PAIRS_AT_ONCE, Catalogue, Seen
 

@@ -1,4 +1,4 @@
-"""Matrix factorisation by weighted alternating least squares; the equations are in `mfcore.reference.wals`.
+"""Matrix factorisation by weighted alternating least squares; `mfcore.engines.reference` has the equations.
 
 Half an epoch solves one small system a row, in groups of rows of about as many interactions. Conjugate
 gradient never forms the systems; the other solvers form and factorise those of a whole group in batched
@@ -15,10 +15,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mfcore.contract import STEP, TrainingJob
+from mfcore.engines import STEP, TrainingJob
 from mfcore.errors import InvalidArgumentError
 from mfcore.optimizers import WALS
-from mfcore.specs.base import Floats
+from mfcore.specs import Floats
 from mfcore_torch import devices
 from mfcore_torch.groups import Group, Sizes, at_once, grouped
 from mfcore_torch.ranks import find_ranks

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.data import look_beside
-from mfcore import Interactions, datasets, registry, splits
+from mfcore import Interactions, datasets, splits
+from mfcore.engines import registry
 from mfcore.files import replacing
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from benchmarks.tutorials.common import Tutorial, table
 from mfcore import MAE, MF, RMSE, Adam, Model, RoundedMAE, Uniform, evaluate, fit
-from mfcore.report.factors import popular_factors
+from mfcore.report import popular_factors
 
 SPEC = MF(n_factors=3, init=Uniform(-0.05, 0.05))
 OPTIMIZER, BATCH_SIZE = Adam(learning_rate=0.001), 32

@@ -2,10 +2,10 @@
 
 import typer
 
-from mfcore import registry
 from mfcore.cli.console import Output
 from mfcore.cli.help import HelpedCommand
 from mfcore.cli.options import JsonOption
+from mfcore.engines import registry
 
 
 def add_to(app: typer.Typer) -> None:

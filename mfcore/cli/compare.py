@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 
-from mfcore.checks import require_integer
 from mfcore.cli.choices import choose_all
 from mfcore.cli.comparing import (
     DEFAULT_DATA,
@@ -33,6 +32,7 @@ from mfcore.cli.reports import engines_of
 from mfcore.cli.sources import Reading
 from mfcore.errors import InvalidArgumentError
 from mfcore.specs import MODELS
+from mfcore.validation import require_integer
 
 DEFAULT_FOLDER = Path("mfcore-compare")
 

@@ -14,29 +14,34 @@ from mfcore.cli.reports import REPORT, RESULTS, require_folder, write_results
 from mfcore.cli.run import setting_in_words
 from mfcore.cli.showcase import default_min_count, liked_by, user_of_activity
 from mfcore.cli.sources import Parts, Reading, Source, describe_data, hold_out, read_source
-from mfcore.comparison.assignments import Assignment, Audience, Judging, Watching
-from mfcore.comparison.machine import machine
-from mfcore.comparison.processes import run_in_process
-from mfcore.comparison.results import Comparison
-from mfcore.comparison.runs import EngineRun, Failure
-from mfcore.comparison.sections import Person, Scene, sections_of
-from mfcore.comparison.words import (
+from mfcore.comparison import (
+    Assignment,
+    Audience,
+    Comparison,
+    EngineRun,
+    Failure,
+    Judging,
+    Person,
+    Scene,
+    Watching,
     agreement_in_words,
     bytes_in_words,
     deviation_in_words,
     failure_in_words,
     listed,
+    machine,
+    run_in_process,
     seconds_in_words,
+    sections_of,
     speed_in_words,
     spread_in_words,
 )
 from mfcore.data import Interactions, datasets
 from mfcore.errors import DatasetUnavailableError, MfcoreError
-from mfcore.history import EpochRecord
-from mfcore.metrics.quality import in_words
-from mfcore.progress import epoch_bar
-from mfcore.report.charts import short_number
-from mfcore.report.page import write_page
+from mfcore.metrics import in_words
+from mfcore.model import EpochRecord
+from mfcore.report import short_number, write_page
+from mfcore.training import epoch_bar
 
 DEFAULT_DATA, WITHOUT_NETWORK = "ml-100k", "synthetic:100k"
 DEFAULT_MODELS = ("mf", "neumf")

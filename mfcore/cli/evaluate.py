@@ -34,10 +34,9 @@ from mfcore.metrics import (
     RatingMetric,
     SampledRanking,
     Ties,
+    judge,
 )
-from mfcore.metrics.quality import judge
-from mfcore.model import Model
-from mfcore.model_file import load_model
+from mfcore.model import Model, load_model
 
 PROTOCOLS = ("full", "sampled", "given")
 TIES: tuple[Ties, ...] = ("pessimistic", "average", "optimistic")

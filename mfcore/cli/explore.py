@@ -18,17 +18,8 @@ from mfcore.cli.options import (
     show_ranking,
 )
 from mfcore.cli.recommend import has_training_data, note_unknown, show_recommended
-from mfcore.model import Model
-from mfcore.model_file import load_model
-from mfcore.recommendations import recommended
-from mfcore.report.factors import (
-    FactorTable,
-    draw_model,
-    factor_extremes,
-    find_item,
-    popular_factors,
-    title_of,
-)
+from mfcore.model import Model, load_model, recommended
+from mfcore.report import FactorTable, draw_model, factor_extremes, find_item, popular_factors, title_of
 
 N_SHOWN_FACTORS = 8
 N_SHOWN_EPOCHS = 12

@@ -8,8 +8,8 @@ import typer
 
 from mfcore.cli.choices import METRIC_NAMES
 from mfcore.cli.console import Output
-from mfcore.recommendations import Ranking
-from mfcore.registry import REFERENCE
+from mfcore.engines import REFERENCE
+from mfcore.model import Ranking
 from mfcore.specs import MODELS
 
 DATA_HELP = (

@@ -12,11 +12,12 @@ from mfcore.metrics import (
     GivenNegatives,
     HitRate,
     Metric,
+    Quality,
     RankingProtocol,
     Ties,
     TopKAccuracy,
+    in_words,
 )
-from mfcore.metrics.quality import Quality, in_words
 from mfcore.specs import ModelSpec, TwoTower
 
 RETRIEVED = (1, 5, 10, 50, 100)

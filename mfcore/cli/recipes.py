@@ -3,32 +3,29 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
-from mfcore import settings
-from mfcore.cli.applicable import (
-    GRADIENT_ONLY,
-    WALS_ONLY,
-    alien,
-    implied_objective,
-    own,
-    require_applicable,
-)
+from mfcore.cli.applicable import GRADIENT_ONLY, WALS_ONLY, alien, implied_objective, own, require_applicable
 from mfcore.cli.choices import choose, flag
-from mfcore.cli.defaults import (
-    BATCHED_SGD,
-    IN_BATCH_SOFTMAX,
-    PRE_TRAINED,
-    Settings,
-    defaults_for,
-    is_neural,
-)
+from mfcore.cli.defaults import BATCHED_SGD, IN_BATCH_SOFTMAX, PRE_TRAINED, Settings, defaults_for, is_neural
 from mfcore.cli.pretraining import SETTLED, Pretrained
 from mfcore.data import Interactions
 from mfcore.errors import InvalidArgumentError
 from mfcore.model import Model
+from mfcore.model import serialization as settings
 from mfcore.objectives import OBJECTIVES, Objective
 from mfcore.optimizers import OPTIMIZERS, SOLVERS, WALS, Optimizer
-from mfcore.specs import MODELS, Linear, ModelSpec, NeuMF, Normal, Output, RatingRange, ReLU, Sigmoid
-from mfcore.specs.dense import ACTIVATIONS, LINEAR
+from mfcore.specs import (
+    ACTIVATIONS,
+    LINEAR,
+    MODELS,
+    Linear,
+    ModelSpec,
+    NeuMF,
+    Normal,
+    Output,
+    RatingRange,
+    ReLU,
+    Sigmoid,
+)
 
 OUTPUTS = ("linear", "relu", "sigmoid", "range", "range-sigmoid")
 ACTIVATION_NAMES = tuple(name for name in ACTIVATIONS if name != LINEAR)

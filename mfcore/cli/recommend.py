@@ -7,17 +7,8 @@ import typer
 from mfcore.cli.choices import id_of
 from mfcore.cli.console import Output, note
 from mfcore.cli.help import HelpedCommand, examples
-from mfcore.cli.options import (
-    JsonOption,
-    KOption,
-    ModelArgument,
-    entries,
-    min_count_option,
-    show_ranking,
-)
-from mfcore.model import Model
-from mfcore.model_file import load_model
-from mfcore.recommendations import Ranking, recommended
+from mfcore.cli.options import JsonOption, KOption, ModelArgument, entries, min_count_option, show_ranking
+from mfcore.model import Model, Ranking, load_model, recommended
 
 
 def add_to(app: typer.Typer) -> None:

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from mfcore import registry
 from mfcore.cli.choices import choose_all
 from mfcore.cli.console import as_json
+from mfcore.engines import registry
 from mfcore.errors import InvalidArgumentError
 from mfcore.files import replacing
 

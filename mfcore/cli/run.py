@@ -20,11 +20,8 @@ from mfcore.cli.showcase import default_min_count, showcase
 from mfcore.cli.sources import Parts, Reading, Source, describe_data, hold_out, read_source
 from mfcore.data import Interactions
 from mfcore.errors import InvalidArgumentError
-from mfcore.history import EpochRecord
-from mfcore.metrics import Metric
-from mfcore.metrics.quality import judge
-from mfcore.model import Model
-from mfcore.model_file import load_model
+from mfcore.metrics import Metric, judge
+from mfcore.model import EpochRecord, Model, load_model
 from mfcore.training import fit
 
 

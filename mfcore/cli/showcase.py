@@ -9,8 +9,7 @@ from mfcore.cli.console import Output
 from mfcore.cli.options import entries, show_items
 from mfcore.cli.recommend import has_training_data, note_unknown, show_recommended
 from mfcore.data import Interactions
-from mfcore.model import Model
-from mfcore.recommendations import recommended
+from mfcore.model import Model, recommended
 
 N_LIKED = 5
 WELL_KNOWN = 20

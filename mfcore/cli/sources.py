@@ -9,8 +9,7 @@ import numpy.typing as npt
 
 from mfcore.cli.choices import choose, flag
 from mfcore.cli.console import working
-from mfcore.data import Interactions, datasets, read_ncf, splits
-from mfcore.data.ncf import find_prefix
+from mfcore.data import Interactions, datasets, find_prefix, read_ncf, splits
 from mfcore.errors import InvalidArgumentError
 
 SPLITS = ("ratio", "leave-one-out", "temporal")

@@ -5,7 +5,6 @@ from typing import Annotated, Any
 
 import typer
 
-from mfcore.checks import require_integer
 from mfcore.cli.choices import choose, metrics_of, widths_of
 from mfcore.cli.console import Output
 from mfcore.cli.defaults import Settings, default_of, describe_defaults
@@ -25,9 +24,10 @@ from mfcore.cli.pretraining import ALPHA, PretrainedFiles
 from mfcore.cli.recipes import ACTIVATION_NAMES, FUSIONS, OBJECTIVE_NAMES, OUTPUTS, checked_names
 from mfcore.cli.run import Request, run_training
 from mfcore.cli.sources import SPLITS, Reading
+from mfcore.engines import names as backend_names
 from mfcore.optimizers import OPTIMIZERS, SOLVERS
-from mfcore.registry import names as backend_names
 from mfcore.specs import MODELS
+from mfcore.validation import require_integer
 
 HOLDING_OUT, MODEL, TRAINING, NEGATIVES, SOFTMAX, WALS, PRETRAINING, RESULTS = (
     "Data held out",

@@ -10,19 +10,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mfcore.checks import require_integer
 from mfcore.cli.choices import choose_all
 from mfcore.cli.console import Output, note
 from mfcore.cli.help import HelpedCommand, examples
 from mfcore.cli.options import BackendsOption, FolderOption, JsonOption, models_option
 from mfcore.cli.reports import REPORT, RESULTS, engines_of, require_folder, write_results
-from mfcore.jobs import available_threads
 from mfcore.specs import MODELS
+from mfcore.training import available_threads
+from mfcore.validation import require_integer
 
 if TYPE_CHECKING:
-    from mfcore.testing.verification import Finding, Verification
-    from mfcore.testing.words import Said
-    from mfcore.testing.workers import Watch
+    from mfcore.verification import Finding, Said, Verification, Watch
 
 DEFAULT_FOLDER = Path("mfcore-verify")
 # The exit status where an engine is not within what is allowed.
@@ -77,7 +75,8 @@ def verify(
     as_json: JsonOption = False,
 ) -> None:
     """Do what the command's help says."""
-    from mfcore.testing import verification, workers
+    from mfcore.verification import _verification as verification
+    from mfcore.verification import _workers as workers
 
     engines = engines_of(backends)
     kinds = choose_all("--models", models or MODELS, MODELS)
@@ -99,7 +98,7 @@ def verify(
 @contextmanager
 def _bars(engines: Sequence[str], n_subjects: int) -> Iterator["Watch"]:
     """Give what shows on a terminal how far each engine is, and tells at once where one fails."""
-    from mfcore.testing.words import failure_in_words
+    from mfcore.verification import failure_in_words
 
     if not sys.stderr.isatty():
         yield lambda finding: None
@@ -130,8 +129,8 @@ def _bars(engines: Sequence[str], n_subjects: int) -> Iterator["Watch"]:
 
 def _show(out: Output, found: "Verification", report: Path, figures: Path) -> None:
     """Print what was found."""
-    from mfcore.testing import words
-    from mfcore.testing.cells import DTYPES
+    from mfcore.testing import DTYPES
+    from mfcore.verification import _formatting as words
 
     for engine, dtype in product(found.engines, DTYPES):
         rows = words.deviation_rows(found, engine, dtype)
@@ -178,10 +177,9 @@ def _texts(rows: Sequence[Sequence["Said"]]) -> list[list[str]]:
 
 def _write(folder: Path, found: "Verification", seconds: float) -> None:
     """Write the report and the figures."""
-    from mfcore.comparison.machine import machine
-    from mfcore.report.page import write_page
-    from mfcore.testing.sections import sections_of
-    from mfcore.testing.words import verdict
+    from mfcore.comparison import machine
+    from mfcore.report import write_page
+    from mfcore.verification import sections_of, verdict
 
     described = {**machine(), "time taken": f"{seconds:.0f} s"}
     write_results(folder, {**found.document(), "machine": described, "seconds": seconds})

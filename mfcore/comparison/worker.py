@@ -6,11 +6,11 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from mfcore.comparison.assignments import Assignment
-from mfcore.comparison.runs import EngineRun, Failure, RefusalError, Tell, run
+from mfcore.comparison._runs import EngineRun, Failure, RefusalError, Tell, run
+from mfcore.comparison._tasks import Assignment
+from mfcore.engines import BackendMissingError
 from mfcore.errors import MfcoreError
-from mfcore.history import EpochRecord
-from mfcore.registry import BackendMissingError
+from mfcore.model import EpochRecord
 
 
 def work() -> None:

@@ -1,13 +1,13 @@
 """Data: interactions and their ids, readers, published and synthetic data sets, splits."""
 
 from mfcore.data import datasets, splits
+from mfcore.data._ids import Vocabulary
+from mfcore.data._interactions import Interactions, SeenItems
+from mfcore.data._movielens import read_movielens
+from mfcore.data._ncf import NcfSplit, find_prefix, read_ncf
+from mfcore.data._readers import read
+from mfcore.data._synthetic import SyntheticData, synthetic
 from mfcore.data.datasets import DatasetInfo
-from mfcore.data.ids import Vocabulary
-from mfcore.data.interactions import Interactions, SeenItems
-from mfcore.data.movielens import read_movielens
-from mfcore.data.ncf import NcfSplit, read_ncf
-from mfcore.data.readers import read
-from mfcore.data.synthetic import SyntheticData, synthetic
 
 __all__ = [
     "DatasetInfo",
@@ -17,6 +17,7 @@ __all__ = [
     "SyntheticData",
     "Vocabulary",
     "datasets",
+    "find_prefix",
     "read",
     "read_movielens",
     "read_ncf",

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
-from mfcore.data.interactions import Interactions
-from mfcore.data.movielens import read_movielens
-from mfcore.data.ncf import NcfSplit, read_ncf
-from mfcore.data.sources import NcfSource, RecboleWheelSource, Source, ZipSource
-from mfcore.data.synthetic import synthetic
+from mfcore.data._interactions import Interactions
+from mfcore.data._movielens import read_movielens
+from mfcore.data._ncf import NcfSplit, read_ncf
+from mfcore.data._sources import NcfSource, RecboleWheelSource, Source, ZipSource
+from mfcore.data._synthetic import synthetic
 from mfcore.errors import DatasetUnavailableError, InvalidArgumentError, InvalidDataError
 
 DATA_VARIABLE = "MFCORE_DATA"

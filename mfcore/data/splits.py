@@ -12,7 +12,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from mfcore.data.interactions import Interactions
+from mfcore.data._interactions import Interactions
 from mfcore.errors import InvalidArgumentError, InvalidDataError
 
 Split: TypeAlias = tuple[Interactions, Interactions]

@@ -1,9 +1,10 @@
 """Rating and ranking metrics, the protocols they are computed under, and `evaluate`."""
 
-from mfcore.metrics.evaluation import Evaluation, Metric, evaluate
-from mfcore.metrics.interfaces import ScoringModel
-from mfcore.metrics.protocols import FullRanking, GivenNegatives, RankingProtocol, SampledRanking
-from mfcore.metrics.ranking import (
+from mfcore.metrics._evaluation import Evaluation, Metric, evaluate
+from mfcore.metrics._interfaces import ScoringModel
+from mfcore.metrics._protocols import FullRanking, GivenNegatives, RankingProtocol, SampledRanking
+from mfcore.metrics._quality import Quality, in_words, judge
+from mfcore.metrics._ranking import (
     AUC,
     MAP,
     MRR,
@@ -15,8 +16,8 @@ from mfcore.metrics.ranking import (
     Recall,
     TopKAccuracy,
 )
-from mfcore.metrics.ranks import TieGroups, Ties
-from mfcore.metrics.rating import MAE, RMSE, RatingMetric, RoundedMAE
+from mfcore.metrics._ranks import TieGroups, Ties
+from mfcore.metrics._rating import MAE, RMSE, RatingMetric, RoundedMAE
 
 __all__ = [
     "AUC",
@@ -32,6 +33,7 @@ __all__ = [
     "HitRate",
     "Metric",
     "Precision",
+    "Quality",
     "RankingMetric",
     "RankingProtocol",
     "RatingMetric",
@@ -43,4 +45,6 @@ __all__ = [
     "Ties",
     "TopKAccuracy",
     "evaluate",
+    "in_words",
+    "judge",
 ]

@@ -1,7 +1,7 @@
 """What an epoch shows: a pure function of (seed, epoch, position), the same on every engine."""
 
-from mfcore.sampling.grid import Grid, choose_n_blocks
-from mfcore.sampling.negatives import (
+from mfcore.sampling._grid import Grid, choose_n_blocks
+from mfcore.sampling._negatives import (
     PopularityTable,
     popular_negatives,
     require_unseen_items,
@@ -9,17 +9,32 @@ from mfcore.sampling.negatives import (
     uniform_negatives,
     unseen_item,
 )
-from mfcore.sampling.philox import Purpose, bounded, philox4x32, words
-from mfcore.sampling.shuffle import KeyedShuffle
-from mfcore.sampling.stream import Instances, SamplingPlan, epoch, shuffled_instances
+from mfcore.sampling._stream import Instances, SamplingPlan, epoch, shuffled_instances
+from mfcore.sampling.philox import (
+    KEY_INCREMENTS,
+    MASK,
+    MULTIPLIERS,
+    Purpose,
+    Words,
+    bounded,
+    philox4x32,
+    split_seed,
+    words,
+)
+from mfcore.sampling.shuffle import MULTIPLIER, KeyedShuffle
 
 __all__ = [
+    "KEY_INCREMENTS",
+    "MASK",
+    "MULTIPLIER",
+    "MULTIPLIERS",
     "Grid",
     "Instances",
     "KeyedShuffle",
     "PopularityTable",
     "Purpose",
     "SamplingPlan",
+    "Words",
     "bounded",
     "choose_n_blocks",
     "epoch",
@@ -28,6 +43,7 @@ __all__ = [
     "require_unseen_items",
     "require_unseen_weight",
     "shuffled_instances",
+    "split_seed",
     "uniform_negatives",
     "unseen_item",
     "words",

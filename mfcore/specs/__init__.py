@@ -1,35 +1,49 @@
 """What a model is: specs, their output functions and their initial values."""
 
-from mfcore.specs.base import ModelSpec, Parameter
-from mfcore.specs.gmf import GMF
-from mfcore.specs.initializers import Constant, GlorotUniform, Initializer, Normal, Uniform
-from mfcore.specs.mf import MF
-from mfcore.specs.mlp import MLP
-from mfcore.specs.ncf import NCF
-from mfcore.specs.neumf import NeuMF
-from mfcore.specs.outputs import Linear, Output, RatingRange, ReLU, Sigmoid
-from mfcore.specs.two_tower import TwoTower
+from mfcore.specs._base import Floats, ModelSpec, Parameter, Parameters
+from mfcore.specs._branches import Arm, Product, Tower
+from mfcore.specs._dense import ACTIVATIONS, LINEAR, Layer, Stack
+from mfcore.specs._gmf import GMF
+from mfcore.specs._initializers import Constant, GlorotUniform, Initializer, Normal, Uniform
+from mfcore.specs._mf import MF
+from mfcore.specs._mlp import MLP
+from mfcore.specs._ncf import BIAS, KERNEL, NCF
+from mfcore.specs._neumf import NeuMF
+from mfcore.specs._outputs import Linear, Output, RatingRange, ReLU, Sigmoid, sigmoid
+from mfcore.specs._two_tower import TwoTower
 
 MODELS: dict[str, type[ModelSpec]] = {spec.short_name: spec for spec in (MF, GMF, MLP, NeuMF, TwoTower)}
 
 __all__ = [
+    "ACTIVATIONS",
+    "BIAS",
     "GMF",
+    "KERNEL",
+    "LINEAR",
     "MF",
     "MLP",
     "MODELS",
     "NCF",
+    "Arm",
     "Constant",
+    "Floats",
     "GlorotUniform",
     "Initializer",
+    "Layer",
     "Linear",
     "ModelSpec",
     "NeuMF",
     "Normal",
     "Output",
     "Parameter",
+    "Parameters",
+    "Product",
     "RatingRange",
     "ReLU",
     "Sigmoid",
+    "Stack",
+    "Tower",
     "TwoTower",
     "Uniform",
+    "sigmoid",
 ]

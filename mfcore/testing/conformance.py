@@ -7,15 +7,17 @@ from typing import Any, ClassVar
 
 import pytest
 
-from mfcore import registry
-from mfcore.contract import Backend, StreamBackend, TrainingJob
 from mfcore.data import Interactions
-from mfcore.testing import boards, requirements, runs, streams
-from mfcore.testing.cells import Cell, cells, small_data_cut
-from mfcore.testing.examination import examine
-from mfcore.testing.gaps import Gap, Subject, gaps_of, refusal
-from mfcore.testing.measures import Measures
-from mfcore.testing.references import References
+from mfcore.engines import Backend, StreamBackend, TrainingJob, registry
+from mfcore.testing import _known_answers as boards
+from mfcore.testing import _requirements as requirements
+from mfcore.testing import _runs as runs
+from mfcore.testing import _streams as streams
+from mfcore.testing._cells import Cell, cells, small_data_cut
+from mfcore.testing._examination import examine
+from mfcore.testing._gaps import Gap, Subject, gaps_of, refusal
+from mfcore.testing._measures import Measures
+from mfcore.testing._references import References
 
 REFERENCES = References()
 LONG_SEED = 2**63 - 1

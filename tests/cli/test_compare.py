@@ -14,10 +14,10 @@ from types import SimpleNamespace
 import platformdirs
 import pytest
 
-from mfcore import reference, registry
 from mfcore.cli import comparing, reports
 from mfcore.comparison.worker import attempt
 from mfcore.data import datasets
+from mfcore.engines import reference, registry
 from mfcore.errors import DatasetUnavailableError
 
 # Before a test hides the folder.

@@ -7,10 +7,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from mfcore import reference, registry
-from mfcore.contract import Shown
-from mfcore.testing import gaps, requirements, runs, verification
-from mfcore.testing.cells import Cell
+from mfcore.engines import Shown, reference, registry
+from mfcore.testing import Cell
+from mfcore.testing import _gaps as gaps
+from mfcore.testing import _requirements as requirements
+from mfcore.testing import _runs as runs
+from mfcore.verification import _verification as verification
 
 CELL = Cell("mf", "squared", "sgd", "float64")
 

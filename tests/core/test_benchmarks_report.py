@@ -108,7 +108,7 @@ def test_costs_are_fitted_to_what_was_measured(written):
     # What was not measured is left as it was.
     assert (
         fitted["engines"]["torch"]
-        == json.loads((ROOT / "mfcore" / "costs.json").read_text())["engines"]["torch"]
+        == json.loads((ROOT / "mfcore" / "engines" / "costs.json").read_text())["engines"]["torch"]
     )
 
 

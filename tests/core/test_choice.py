@@ -6,12 +6,11 @@ import sys
 import numpy as np
 import pytest
 
-from mfcore import GMF, MF, WALS, Adam, NeuMF, choice, costs, fit
-from mfcore.choice import choose_backend
-from mfcore.contract import API_VERSION
-from mfcore.costs import CostTable
+from mfcore import GMF, MF, WALS, Adam, NeuMF, fit
+from mfcore.engines import API_VERSION, CostTable, choose_backend, costs
+from mfcore.engines import selection as choice
+from mfcore.engines.reference import ReferenceBackend
 from mfcore.errors import InvalidArgumentError, UnsupportedError
-from mfcore.reference import ReferenceBackend
 
 NEUMF = {"objective": "logistic", "n_negatives": 4, "optimizer": Adam()}
 

@@ -9,14 +9,24 @@ import numpy as np
 import pytest
 
 import mfcore
-from mfcore import reference
-from mfcore.comparison import processes
-from mfcore.comparison.assignments import Assignment, Audience, Judging, Watching
-from mfcore.comparison.processes import run_in_process
-from mfcore.comparison.results import Agreement, Comparison, Spread
-from mfcore.comparison.runs import EngineRun, Failure, RefusalError, run
-from mfcore.comparison.words import agreement_in_words, seconds_in_words, speed_in_words
+from mfcore.comparison import (
+    Assignment,
+    Audience,
+    Comparison,
+    EngineRun,
+    Failure,
+    Judging,
+    Watching,
+    agreement_in_words,
+    run_in_process,
+    seconds_in_words,
+    speed_in_words,
+)
+from mfcore.comparison import _processes as processes
+from mfcore.comparison._results import Agreement, Spread
+from mfcore.comparison._runs import RefusalError, run
 from mfcore.comparison.worker import attempt
+from mfcore.engines import reference
 
 
 class Twin:
@@ -186,7 +196,7 @@ def test_a_bug_of_an_engine_keeps_its_traceback(assignment, install_backend):
 @pytest.mark.skipif(sys.platform == "win32", reason="the system does not tell a process's peak simply")
 def test_peak_memory_grows_with_what_is_held():
     script = (
-        "import numpy as np; from mfcore.comparison.memory import peak_memory; a = peak_memory();"
+        "import numpy as np; from mfcore.comparison._memory import peak_memory; a = peak_memory();"
         "b = np.ones(8_000_000); c = peak_memory(); del b; print(c - a, peak_memory() - c)"
     )
     grown, shrunk = map(int, subprocess.check_output([sys.executable, "-c", script], text=True).split())

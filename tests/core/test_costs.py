@@ -4,8 +4,9 @@ import json
 
 import pytest
 
-from mfcore import GMF, MF, WALS, Adam, Interactions, NeuMF, TwoTower, costs
-from mfcore.costs import Costs, Work
+from mfcore import GMF, MF, WALS, Adam, Interactions, NeuMF, TwoTower
+from mfcore.engines import Work, costs
+from mfcore.engines.costs import Costs
 
 
 def test_work_counts_steps_instances_and_negatives(ratings, job_of):

@@ -8,8 +8,8 @@ import zipfile
 import pytest
 
 from mfcore.data import DatasetInfo, Interactions, datasets, read_movielens, read_ncf
-from mfcore.data.movielens import GENRES_100K
-from mfcore.data.sources import (
+from mfcore.data._movielens import GENRES_100K
+from mfcore.data._sources import (
     NcfSource,
     RecboleWheelSource,
     ZipSource,

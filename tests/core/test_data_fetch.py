@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from mfcore.data.fetch import download, extract_zip, file_sha256, folder_in_place
+from mfcore.data._fetch import download, extract_zip, file_sha256, folder_in_place
 from mfcore.errors import DatasetUnavailableError
 
 CONTENT = b"0123456789" * 1000

@@ -100,7 +100,7 @@ def test_arguments_outside_their_domain_are_refused(arguments, message):
 
 
 def test_more_than_one_block_joins_without_a_seam():
-    from mfcore.data.synthetic import BLOCK_RATINGS
+    from mfcore.data._synthetic import BLOCK_RATINGS
 
     started = time.perf_counter()
     data = synthetic(BLOCK_RATINGS * 5 // 4, n_factors=1).interactions

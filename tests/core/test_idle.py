@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import mfcore
-from mfcore import idle
+from mfcore.engines import deferred_updates as idle
 
 ADAMS = {
     "adam": mfcore.Adam(),

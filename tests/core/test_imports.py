@@ -4,6 +4,8 @@ import subprocess
 import sys
 import textwrap
 
+import pytest
+
 HEAVY = [
     *("numba", "llvmlite", "torch", "tensorflow", "keras", "matplotlib", "polars", "pandas", "pyarrow"),
     *("scipy", "rich", "typer", "narwhals", "safetensors", "platformdirs"),
@@ -69,3 +71,16 @@ def test_public_names_are_what_they_are_called_in_any_order_of_use():
         """
     )
     assert printed.split() == ["True"] * 4
+
+
+def test_a_room_is_entered_by_its_door():
+    grimp = pytest.importorskip("grimp", reason="import-linter's graph is not installed")
+    graph = grimp.build_graph("mfcore", "mfcore_numba", "mfcore_torch", "mfcore_keras")
+    trespassing = [
+        f"{importer} -> {module}"
+        for module in graph.modules
+        if (name := module.rpartition(".")[2]).startswith("_") and not name.startswith("__")
+        for importer in graph.find_modules_that_directly_import(module)
+        if not importer.startswith(room := module.rpartition(".")[0]) and importer != room
+    ]
+    assert sorted(trespassing) == []

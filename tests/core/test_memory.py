@@ -2,8 +2,9 @@
 
 import pytest
 
+from mfcore.engines import smaller_batches
+from mfcore.engines.memory import shortage, size_of
 from mfcore.errors import DeviceMemoryError
-from mfcore.memory import shortage, size_of, smaller_batches
 
 
 @pytest.mark.parametrize(

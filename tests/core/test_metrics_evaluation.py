@@ -6,10 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from mfcore.contract import Places
-from mfcore.data.ids import Vocabulary
-from mfcore.data.interactions import Interactions, SeenItems
-from mfcore.data.ncf import read_ncf
+from mfcore.data import Interactions, SeenItems, Vocabulary, read_ncf
+from mfcore.engines import Places
 from mfcore.errors import InvalidArgumentError, InvalidDataError
 from mfcore.metrics import (
     AUC,
@@ -30,9 +28,9 @@ from mfcore.metrics import (
     TopKAccuracy,
     evaluate,
 )
-from mfcore.metrics.held_out import HeldOut
-from mfcore.metrics.negatives import draw_negatives
-from mfcore.retrieval import seen_pairs
+from mfcore.metrics._held_out import HeldOut
+from mfcore.metrics._negatives import draw_negatives
+from mfcore.model import seen_pairs
 
 RANKERS = [HitRate(3), NDCG(3), NDCG(), Precision(3), Recall(3), TopKAccuracy(3), MAP(3), MRR(), AUC()]
 

@@ -21,8 +21,7 @@ from sklearn.metrics import (
     root_mean_squared_error,
 )
 
-from mfcore.data import Interactions, Vocabulary
-from mfcore.data.interactions import SeenItems
+from mfcore.data import Interactions, SeenItems, Vocabulary
 from mfcore.metrics import (
     AUC,
     MAE,

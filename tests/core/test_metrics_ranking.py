@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, ndcg_score, roc_auc_score
 
-from mfcore.contract import Places
+from mfcore.engines import Places
 from mfcore.errors import InvalidArgumentError
 from mfcore.metrics import AUC, MAP, MRR, NDCG, Coverage, HitRate, Precision, Recall, TopKAccuracy
-from mfcore.metrics.ranks import tie_groups, tie_groups_of_first, tie_groups_of_places
+from mfcore.metrics._ranks import tie_groups, tie_groups_of_first, tie_groups_of_places
 
 NAN = np.nan
 

@@ -20,11 +20,11 @@ from mfcore import (
     WeightedSquared,
     fit,
 )
-from mfcore.contract import Places
 from mfcore.data import Vocabulary
+from mfcore.engines import Places
+from mfcore.engines.reference import backend
 from mfcore.errors import InvalidArgumentError, InvalidDataError, UnknownIdError, UnsupportedError
-from mfcore.reference import backend
-from mfcore.settings import to_dict
+from mfcore.model.serialization import to_dict
 
 
 def vocabulary(n, ids):

@@ -24,8 +24,8 @@ from mfcore import (
     load,
 )
 from mfcore.errors import ModelFileError
-from mfcore.model_file import FORMAT_VERSION
-from mfcore.settings import from_dict, to_dict
+from mfcore.model._file import FORMAT_VERSION
+from mfcore.model.serialization import from_dict, to_dict
 
 
 @pytest.fixture(scope="module")

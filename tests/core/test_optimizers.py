@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mfcore import SGD, WALS, Adagrad, Adam, AdamW, LazyAdam, RMSprop, Schedule
-from mfcore.contract import initial_optimizer_state
+from mfcore.engines import initial_optimizer_state
 from mfcore.errors import InvalidArgumentError
 from mfcore.optimizers import OPTIMIZERS, GradientOptimizer
 

@@ -22,7 +22,7 @@ from mfcore import (
     Squared,
     WeightedSquared,
 )
-from mfcore.reference import backend
+from mfcore.engines.reference import backend
 from mfcore.sampling import Instances, epoch
 
 OPTIMIZERS = [

@@ -21,7 +21,8 @@ from mfcore import (
     TwoTower,
 )
 from mfcore.data import Vocabulary
-from mfcore.reference import backend, gradient
+from mfcore.engines.reference import _gradient as gradient
+from mfcore.engines.reference import backend
 from mfcore.sampling import epoch
 
 

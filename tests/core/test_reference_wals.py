@@ -8,8 +8,8 @@ import pytest
 
 from mfcore import MF, WALS, GlorotUniform, Interactions, Normal, Squared, WeightedSquared, fit
 from mfcore.data import Vocabulary
-from mfcore.reference import backend
-from mfcore.reference.wals import conjugate_gradient, subspace_pass
+from mfcore.engines.reference import backend
+from mfcore.engines.reference._wals import conjugate_gradient, subspace_pass
 
 
 @dataclass(frozen=True)

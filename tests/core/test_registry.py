@@ -5,10 +5,10 @@ from importlib.metadata import EntryPoint
 
 import pytest
 
-from mfcore import backends, registry
-from mfcore.contract import API_VERSION, Backend
+from mfcore import backends
+from mfcore.engines import API_VERSION, Backend, registry
+from mfcore.engines.reference import ReferenceBackend
 from mfcore.errors import MfcoreError
-from mfcore.reference import ReferenceBackend
 
 
 @dataclass

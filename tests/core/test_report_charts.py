@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 import pytest
 
 from mfcore.errors import InvalidArgumentError
-from mfcore.report.charts import PlottingMissingError, Series, bar_chart, line_chart, short_number
+from mfcore.report import PlottingMissingError, Series, bar_chart, line_chart, short_number
 
 
 def lines(*series, **options):

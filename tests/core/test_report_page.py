@@ -7,8 +7,8 @@ import pytest
 from jinja2 import UndefinedError
 
 from mfcore.errors import InvalidArgumentError
-from mfcore.report.charts import Series, line_chart
-from mfcore.report.page import Cell, Chart, Fact, Prose, Section, Table, page, write_page
+from mfcore.report import Cell, Chart, Fact, Prose, Section, Series, Table, line_chart, write_page
+from mfcore.report._page import page
 
 VOID = {"meta", "link", "br", "img", "input", "hr"}
 

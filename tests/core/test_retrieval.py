@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from mfcore import retrieval
 from mfcore.data import Interactions, Vocabulary
-from mfcore.retrieval import top_k, top_k_of
+from mfcore.model import _top_k as retrieval
+from mfcore.model import top_k, top_k_of
 
 
 def plainly(row, k):

@@ -17,7 +17,7 @@ from mfcore.sampling import (
     require_unseen_weight,
     words,
 )
-from mfcore.sampling.negatives import MAXIMUM_WEIGHT
+from mfcore.sampling._negatives import MAXIMUM_WEIGHT
 
 EXPONENTS = [0.5, 0.75, 1.0, 2.0]
 

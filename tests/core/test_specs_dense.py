@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from mfcore.errors import InvalidArgumentError
-from mfcore.specs.dense import ACTIVATIONS, Layer, Stack, checked_widths, require_activation
+from mfcore.specs import ACTIVATIONS, Layer, Stack
+from mfcore.specs._dense import checked_widths, require_activation
 
 PLAIN = {
     "relu": lambda z: max(z, 0.0),

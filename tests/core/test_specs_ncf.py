@@ -8,7 +8,7 @@ import pytest
 
 from mfcore import GMF, MLP, GlorotUniform, Linear, NeuMF, Normal, ReLU
 from mfcore.errors import InvalidArgumentError
-from mfcore.specs import arms
+from mfcore.specs import _branches as arms
 
 INIT = Normal(0.7)
 USERS, ITEMS = np.array([0, 5, 5, 2]), np.array([4, 0, 0, 1])

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 import mfcore
-from mfcore.contract import TrainingJob
-from mfcore.testing.cells import (
+from mfcore.engines import TrainingJob
+from mfcore.testing import Cell, cells, every_cell
+from mfcore.testing._cells import (
     BATCHES,
     CUT_FROM,
     HEADS,
@@ -17,9 +18,6 @@ from mfcore.testing.cells import (
     ONE_BY_ONE,
     OUTPUTS,
     SOLVERS,
-    Cell,
-    cells,
-    every_cell,
     small_data_cut,
 )
 
@@ -101,7 +99,7 @@ def test_small_data_are_cut_into_blocks_only_where_that_is_asked_for():
 def test_all_but_the_pytest_class_is_imported_without_pytest():
     program = (
         "import sys; sys.modules['pytest'] = None\n"
-        "import mfcore.testing.workers, mfcore.testing.sections\n"
+        "import mfcore.testing, mfcore.verification\n"
         "assert not {'torch', 'tensorflow', 'numba'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True)

@@ -7,14 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from mfcore import reference, sampling
-from mfcore.contract import API_VERSION, Shown
-from mfcore.testing.arrays import ConformanceError
-from mfcore.testing.boards import BOARDS
-from mfcore.testing.cells import Cell
+from mfcore import sampling
+from mfcore.engines import API_VERSION, Shown, reference
+from mfcore.testing import BOARDS, RUNS, Cell, ConformanceError
+from mfcore.testing._gaps import Gap
 from mfcore.testing.conformance import BackendConformance
-from mfcore.testing.gaps import Gap
-from mfcore.testing.runs import RUNS
 
 TESTS = Path(__file__).resolve().parents[1]
 

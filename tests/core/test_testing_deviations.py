@@ -5,14 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mfcore import reference
-from mfcore.contract import Shown
-from mfcore.testing import references, streams
-from mfcore.testing.cells import Cell
-from mfcore.testing.deviations import Deviation, Outcome, in_float64
-from mfcore.testing.measures import FIRST, LAST, OBJECTIVE, Measured, of_first_step, of_last_step, worst
-from mfcore.testing.references import References
-from mfcore.testing.runs import BOUNDS, RUNS, scorer_deviation
+from mfcore.engines import Shown, reference
+from mfcore.testing import RUNS, Cell, Deviation, Measured, Outcome, References, in_float64
+from mfcore.testing import _references as references
+from mfcore.testing import _streams as streams
+from mfcore.testing._measures import FIRST, LAST, OBJECTIVE, of_first_step, of_last_step, worst
+from mfcore.testing._runs import BOUNDS, scorer_deviation
 
 START = {"small": np.zeros(4), "large": np.zeros(4)}
 EXACT = Outcome({"small": np.full(4, 1e-3), "large": np.full(4, 10.0)}, {"small/slot": np.ones(4)}, 2.0)

@@ -5,13 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mfcore import reference
-from mfcore.contract import API_VERSION
-from mfcore.testing.arrays import ConformanceError, require_arrays
-from mfcore.testing.boards import BOARDS
-from mfcore.testing.cells import Cell
-from mfcore.testing.gaps import Gap, gaps_of, refusal
-from mfcore.testing.requirements import REQUIREMENTS, USUAL, cells_of, require_reason
+from mfcore.engines import API_VERSION, reference
+from mfcore.testing import BOARDS, Cell, ConformanceError, gaps_of, refusal
+from mfcore.testing._arrays import require_arrays
+from mfcore.testing._gaps import Gap
+from mfcore.testing._requirements import REQUIREMENTS, USUAL, cells_of, require_reason
 
 JOB = Cell("mf with biases", "logistic", "adam", "float64").job()
 

@@ -8,9 +8,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from mfcore.testing.cells import cells
-from mfcore.testing.verification import Requirement
-from mfcore.testing.workers import FEWEST, Share, _received, _shares, verify
+from mfcore.testing import cells
+from mfcore.verification._verification import Requirement
+from mfcore.verification._workers import FEWEST, Share, _received, _shares, verify
 
 CELLS = [cell for cell in cells() if cell.model == "mf"][:3]
 

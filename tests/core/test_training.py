@@ -7,7 +7,7 @@ import pytest
 
 import mfcore
 from mfcore import MF, NDCG, RMSE, SGD, WALS, Adam, HitRate, Interactions, SampledRanking, Schedule, fit, load
-from mfcore.contract import API_VERSION
+from mfcore.engines import API_VERSION
 from mfcore.errors import InvalidArgumentError, NonFiniteObjectiveError, UnsupportedError
 
 TARGET = 3.0

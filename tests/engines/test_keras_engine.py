@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 import mfcore
-from mfcore import registry, sampling
-from mfcore.contract import STEP
+from mfcore import sampling
+from mfcore.engines import STEP, registry
 from mfcore.errors import DeviceMemoryError, InvalidArgumentError, UnsupportedError
-from mfcore.testing.cells import small_data_cut
-from mfcore.testing.deviations import distance
-from mfcore.testing.streams import PLANS, uneven
+from mfcore.testing._cells import small_data_cut
+from mfcore.testing._deviations import distance
+from mfcore.testing._streams import PLANS, uneven
 
 pytest.importorskip("mfcore_keras", reason="TensorFlow is not installed on this Python")
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 import mfcore
-from mfcore import registry
+from mfcore.engines import registry
 from mfcore.errors import InvalidArgumentError, UnsupportedError
+from mfcore.model import top_k
 from mfcore.optimizers import Adam
-from mfcore.retrieval import top_k
 
 pytest.importorskip("numba", reason="numba is not installed on this Python")
 

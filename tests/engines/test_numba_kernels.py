@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import mfcore
-from mfcore.specs.dense import Stack
+from mfcore.specs import Stack
 
 numba = pytest.importorskip("numba", reason="numba is not installed on this Python")
 

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 import mfcore
-from mfcore import registry
-from mfcore.contract import STEP
 from mfcore.data import Vocabulary
+from mfcore.engines import STEP, registry
 from mfcore.errors import DeviceMemoryError, InvalidArgumentError, UnsupportedError
 from mfcore.optimizers import GradientOptimizer
-from mfcore.testing.deviations import distance, in_float64
+from mfcore.testing import in_float64
+from mfcore.testing._deviations import distance
 
 torch = pytest.importorskip("torch", reason="torch is not installed on this Python")
 
@@ -52,7 +52,7 @@ def sparse():
 @pytest.fixture
 def cut_small(monkeypatch):
     """Single steps of a small epoch are cut into cells, too, and four of them are trained at once."""
-    monkeypatch.setattr("mfcore.sampling.grid.WORTH_CUTTING", 100)
+    monkeypatch.setattr("mfcore.sampling._grid.WORTH_CUTTING", 100)
 
 
 def falling(initial):
@@ -191,7 +191,7 @@ def test_steps_are_compiled_by_themselves_only_where_an_epoch_is_long(data, job_
 
 @pytest.mark.parametrize(("n_cut", "n_together"), [(16_384, 1), (100, 4)])
 def test_single_steps_that_are_taken_together_count_as_one(data, job_of, monkeypatch, n_cut, n_together):
-    monkeypatch.setattr("mfcore.sampling.grid.WORTH_CUTTING", n_cut)
+    monkeypatch.setattr("mfcore.sampling._grid.WORTH_CUTTING", n_cut)
     monkeypatch.setattr(compiling, "has_compiler", lambda: True)
     trainer = BatchTrainer(job_of(mfcore.MF(4), data, optimizer=mfcore.SGD(), batch_size=1))
     assert (trainer.compiled_step is not None) == (1_200 // n_together >= 1_000)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import mfcore
-from mfcore import registry
+from mfcore.engines import registry
 from mfcore.errors import InvalidArgumentError, InvalidDataError, UnsupportedError
 from mfcore.model import Model, data_fields
 

@@ -10,8 +10,7 @@ import mfcore
 from mfcore.data import Vocabulary
 from mfcore.errors import DeviceMemoryError, InvalidArgumentError, InvalidDataError
 from mfcore.metrics import AUC, MAP, MRR, NDCG, Coverage, FullRanking, GivenNegatives, HitRate, evaluate
-from mfcore.model import data_fields
-from mfcore.retrieval import top_k, top_k_of
+from mfcore.model import data_fields, top_k, top_k_of
 
 torch = pytest.importorskip("torch", reason="torch is not installed on this Python")
 

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 import mfcore
-from mfcore import registry
-from mfcore.contract import STEP
+from mfcore.engines import STEP, registry
 from mfcore.errors import DeviceMemoryError, InvalidArgumentError
 
 torch = pytest.importorskip("torch", reason="torch is not installed on this Python")

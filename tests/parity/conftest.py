@@ -7,11 +7,10 @@ from typing import Any
 import pytest
 
 import mfcore
-from mfcore import registry
-from mfcore.contract import TrainingJob
-from mfcore.sampling import grid
-from mfcore.testing import cells
-from mfcore.testing.deviations import Deviation, Outcome, in_float64
+from mfcore.engines import TrainingJob, registry
+from mfcore.sampling import _grid as grid
+from mfcore.testing import Deviation, Outcome, in_float64
+from mfcore.testing import _cells as cells
 
 
 @pytest.fixture(scope="session")

@@ -3,8 +3,8 @@
 import pytest
 
 import mfcore
-from mfcore.testing.cells import small_data_cut
-from mfcore.testing.measures import OF_PARAMETERS
+from mfcore.testing._cells import small_data_cut
+from mfcore.testing._measures import OF_PARAMETERS
 
 
 def falling(initial):

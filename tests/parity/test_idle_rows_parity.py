@@ -12,9 +12,8 @@ import numpy as np
 import pytest
 
 import mfcore
-from mfcore import registry
-from mfcore.contract import STEP
 from mfcore.data import Vocabulary
+from mfcore.engines import STEP, registry
 
 TOLERANCE = {"float64": 1e-9, "float32": 1e-5}
 

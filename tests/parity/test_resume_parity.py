@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import mfcore
-from mfcore import registry
-from mfcore.jobs import make_job
+from mfcore.engines import registry
+from mfcore.training import make_job
 
 INIT = mfcore.Normal(0.3)
 # With an uneven last batch and a rate that falls.

@@ -7,11 +7,11 @@ parts.
 import numpy as np
 import pytest
 
-from mfcore import registry, sampling
-from mfcore.contract import StreamBackend, TrainingJob
+from mfcore import sampling
+from mfcore.engines import StreamBackend, TrainingJob, registry
 from mfcore.sampling import PopularityTable
+from mfcore.testing._streams import PLANS, n_differences, uneven
 from mfcore.testing.conformance import StreamConformance
-from mfcore.testing.streams import PLANS, n_differences, uneven
 
 
 class TestCompiledTorch(StreamConformance):

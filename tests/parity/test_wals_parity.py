@@ -3,7 +3,7 @@
 import pytest
 
 import mfcore
-from mfcore import registry
+from mfcore.engines import registry
 
 
 @pytest.mark.parametrize("side", ["user", "item"])

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mfcore.data.interactions import SeenItems
+from mfcore.data import SeenItems
 from mfcore.metrics import AUC, MAP, MRR, NDCG, HitRate, Precision, Recall, TopKAccuracy
-from mfcore.metrics.negatives import draw_negatives
-from mfcore.metrics.ranks import tie_groups
+from mfcore.metrics._negatives import draw_negatives
+from mfcore.metrics._ranks import tie_groups
 
 
 def value_of_order(metric, relevant, n_relevant):

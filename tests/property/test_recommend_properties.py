@@ -7,7 +7,7 @@ from hypothesis.extra.numpy import arrays
 
 from mfcore import GMF, MF, MLP, Interactions, Model, NeuMF, TwoTower
 from mfcore.data import Vocabulary
-from mfcore.retrieval import top_k_of
+from mfcore.model import top_k_of
 
 # Few distinct values make many ties; infinities stand for what is left out.
 SCORE = st.sampled_from([-np.inf, -1.5, -0.0, 0.0, 0.25, 3.0])

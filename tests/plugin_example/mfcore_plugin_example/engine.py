@@ -6,12 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfcore import sampling
-from mfcore.contract import API_VERSION, STEP, Scorer, Trainer, TrainingJob
+from mfcore.engines import API_VERSION, STEP, Scorer, Trainer, TrainingJob
 from mfcore.objectives import Pointwise
 from mfcore.optimizers import SGD
 from mfcore.sampling import Instances
-from mfcore.specs import MF
-from mfcore.specs.base import Floats
+from mfcore.specs import MF, Floats
 
 
 class ExampleBackend:

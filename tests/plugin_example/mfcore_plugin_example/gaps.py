@@ -1,6 +1,6 @@
 """What the engine does not do, and why: the suite fails where this and the engine do not agree."""
 
-from mfcore.testing.gaps import Gap
+from mfcore.testing._gaps import Gap
 
 GAPS = (
     Gap("it has the gradients of matrix factorisation alone", models=["gmf*", "two*", "mlp*", "neumf*"]),

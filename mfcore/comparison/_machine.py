@@ -1,0 +1,58 @@
+"""What a comparison was made on: the machine, and the versions of what took part."""
+
+import os
+import platform
+import sys
+from datetime import datetime
+from importlib import metadata
+from pathlib import Path
+
+import mfcore
+from mfcore.comparison._formatting import bytes_in_words
+from mfcore.training import available_threads
+
+PACKAGES = ("numpy", "numba", "torch", "tensorflow", "keras")
+
+
+def machine() -> dict[str, str]:
+    """Return what is known of this machine and its software, and the date: name to value, for people."""
+    memory = _memory()
+    return {
+        "date": datetime.now().astimezone().isoformat(" ", "minutes"),
+        "processor": _processor(),
+        "processors used": f"{available_threads()} of {os.cpu_count() or 'an unknown number'}",
+        "memory": "unknown" if memory is None else bytes_in_words(memory),
+        "system": f"{platform.system()} {platform.release()}".strip(),
+        "mfcore": mfcore.__version__,
+        "Python": f"{platform.python_implementation()} {platform.python_version()}",
+        **_versions(),
+    }
+
+
+def _processor() -> str:
+    lines = Path("/proc/cpuinfo")
+    if lines.exists():
+        for line in lines.read_text(encoding="utf-8", errors="replace").splitlines():
+            name, _, value = line.partition(":")
+            if name.strip() == "model name":
+                return value.strip()
+    return platform.processor() or platform.machine() or "unknown"
+
+
+def _memory() -> int | None:
+    if sys.platform == "win32":
+        return None
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError):
+        return None
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,173 @@
+"""The leave-one-out files of the NCF paper: ``*.train.rating``, ``*.test.rating``, ``*.test.negative``.
+
+Source: X. He et al., "Neural Collaborative Filtering", WWW 2017, and the repository that goes with it. Each
+line of the first two is user, item, rating and time, divided by tabs; a line of the third is the pair
+``(user,item)`` of the test line with the same number, then the items to rank it against.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mfcore.data._columns import to_numpy
+from mfcore.data._ids import Vocabulary
+from mfcore.data._interactions import Interactions
+from mfcore.data._movielens import Movie, read_movies
+from mfcore.data._readers import ROLES, naming, parse_ratings, parse_table
+from mfcore.errors import InvalidDataError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+TRAIN, TEST, NEGATIVE = ".train.rating", ".test.rating", ".test.negative"
+ITEM_ID_MAP = "item_id_map.csv"
+
+
+@dataclass(frozen=True, eq=False)
+class NcfSplit:
+    """A training set, one held-out interaction a user, and the negatives to rank it among.
+
+    Attributes
+    ----------
+    train, test : Interactions
+        With the same vocabularies, which hold every id of the three files: some test items never occur in
+        training.
+    negatives : int32 [n_test, n_negatives]
+        Item rows; line r belongs to test interaction r. As published: for 156 users of ml-1m the held-out
+        item stands among its own negatives, where an evaluator must count it as one candidate.
+    """
+
+    train: Interactions
+    test: Interactions
+    negatives: npt.NDArray[np.int32]
+
+    def __repr__(self) -> str:
+        return (
+            f"NcfSplit({len(self.train):,} training and {len(self.test):,} test interactions, "
+            f"{self.negatives.shape[1]} negatives each, {self.train.n_users:,} users × "
+            f"{self.train.n_items:,} items)"
+        )
+
+
+def read_ncf(path: str | Path, *, titles: Mapping[int, str] | None = None) -> NcfSplit:
+    """Read the three files of an NCF data set.
+
+    Parameters
+    ----------
+    path
+        Folder that holds one such set, or the files' common prefix, such as ``Data/ml-1m``.
+    titles
+        Title by item id. None looks for ``item_id_map.csv`` (columns ncf_item, movie_id) in the folder and
+        for a MovieLens folder ``ml-1m`` beside it, and takes titles and genres from there if both exist.
+
+    Raises
+    ------
+    InvalidDataError
+        For a missing file, a malformed line (by its number), and negatives that do not belong to the test
+        interactions.
+    """
+    prefix = find_prefix(Path(path))
+    if prefix is None:
+        raise InvalidDataError(
+            f"{path} holds no NCF data set, or more than one: expected NAME{TRAIN}, NAME{TEST} and "
+            f"NAME{NEGATIVE}; pass the folder, or the path up to and with NAME"
+        )
+    train, test = _read_ratings(_file(prefix, TRAIN)), _read_ratings(_file(prefix, TEST))
+    negatives = _read_negatives(_file(prefix, NEGATIVE), test)
+    user_ids, _ = Vocabulary.build(np.concatenate([train["user"], test["user"]]), "users")
+    item_ids, _ = Vocabulary.build(np.concatenate([train["item"], test["item"], negatives.ravel()]), "items")
+    movies = _find_movies(prefix.parent) if titles is None else {}
+    names = titles if titles is not None else {item: movie.title for item, movie in movies.items()}
+
+    def interactions(columns: dict[str, npt.NDArray[Any]], suffix: str) -> Interactions:
+        with naming(_file(prefix, suffix)):
+            return Interactions.from_columns(
+                *(columns[name] for name in ROLES),
+                user_ids=user_ids,
+                item_ids=item_ids,
+                item_names=names or None,
+                item_genres={item: movie.genres for item, movie in movies.items()} or None,
+            )
+
+    rows = item_ids.rows(negatives.ravel()).astype(np.int32).reshape(negatives.shape)
+    rows.flags.writeable = False
+    return NcfSplit(train=interactions(train, TRAIN), test=interactions(test, TEST), negatives=rows)
+
+
+def find_prefix(path: Path) -> Path | None:
+    """Return the prefix of the one set of files in a folder, or the path if it is one; None for neither."""
+    if not path.is_dir():
+        return path if _file(path, TRAIN).is_file() else None
+    found = [file for file in path.iterdir() if file.name.endswith(TRAIN)]
+    return found[0].with_name(found[0].name.removesuffix(TRAIN)) if len(found) == 1 else None
+
+
+def _file(prefix: Path, suffix: str) -> Path:
+    return prefix.with_name(prefix.name + suffix)
+
+
+def _read_ratings(path: Path) -> dict[str, npt.NDArray[Any]]:
+    return _columns(parse_ratings(_existing(path)))
+
+
+def _read_negatives(path: Path, test: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[np.int64]:
+    import pyarrow as pa
+
+    text = _existing(path).read_bytes()
+    first, _, _ = text.partition(b"\n")
+    names = ["user", "item", *(str(number) for number in range(first.count(b"\t")))]
+    # "(0,25)<tab>1064 ..." is one table of integers once the pair is written like the rest.
+    plain = io.BytesIO(text.replace(b"(", b"").replace(b",", b"\t").replace(b")", b""))
+    columns = _columns(parse_table(plain, names, dict.fromkeys(names, pa.int64()), where=path))
+    _check_pairs(path, columns, test)
+    return np.column_stack([columns[name] for name in names[2:]])
+
+
+def _check_pairs(
+    path: Path, columns: Mapping[str, npt.NDArray[Any]], test: Mapping[str, npt.NDArray[Any]]
+) -> None:
+    if len(columns["user"]) != len(test["user"]):
+        raise InvalidDataError(
+            f"{path} has {len(columns['user'])} lines, but the test file has {len(test['user'])}; "
+            "each test interaction needs one line of negatives"
+        )
+    other = (columns["user"] != test["user"]) | (columns["item"] != test["item"])
+    if other.any():
+        row = int(np.argmax(other))
+        raise InvalidDataError(
+            f"{path}: line {row + 1} belongs to ({columns['user'][row]},{columns['item'][row]}), but the "
+            f"test interaction there is ({test['user'][row]},{test['item'][row]}); these files do not match"
+        )
+
+
+def _existing(path: Path) -> Path:
+    if not path.is_file():
+        raise InvalidDataError(
+            f"{path} does not exist; an NCF data set has three files: {TRAIN}, {TEST}, {NEGATIVE}"
+        )
+    return path
+
+
+def _columns(table: pa.Table) -> dict[str, npt.NDArray[Any]]:
+    return {name: to_numpy(table[name].combine_chunks()) for name in table.column_names}
+
+
+def _find_movies(folder: Path) -> dict[int, Movie]:
+    """Return the films by NCF item id, where the id map and a MovieLens folder beside it are at hand."""
+    id_map, movielens = folder / ITEM_ID_MAP, folder.parent / "ml-1m"
+    if not (id_map.is_file() and (movielens / "movies.dat").is_file()):
+        return {}
+    import pyarrow as pa
+
+    names = ("ncf_item", "movie_id")
+    table = parse_table(id_map, names, dict.fromkeys(names, pa.int64()), separator=",", skip_rows=1)
+    movies = read_movies(movielens)
+    numbers: Sequence[list[int]] = [table[name].to_pylist() for name in names]
+    return {item: movies[movie] for item, movie in zip(*numbers, strict=True) if movie in movies}

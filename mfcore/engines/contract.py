@@ -1,0 +1,265 @@
+"""The contract between the core and an engine: all that the author of an engine reads.
+
+An engine is an object with the attributes of `Backend`, registered in the entry-point group
+`mfcore.backends`. The core validates everything, draws the initial values, runs the loop over epochs and
+makes the model; the engine runs one epoch of one job.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mfcore.data import Interactions
+from mfcore.objectives import Comparison, Objective
+from mfcore.optimizers import GradientOptimizer, Optimizer
+from mfcore.sampling import PopularityTable, SamplingPlan
+from mfcore.specs import Floats, ModelSpec
+
+API_VERSION = 1
+STEP = "step"
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingJob:
+    """All that an engine needs, already validated by the core.
+
+    Attributes
+    ----------
+    spec : ModelSpec
+    data : Interactions
+        The training data; rows of its vocabularies number the rows of the parameters.
+    objective : Objective
+    optimizer : Optimizer
+        A `GradientOptimizer`, or `WALS`.
+    sampling : SamplingPlan
+        What an epoch shows; `mfcore.sampling.epoch` is the definition. WALS takes no samples.
+    batch_size : int
+    seed : int in [0, 2^63)
+    dtype : float32 or float64
+        Of parameters, optimizer state and arithmetic.
+    device : str
+        "cpu", "cuda", "cuda:1"; "auto" leaves the choice to the engine.
+    threads : int
+        At most this many, where the framework leaves that to a job. The result does not depend on it but for
+        rounding; an engine may promise more, the same bits on any number.
+    parameters : mapping of name to array
+        Initial values, made by the core; not to be written to.
+    optimizer_state : mapping of name to array
+        "PARAMETER/SLOT" for each slot of the optimizer's rule, in the parameter's shape, and "step",
+        int64 [1], the number of steps taken so far; initial, or what an earlier trainer exported.
+    """
+
+    spec: ModelSpec
+    data: Interactions
+    objective: Objective
+    optimizer: Optimizer
+    sampling: SamplingPlan
+    batch_size: int
+    seed: int
+    dtype: np.dtype[np.floating]
+    device: str
+    threads: int
+    parameters: Mapping[str, Floats]
+    optimizer_state: Mapping[str, NDArray[Any]]
+
+    @cached_property
+    def targets(self) -> Floats:
+        """The target of each interaction, [n] in the job's dtype; a sampled negative's is 0."""
+        return self.objective.targets(self.data.values, self.sampling.n_negatives).astype(self.dtype)
+
+    @cached_property
+    def weights(self) -> Floats | None:
+        """The weight of each interaction, [n] in the job's dtype, or None for 1; a negative's is 1."""
+        weights = self.objective.weights(self.data.values)
+        return None if weights is None else weights.astype(self.dtype)
+
+    @cached_property
+    def log_q(self) -> Floats:
+        """The logarithm of each item's share of the interactions, [n_items] in the job's dtype.
+
+        It is 0 for all where the objective does not ask for it, and for items without interactions, which no
+        batch shows.
+        """
+        counts = self.data.item_counts
+        if not getattr(self.objective, "logq", False):
+            return np.zeros(len(counts), dtype=self.dtype)
+        shares = np.where(counts > 0, counts, len(self.data)) / len(self.data)
+        return np.log(shares).astype(self.dtype)
+
+    @cached_property
+    def popularity(self) -> PopularityTable | None:
+        """What it takes to draw negatives by popularity; None where they are drawn uniformly."""
+        exponent = self.sampling.popularity_exponent
+        if not exponent:
+            return None
+        return PopularityTable.make(self.data.seen, self.data.item_counts, exponent)
+
+    @property
+    def n_instances(self) -> int:
+        """The number of instances of an epoch."""
+        return self.sampling.n_instances(len(self.data))
+
+    @cached_property
+    def trained(self) -> list[str]:
+        """The names of the parameters that training moves; `score_gradients` may give others too."""
+        return trained_parameters(self.spec, self.objective, self.data)
+
+
+def trained_parameters(spec: ModelSpec, objective: Objective, data: Interactions) -> list[str]:
+    """Return the names of the parameters that training by an objective moves."""
+    compares_items = isinstance(objective, Comparison)
+    return [
+        name
+        for name, parameter in spec.parameters(data.n_users, data.n_items).items()
+        if parameter.trained and not (compares_items and parameter.shared_by_items)
+    ]
+
+
+def initial_optimizer_state(
+    optimizer: Optimizer, parameters: Mapping[str, Floats], trained: list[str]
+) -> dict[str, NDArray[Any]]:
+    """Return the state before the first step: filled slots of every trained parameter, and step 0."""
+    state: dict[str, NDArray[Any]] = {STEP: np.zeros(1, dtype=np.int64)}
+    if isinstance(optimizer, GradientOptimizer):
+        for slot in optimizer.slot_names:
+            for name in trained:
+                state[f"{name}/{slot}"] = np.full_like(parameters[name], optimizer.initial_slot(slot))
+    return state
+
+
+class Trainer(Protocol):
+    """A job under way on an engine.
+
+    Where several processes train together, a trainer may have one more attribute, `is_main`: False in all of
+    them but the one that shows progress and writes checkpoints.
+    """
+
+    def run_epoch(self, epoch: int) -> float:
+        """Train one epoch, counted from 0, and return its mean objective.
+
+        For a gradient optimizer that is the mean over the epoch's instances, each seen before the step
+        that it belongs to; for WALS the whole objective at the end of the epoch, divided by the number of
+        interactions.
+        """
+
+    def parameters(self) -> dict[str, Floats]:
+        """Return host copies of all parameters; valid after any epoch."""
+
+    def optimizer_state(self) -> dict[str, NDArray[Any]]:
+        """Return host copies of the optimizer's state, under the names of `TrainingJob.optimizer_state`."""
+
+
+class Scorer(Protocol):
+    """An engine's own top-k over the catalogue.
+
+    `EvaluationScorer` says what it may offer besides.
+    """
+
+    def top_k(self, users: NDArray[np.int64], k: int, exclude_seen: bool) -> tuple[NDArray[np.int64], Floats]:
+        """Return items [n, k] and scores [n, k], best first; -1 and -inf where a list is shorter.
+
+        Ties are broken by ascending item row.
+        """
+
+
+class Places(NamedTuple):
+    """Where positives stand in the rankings of n users, as evaluation needs to know it.
+
+    Attributes
+    ----------
+    above, size : int64 arrays [n_positives]
+        How many candidates score strictly higher than each positive, and how many the same, itself included.
+    n_candidates : int64 array [n]
+        The length of each ranking.
+    """
+
+    above: NDArray[np.int64]
+    size: NDArray[np.int64]
+    n_candidates: NDArray[np.int64]
+
+
+@runtime_checkable
+class EvaluationScorer(Scorer, Protocol):
+    """A scorer that evaluation runs on too; one that lacks any of these methods is asked for top-k alone.
+
+    Users and items are rows, of any integer dtype; -1 asks for the cold-start answer.
+    """
+
+    def score_pairs(self, users: NDArray[np.integer], items: NDArray[np.integer]) -> Floats:
+        """Return the score of each of n pairs, [n]."""
+
+    def score_catalogue(self, users: NDArray[np.integer]) -> Floats:
+        """Return the score of every item for each user, [n, n_items], in an array of the caller's own."""
+
+    def places(
+        self,
+        users: NDArray[np.integer],
+        rows: NDArray[np.int64],
+        items: NDArray[np.int64],
+        exclude_seen: bool,
+    ) -> Places | None:
+        """Return where positives stand, or None where a score of these users is NaN, which the core reports.
+
+        Parameters
+        ----------
+        users : integer array [n]
+        rows, items : int64 arrays [n_positives]
+            The positives, each once: the place in `users` of the user, ascending, and the item, from 0.
+        exclude_seen : bool
+            Whether items that the user has seen are no candidates; positives always are.
+        """
+
+
+@runtime_checkable
+class Backend(Protocol):
+    """An engine."""
+
+    name: str
+    api_version: int
+
+    def unsupported(self, job: TrainingJob) -> str | None:
+        """Return why the engine does not do this job, in words that a person can act on, or None."""
+
+    def trainer(self, job: TrainingJob) -> Trainer:
+        """Return a trainer for a job that is not unsupported."""
+
+    def scorer(self, model: Any) -> Scorer | None:
+        """Return a fast top-k for the model, perhaps an `EvaluationScorer`, or None for the core's."""
+
+
+class Shown(NamedTuple):
+    """What an engine shows at n positions of an epoch; the fields of `mfcore.sampling.Instances`.
+
+    Attributes
+    ----------
+    users, items : integer arrays [n]
+        Rows.
+    positive : bool array [n]
+        False where the item is a sampled negative.
+    negatives : integer array [n], or None
+        The item that each instance's item is compared with, in a paired epoch.
+    """
+
+    users: NDArray[np.integer]
+    items: NDArray[np.integer]
+    positive: NDArray[np.bool_]
+    negatives: NDArray[np.integer] | None
+
+
+@runtime_checkable
+class StreamBackend(Backend, Protocol):
+    """An engine that tells what its own stream shows, so that it can be held to the core's bit for bit.
+
+    Of an engine without this method, only the results of training tell.
+    """
+
+    def instances(self, job: TrainingJob, epoch: int, start: int, stop: int) -> Shown:
+        """Return what a trainer of the job would show at the positions in [start, stop) of an epoch.
+
+        It is asked in order to verify the engine, with stop - start in the thousands; the epoch may have 2^40
+        positions.
+        """

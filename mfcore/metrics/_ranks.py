@@ -1,0 +1,225 @@
+"""From scores to tie groups: all that a ranking metric needs to know of a ranking.
+
+A *ranking* orders the candidates of one user, or of one test interaction, by falling score. Candidates of
+equal score form a *tie group*, whose inner order no model has chosen. Only the groups that hold a positive
+matter to a metric, and of each only its place and its make-up, so that a ranking of a whole catalogue shrinks
+to a few integers per positive and every metric becomes a vectorised function of them.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from mfcore.errors import InvalidArgumentError
+
+if TYPE_CHECKING:
+    from mfcore.engines import Places
+
+Ties: TypeAlias = Literal["pessimistic", "average", "optimistic"]
+"""Where a positive stands among candidates of its score: last, in every place equally often, or first."""
+
+BoolArray: TypeAlias = npt.NDArray[np.bool_]
+IntArray: TypeAlias = npt.NDArray[np.int64]
+FloatArray: TypeAlias = npt.NDArray[np.float64]
+ScoreArray: TypeAlias = npt.NDArray[np.floating[Any]]
+
+# From this many groups on, sorting a row once is cheaper than counting through it for every group.
+_GROUPS_WORTH_A_SORT = 8
+
+
+@dataclass(frozen=True, eq=False)
+class TieGroups:
+    """The tie groups that hold a positive, of many rankings.
+
+    Groups are ordered by ranking and, within a ranking, by falling score. A positive that is no candidate at
+    all (an item outside the catalogue) belongs to no group but counts in `n_relevant`: it is a miss.
+
+    Parameters
+    ----------
+    ranking
+        int64[n_groups]: the ranking that a group belongs to, ascending.
+    above
+        int64[n_groups]: how many candidates of the ranking score strictly higher than the group.
+    size
+        int64[n_groups]: how many candidates share the group's score, positives included.
+    relevant
+        int64[n_groups]: how many of those are positives, at least 1.
+    n_candidates
+        int64[n_rankings]: length of each ranking, positives included.
+    n_relevant
+        int64[n_rankings]: positives of each ranking, at least 1, misses included.
+    """
+
+    ranking: IntArray
+    above: IntArray
+    size: IntArray
+    relevant: IntArray
+    n_candidates: IntArray
+    n_relevant: IntArray
+
+    @property
+    def n_rankings(self) -> int:
+        """Number of rankings, those without any group included."""
+        return len(self.n_relevant)
+
+    @cached_property
+    def first(self) -> IntArray:
+        """int64: indices of the groups that are the highest of their ranking."""
+        leads = np.ones(len(self.ranking), dtype=np.bool_)
+        leads[1:] = self.ranking[1:] != self.ranking[:-1]
+        return np.flatnonzero(leads)
+
+    @cached_property
+    def relevant_above(self) -> IntArray:
+        """int64[n_groups]: positives of the same ranking that score strictly higher than the group."""
+        before = np.cumsum(self.relevant) - self.relevant
+        groups_per_ranking = np.diff(self.first, append=len(self.ranking))
+        return before - np.repeat(before[self.first], groups_per_ranking)
+
+    def within(self, k: int | None) -> IntArray:
+        """int64[n_groups]: how many of the group's places are among the first `k` (None: all of them)."""
+        return self.size if k is None else np.clip(k - self.above, 0, self.size)
+
+    def total(self, of_groups: FloatArray) -> FloatArray:
+        """float64[n_rankings]: the sum over each ranking's groups of a float64[n_groups]."""
+        return np.bincount(self.ranking, of_groups, self.n_rankings).astype(np.float64, copy=False)
+
+    def resolved(self, ties: Ties) -> Self:
+        """Return the groups after the tie rule.
+
+        "average" leaves the groups as they are: the metrics compute expectations over the orders of a group.
+        The other rules settle the order, after which every positive is a group of its own.
+        """
+        if ties == "average":
+            return self
+        at_group_start = self.above if ties == "optimistic" else self.above + self.size - self.relevant
+        place_in_run = np.arange(self.relevant.sum()) - np.repeat(
+            np.cumsum(self.relevant) - self.relevant, self.relevant
+        )
+        single = np.ones(len(place_in_run), dtype=np.int64)
+        return type(self)(
+            ranking=np.repeat(self.ranking, self.relevant),
+            above=np.repeat(at_group_start, self.relevant) + place_in_run,
+            size=single,
+            relevant=single,
+            n_candidates=self.n_candidates,
+            n_relevant=self.n_relevant,
+        )
+
+
+def tie_groups(scores: ScoreArray, rows: IntArray, columns: IntArray, n_relevant: IntArray) -> TieGroups:
+    """Reduce rankings over a catalogue, with any number of positives each, to their tie groups.
+
+    Parameters
+    ----------
+    scores
+        float[n_rankings, n_items]; NaN marks an item that is no candidate. Infinities are ordinary scores.
+    rows, columns
+        int64[n_positives]: where the positives stand in `scores`, each once; `rows` ascending.
+    n_relevant
+        int64[n_rankings]: positives of each ranking, those outside the catalogue included.
+    """
+    values = scores[rows, columns]
+    order = np.lexsort((-values, rows))
+    rows, values = rows[order], values[order]
+    starts = _starts(rows, values)
+    ranking, group_values = rows[starts], values[starts]
+    above, size = _places(scores, ranking, group_values)
+    return TieGroups(
+        ranking=ranking,
+        above=above,
+        size=size,
+        relevant=np.diff(starts, append=len(rows)),
+        n_candidates=_count_candidates(scores),
+        n_relevant=n_relevant,
+    )
+
+
+def tie_groups_of_places(places: "Places", rows: IntArray, n_relevant: IntArray) -> TieGroups:
+    """Reduce rankings over a catalogue, of which the places of the positives are known, to their tie groups.
+
+    Parameters
+    ----------
+    places
+        Of n_positives positives in n_rankings rankings.
+    rows
+        int64[n_positives]: the ranking that each positive belongs to, ascending.
+    n_relevant
+        int64[n_rankings]: positives of each ranking, those outside the catalogue included.
+    """
+    order = np.lexsort((places.above, rows))
+    # Positives of one ranking share a score if, and only if, as many candidates are above them.
+    starts = _starts(rows[order], places.above[order])
+    groups = order[starts]
+    return TieGroups(
+        ranking=rows[groups],
+        above=places.above[groups],
+        size=places.size[groups],
+        relevant=np.diff(starts, append=len(rows)),
+        n_candidates=places.n_candidates,
+        n_relevant=n_relevant,
+    )
+
+
+def tie_groups_of_first(scores: ScoreArray) -> TieGroups:
+    """Reduce rankings whose single positive is the first column to their tie groups.
+
+    Parameters
+    ----------
+    scores
+        float[n_rankings, 1 + n_negatives]; NaN marks a negative that is no candidate.
+    """
+    positive = scores[:, :1]
+    n_rankings = len(scores)
+    return TieGroups(
+        ranking=np.arange(n_rankings),
+        above=np.sum(scores > positive, axis=1, dtype=np.int64),
+        size=np.sum(scores == positive, axis=1, dtype=np.int64),
+        relevant=np.ones(n_rankings, dtype=np.int64),
+        n_candidates=_count_candidates(scores),
+        n_relevant=np.ones(n_rankings, dtype=np.int64),
+    )
+
+
+def _starts(rows: IntArray, keys: npt.NDArray[Any]) -> IntArray:
+    """Return where each run of equal rows and keys starts."""
+    leads = np.ones(len(rows), dtype=np.bool_)
+    leads[1:] = (rows[1:] != rows[:-1]) | (keys[1:] != keys[:-1])
+    return np.flatnonzero(leads)
+
+
+def _count_candidates(scores: ScoreArray) -> IntArray:
+    counts: IntArray = np.sum(~np.isnan(scores), axis=1, dtype=np.int64)
+    return counts
+
+
+def _places(scores: ScoreArray, ranking: IntArray, values: ScoreArray) -> tuple[IntArray, IntArray]:
+    """Count, for each value of a ranking, the candidates above it and those equal to it."""
+    above = np.empty(len(values), dtype=np.int64)
+    size = np.empty(len(values), dtype=np.int64)
+    bounds = np.searchsorted(ranking, np.arange(len(scores) + 1))
+    for row, (start, stop) in zip(scores, pairwise(bounds.tolist()), strict=True):
+        if stop - start < _GROUPS_WORTH_A_SORT:
+            # NaN is neither above nor equal to anything, so that non-candidates drop out by themselves.
+            for group in range(start, stop):
+                above[group] = np.count_nonzero(row > values[group])
+                size[group] = np.count_nonzero(row == values[group])
+        else:
+            # NaN sorts to the end, behind every candidate.
+            ascending = np.sort(row)
+            n_candidates = ascending.searchsorted(np.nan)
+            up_to = ascending.searchsorted(values[start:stop], side="right")
+            above[start:stop] = n_candidates - up_to
+            size[start:stop] = up_to - ascending.searchsorted(values[start:stop], side="left")
+    return above, size
+
+
+def check_ties(ties: Any) -> None:
+    """Raise InvalidArgumentError unless `ties` names a tie rule."""
+    if ties not in get_args(Ties):
+        rules = ", ".join(repr(rule) for rule in get_args(Ties))
+        raise InvalidArgumentError(f"ties is {ties!r}; it must be one of {rules}")

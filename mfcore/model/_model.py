@@ -1,0 +1,472 @@
+"""A trained model: predict, recommend, similar items, fold-in, save and load."""
+
+import os
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from mfcore.data import Interactions, SeenItems, Vocabulary
+from mfcore.engines import EvaluationScorer, Places, Scorer
+from mfcore.errors import InvalidArgumentError, UnknownIdError
+from mfcore.model._fold_in import FoldedUser, fold_in
+from mfcore.model._history import History
+from mfcore.model._rankings import Ranking, Recommendations
+from mfcore.model._top_k import top_k
+from mfcore.specs import Floats, ModelSpec
+from mfcore.validation import require_instance, require_integer
+
+Unknown = Literal["average", "error"]
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A spec with trained parameters, and the ids that its rows stand for.
+
+    Cold start: a user or an item without training data, known by id or not, is answered with the mean of
+    the parameter rows of those that have training data: an average user, an average item.
+
+    Attributes
+    ----------
+    spec : ModelSpec
+    parameters : dict of name to array
+        As `spec.parameter_shapes` says, e.g. ``parameters["item_factors"]`` [n_items, n_factors].
+    user_ids, item_ids : Vocabulary
+        Row r of a parameter belongs to ``ids[r]``.
+    seen : SeenItems
+        The items of each user in the training data; `recommend` leaves them out.
+    item_names : array [n_items] of str, or None
+        Titles.
+    training : dict
+        How it was trained: objective, optimizer, backend and so on, as plain values.
+    history : History
+        Every epoch of the run; those from `epochs_trained` on came after these parameters.
+    epochs_trained : int
+        The epochs that led to these parameters.
+    optimizer_state : dict of name to array, or None
+        What `fit(resume=...)` goes on from.
+    scorer : Scorer or None
+        The engine's own way to score with these very parameters; None for the core's.
+    """
+
+    spec: ModelSpec
+    parameters: dict[str, Floats]
+    user_ids: Vocabulary
+    item_ids: Vocabulary
+    seen: SeenItems
+    item_names: NDArray[Any] | None = None
+    training: dict[str, Any] = field(default_factory=dict)
+    history: History = field(default_factory=History)
+    epochs_trained: int = 0
+    optimizer_state: dict[str, NDArray[Any]] | None = None
+    scorer: Scorer | None = None
+
+    @property
+    def n_users(self) -> int:
+        """The number of users of the training data."""
+        return len(self.user_ids)
+
+    @property
+    def n_items(self) -> int:
+        """The size of the catalogue."""
+        return len(self.item_ids)
+
+    @cached_property
+    def item_counts(self) -> NDArray[np.int64]:
+        """The number of training users of each item, int64 [n_items]."""
+        return np.bincount(self.seen.indices, minlength=self.n_items)
+
+    def __repr__(self) -> str:
+        trained = f", trained for {self.epochs_trained} epochs" if self.epochs_trained else ""
+        backend = f" on {self.training['backend']}" if "backend" in self.training else ""
+        return f"Model({self.spec}, {self.n_users:,} users, {self.n_items:,} items{trained}{backend})"
+
+    # Answers by id
+
+    def predict(self, users: ArrayLike, items: ArrayLike, *, unknown: Unknown = "average") -> Floats:
+        """Return the prediction of each (user, item) pair: the score after the output function.
+
+        Parameters
+        ----------
+        users, items : ids, or sequences of ids [n]
+            One id goes with every id of the other argument.
+        unknown : "average" or "error"
+            What an id without training data gets: the cold-start answer, or an `UnknownIdError`.
+
+        Returns
+        -------
+        array [n] in the model's dtype, or one number for two single ids
+
+        Raises
+        ------
+        InvalidArgumentError
+            Lengths differ.
+        UnknownIdError
+            unknown="error" and an id is not known.
+        """
+        answer: Floats = self._answer(self.predict_pairs, users, items, unknown)
+        return answer
+
+    def score(self, users: ArrayLike, items: ArrayLike, *, unknown: Unknown = "average") -> Floats:
+        """Return the score of each pair, before the output function; arguments as in `predict`."""
+        answer: Floats = self._answer(self.score_pairs, users, items, unknown)
+        return answer
+
+    def recommend(
+        self, users: ArrayLike, k: int = 10, *, exclude_seen: bool = True, unknown: Unknown = "average"
+    ) -> Recommendations:
+        """Return the k items of highest score for each user.
+
+        Equal scores are ordered by ascending item row, that is by ascending id. A list is shorter than k
+        where nothing is left.
+
+        Parameters
+        ----------
+        users : id, or sequence of ids [n]
+        k : int
+        exclude_seen : bool
+            Leave out the items of the user's training data.
+        unknown : "average" or "error"
+        """
+        require_integer("k", k, 1)
+        asked = _listed(users)
+        rows = self._rows(self.user_ids, asked, "user", unknown)
+        items, scores = self._top_k(rows, k, exclude_seen)
+        return self._rankings(asked, items, scores)
+
+    def similar_items(self, items: ArrayLike, k: int = 10) -> Recommendations:
+        """Return the k items whose vectors have the highest cosine with each item's, itself left out.
+
+        Items without training data are neither asked for nor given: nothing is known of them.
+
+        Raises
+        ------
+        UnknownIdError
+            An item has no training data.
+        """
+        require_integer("k", k, 1)
+        asked = _listed(items)
+        rows = self._rows(self.item_ids, asked, "item", "error")
+        vectors = self.spec.item_vectors(self.parameters)
+        lengths = np.linalg.norm(vectors, axis=1)
+        unit = vectors / np.where(lengths > 0, lengths, 1)[:, None].astype(vectors.dtype)
+        cold = self.item_counts == 0
+
+        def cosines(positions: NDArray[np.int64]) -> Floats:
+            chosen = rows[positions]
+            cosine: Floats = unit[chosen] @ unit.T
+            cosine[:, cold] = -np.inf
+            cosine[np.arange(len(chosen)), chosen] = -np.inf
+            return cosine
+
+        found, scores = top_k(cosines, np.arange(len(rows)), min(k, self.n_items), self.n_items, None)
+        return self._rankings(asked, found, scores)
+
+    def fold_in(self, items: ArrayLike, values: ArrayLike | None = None) -> FoldedUser:
+        """Return a new user, fitted to their interactions with the items' parameters held fixed.
+
+        The user's row minimises the objective that the model was trained with. The model itself does not
+        change.
+
+        Parameters
+        ----------
+        items : sequence of item ids [m]
+            Known to the model, each once.
+        values : sequence of float [m], optional
+            Ratings or counts; 1 where not given.
+
+        Raises
+        ------
+        UnknownIdError, InvalidDataError
+        """
+        rows = self._rows(self.item_ids, _listed(items), "item", "error")
+        return fold_in(self, rows, values)
+
+    # Answers by row, as evaluation and engines ask for them
+
+    def score_pairs(self, users: NDArray[np.integer], items: NDArray[np.integer]) -> Floats:
+        """Return the score of each pair of rows; row -1 is a cold start."""
+        if isinstance(self.scorer, EvaluationScorer):
+            return self.scorer.score_pairs(users, items)
+        return self.spec.score(
+            self.cold_filled, _cold_last(users, self.n_users), _cold_last(items, self.n_items)
+        )
+
+    def predict_pairs(self, users: NDArray[np.integer], items: NDArray[np.integer]) -> Floats:
+        """Return the prediction of each pair of rows; row -1 is a cold start."""
+        return self.spec.output.predict(self.score_pairs(users, items))
+
+    def score_catalogue(self, users: NDArray[np.integer]) -> Floats:
+        """Return the score of every item, [n, n_items], for each user row; row -1 is a cold start."""
+        if isinstance(self.scorer, EvaluationScorer):
+            return self.scorer.score_catalogue(users)
+        return self.spec.score_catalogue(self.catalogue, _cold_last(users, self.n_users))
+
+    def places(
+        self,
+        users: NDArray[np.integer],
+        rows: NDArray[np.int64],
+        items: NDArray[np.int64],
+        exclude_seen: bool,
+    ) -> Places | None:
+        """Return what `EvaluationScorer.places` does, or None where the scorer does not count places."""
+        if isinstance(self.scorer, EvaluationScorer):
+            return self.scorer.places(users, rows, items, exclude_seen)
+        return None
+
+    # Files
+
+    def save(self, path: str | os.PathLike[str], *, optimizer_state: bool = False) -> None:
+        """Write the model to one safetensors file, atomically.
+
+        It holds parameters, ids, titles, spec, seen items and history.
+
+        Parameters
+        ----------
+        path : path
+        optimizer_state : bool
+            Write the optimizer's state too, so that training can be resumed from the file.
+        """
+        from mfcore.model._file import save_model
+
+        save_model(self, path, optimizer_state=optimizer_state)
+
+    # Frameworks
+
+    def to_torch(self, *, sparse: bool = False) -> Any:
+        """Return the model as an ordinary PyTorch module, to be trained, scripted or exported there.
+
+        ``module(users, items)`` gives the scores of pairs of rows, ``user_ids.rows(...)``, which losses such
+        as `BCEWithLogitsLoss` take, and ``module.predict(users, items)`` the predictions. A row without
+        training data scores by its own parameters: the cold-start answer is this class's.
+
+        Parameters
+        ----------
+        sparse : bool
+            Whether the gradients of embeddings are sparse tensors, as `torch.optim.SparseAdam` needs them.
+
+        Returns
+        -------
+        torch.nn.Module
+            On the CPU, in the model's dtype, with copies of the parameters; `mfcore_torch.modules` lists the
+            names of its state_dict.
+
+        Raises
+        ------
+        BackendMissingError
+            PyTorch is not installed; it is an ImportError and names the command.
+        UnsupportedError
+            A spec of one's own, for which there is no module.
+        """
+        from mfcore.engines import registry
+
+        engine: Any = registry.get("torch")
+        return engine.to_module(self, sparse=sparse)
+
+    @classmethod
+    def from_torch(cls, module: Any, spec: ModelSpec, ids: "Model | Interactions") -> "Model":
+        """Return the model of a PyTorch module, such as one of `to_torch` after further training.
+
+        Parameters
+        ----------
+        module : torch.nn.Module
+            Of any class, wrapped (compiled, distributed) or not: what counts is that its state_dict has the
+            names and shapes that `mfcore_torch.modules` lists. float32 or float64, on any device.
+        spec : ModelSpec
+            What the module computes. It is taken at its word: a state_dict does not tell of activations.
+        ids : Model or Interactions
+            The model that the module came from, or the data that it was trained on: whose ids the rows are,
+            which rows have training data, what `recommend` leaves out, and titles. Bare ids do not say, and
+            a model that took all rows for trained would answer by rows that nothing was learnt of.
+
+        Returns
+        -------
+        Model
+            With copies of the weights, bit for bit, in the module's dtype. Nothing is known of how they were
+            trained, so it is of zero epochs; ``fit(spec, data, initial=model)`` goes on from it.
+
+        Raises
+        ------
+        BackendMissingError
+            PyTorch is not installed.
+        InvalidArgumentError
+            The state_dict does not fit the spec and the ids; names the weight and both shapes.
+        InvalidDataError
+            A weight is NaN or infinite.
+        """
+        return cls._taken_from("torch", "from_torch", module, spec, ids)
+
+    def to_keras(self) -> Any:
+        """Return the model as an ordinary functional Keras model, on TensorFlow.
+
+        It takes rows, ``user_ids.rows(...)``, as inputs "user" and "item", and gives predictions [n, 1],
+        which ``compile(loss="mse")`` and `fit` compare with ratings; its layer "score" gives the scores. A
+        row without training data scores by its own parameters: the cold-start answer is this class's. Beware
+        that `fit` of Keras does not add up the gradients of an id that a batch repeats, so what it learns is
+        not what `mfcore.fit` would.
+
+        Returns
+        -------
+        keras.Model
+            Not compiled, in the model's dtype, with copies of the parameters; `mfcore_keras.models` lists the
+            names of its layers, such as "user_embedding".
+
+        Raises
+        ------
+        BackendMissingError
+            TensorFlow is not installed; it is an ImportError and names the command.
+        UnsupportedError
+            A spec of one's own, for which there is no Keras model; or Keras runs on another framework here.
+        """
+        from mfcore.engines import registry
+
+        engine: Any = registry.get("keras")
+        return engine.to_module(self)
+
+    @classmethod
+    def from_keras(cls, keras_model: Any, spec: ModelSpec, ids: "Model | Interactions") -> "Model":
+        """Return the model of a Keras model, such as one of `to_keras` after further training.
+
+        Parameters
+        ----------
+        keras_model : keras.Model
+            Of any make: what counts is that its layers have the names and shapes that `mfcore_keras.models`
+            lists. float32 or float64.
+        spec : ModelSpec
+            What it computes. It is taken at its word: names and shapes do not tell of activations.
+        ids : Model or Interactions
+            As in `from_torch`.
+
+        Returns
+        -------
+        Model
+            As `from_torch` returns it.
+
+        Raises
+        ------
+        BackendMissingError
+            TensorFlow is not installed.
+        InvalidArgumentError
+            The layers do not fit the spec and the ids; names the layer and both shapes.
+        InvalidDataError
+            A weight is NaN or infinite.
+        UnsupportedError
+            Keras runs on another framework here.
+        """
+        return cls._taken_from("keras", "from_keras", keras_model, spec, ids)
+
+    @classmethod
+    def _taken_from(
+        cls, backend: str, called: str, module: Any, spec: ModelSpec, ids: "Model | Interactions"
+    ) -> "Model":
+        """Return the model of what an engine takes back; `called` is how the caller's method is called."""
+        from mfcore.engines import registry
+
+        require_instance(f"{called}: spec", spec, ModelSpec, "MF(n_factors=50)")
+        if not isinstance(ids, Model | Interactions):
+            raise InvalidArgumentError(
+                f"{called}: ids is of type {type(ids).__name__}; pass the Model that the module came from,"
+                " or the Interactions that it was trained on (Interactions.from_columns makes some): they say"
+                " what users have seen, and which rows have training data"
+            )
+        engine: Any = registry.get(backend)
+        parameters = engine.from_module(module, spec, len(ids.user_ids), len(ids.item_ids))
+        return cls(spec=spec, parameters=parameters, **data_fields(ids))
+
+    def with_parameters(self, spec: ModelSpec, parameters: dict[str, Floats]) -> "Model":
+        """Return a model of zero epochs, of other parameters for the same ids, seen items and titles."""
+        return Model(spec=spec, parameters=parameters, **data_fields(self))
+
+    # Inner parts
+
+    @cached_property
+    def cold_filled(self) -> dict[str, Floats]:
+        """Parameters with the average row in place of cold rows, and as one more row at the end."""
+        trained = {"user": self.seen.counts > 0, "item": self.item_counts > 0}
+        layout = self.spec.parameters(self.n_users, self.n_items)
+        filled = {}
+        for name, array in self.parameters.items():
+            side = layout[name].side
+            if side is None:
+                filled[name] = array
+                continue
+            warm = trained[side]
+            average = array[warm].mean(axis=0, dtype=np.float64).astype(array.dtype)
+            filled[name] = np.concatenate([array, average[None]])
+            filled[name][:-1][~warm] = average
+        return filled
+
+    @cached_property
+    def catalogue(self) -> dict[str, Floats]:
+        """The same, without the extra row of the items."""
+        layout = self.spec.parameters(self.n_users, self.n_items)
+        return {
+            name: array[:-1] if layout[name].side == "item" else array
+            for name, array in self.cold_filled.items()
+        }
+
+    def _top_k(self, users: NDArray[np.int64], k: int, exclude_seen: bool) -> tuple[Any, Any]:
+        kept = min(k, self.n_items)
+        if self.scorer is not None:
+            return self.scorer.top_k(users, kept, exclude_seen)
+        return top_k(self.score_catalogue, users, kept, self.n_items, self.seen if exclude_seen else None)
+
+    def _rankings(self, asked: list[Any], items: NDArray[np.int64], scores: Floats) -> Recommendations:
+        rankings = []
+        for query, row_items, row_scores in zip(asked, items, scores, strict=True):
+            kept = row_items >= 0
+            chosen = row_items[kept]
+            names = None if self.item_names is None else self.item_names[chosen]
+            rankings.append(Ranking(query, self.item_ids[chosen], row_scores[kept], names))
+        return Recommendations(tuple(rankings))
+
+    def _answer(self, ask: Any, users: ArrayLike, items: ArrayLike, unknown: Unknown) -> Any:
+        single = _is_single(users) and _is_single(items)
+        user_rows = np.atleast_1d(self._rows(self.user_ids, users, "user", unknown))
+        item_rows = np.atleast_1d(self._rows(self.item_ids, items, "item", unknown))
+        if len(user_rows) != len(item_rows) and 1 not in (len(user_rows), len(item_rows)):
+            raise InvalidArgumentError(
+                f"users has length {len(user_rows)} and items {len(item_rows)}; they must be equal, or one of"
+                " them 1"
+            )
+        user_rows, item_rows = np.broadcast_arrays(user_rows, item_rows)
+        answer = ask(user_rows, item_rows)
+        return answer[0] if single else answer
+
+    def _rows(self, ids: Vocabulary, asked: Any, side: str, unknown: Unknown) -> NDArray[np.int64]:
+        if unknown not in ("average", "error"):
+            raise InvalidArgumentError(f"unknown is {unknown!r}; it must be 'average' or 'error'")
+        rows = ids.rows(asked)
+        if unknown == "error" and rows.size:
+            counts = self.seen.counts if side == "user" else self.item_counts
+            cold = np.flatnonzero(np.where(rows < 0, True, counts[rows] == 0))
+            if cold.size:
+                first = _listed(asked)[cold[0]]
+                raise UnknownIdError(f"{side} {first!r} has no training data in this model")
+        return rows
+
+
+def data_fields(data: Interactions | Model) -> dict[str, Any]:
+    """Return what a model keeps of its training data, be it from another model."""
+    return {
+        "user_ids": data.user_ids,
+        "item_ids": data.item_ids,
+        "seen": data.seen,
+        "item_names": data.item_names,
+    }
+
+
+def _cold_last(rows: NDArray[np.integer], n: int) -> NDArray[np.int64]:
+    return np.where(rows < 0, n, rows).astype(np.int64)
+
+
+def _listed(ids: Any) -> list[Any]:
+    """Return one id or several as a list of plain Python ids."""
+    many = [ids] if _is_single(ids) else ids
+    return [one.item() if isinstance(one, np.generic) else one for one in many]
+
+
+def _is_single(ids: Any) -> bool:
+    return isinstance(ids, str | bytes) or not hasattr(ids, "__len__") or getattr(ids, "ndim", 1) == 0

@@ -1,0 +1,102 @@
+"""Ranked lists of items, as people read them and as tables take them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mfcore.specs import Floats
+
+if TYPE_CHECKING:
+    from mfcore.model._model import Model
+
+
+@dataclass(frozen=True, eq=False)
+class Ranking:
+    """One list of items, best first.
+
+    Attributes
+    ----------
+    query : int or str
+        The user or the item that it was asked for.
+    items : array [m]
+        Item ids as they came in; m may be below the k asked for.
+    scores : array [m]
+    names : array [m] of str, or None
+        Titles, where the data had them.
+    """
+
+    query: Any
+    items: NDArray[Any]
+    scores: Floats
+    names: NDArray[Any] | None
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __repr__(self) -> str:
+        shown = self.items if self.names is None else self.names
+        lines = [
+            f"{place:>3}  {score:8.4f}  {item}"
+            for place, (item, score) in enumerate(zip(shown, self.scores, strict=True), start=1)
+        ]
+        return "\n".join([f"Ranking for {self.query!r}:", *(lines or ["  nothing left to recommend"])])
+
+
+@dataclass(frozen=True, eq=False)
+class Recommendations:
+    """The lists of several users (or items), in the order in which they were asked for.
+
+    Attributes
+    ----------
+    rankings : tuple of Ranking
+    """
+
+    rankings: tuple[Ranking, ...]
+
+    def __len__(self) -> int:
+        return len(self.rankings)
+
+    def __iter__(self) -> Iterator[Ranking]:
+        return iter(self.rankings)
+
+    def __getitem__(self, position: int) -> Ranking:
+        return self.rankings[position]
+
+    def __repr__(self) -> str:
+        return "\n\n".join(map(repr, self.rankings[:5])) + ("\n\n..." if len(self) > 5 else "")
+
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """Return one row an entry: query, rank (from 1), item, score and, where known, name.
+
+        Any table takes it: `polars.DataFrame(found.columns())`, `pandas.DataFrame(found.columns())`.
+        """
+        lengths = [len(ranking) for ranking in self.rankings]
+        table: dict[str, NDArray[Any]] = {
+            "query": np.repeat(np.array([ranking.query for ranking in self.rankings]), lengths),
+            "rank": np.concatenate([np.arange(1, n + 1) for n in lengths] or [np.zeros(0, dtype=np.int64)]),
+            "item": _joined([ranking.items for ranking in self.rankings]),
+            "score": _joined([ranking.scores for ranking in self.rankings]),
+        }
+        if self.rankings and self.rankings[0].names is not None:
+            table["name"] = _joined([ranking.names for ranking in self.rankings if ranking.names is not None])
+        return table
+
+
+def recommended(
+    model: "Model", user: int | str, k: int, *, min_count: int = 0, exclude_seen: bool = True
+) -> Ranking:
+    """Return the k items of highest score among those with at least `min_count` training users."""
+    if min_count <= 0:
+        return model.recommend(user, k, exclude_seen=exclude_seen)[0]
+    every = model.recommend(user, model.n_items, exclude_seen=exclude_seen)[0]
+    well_known = model.item_counts[model.item_ids.rows(every.items)] >= min_count
+    kept = np.flatnonzero(well_known)[:k]
+    names = None if every.names is None else every.names[kept]
+    return Ranking(user, every.items[kept], every.scores[kept], names)
+
+
+def _joined(pieces: list[NDArray[Any]]) -> NDArray[Any]:
+    return np.concatenate(pieces) if pieces else np.zeros(0)

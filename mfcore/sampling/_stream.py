@@ -1,0 +1,201 @@
+"""What an epoch shows at each position: a pure function of (data, plan, seed, epoch).
+
+This is the definition, in numpy. Engines compute the same instances natively; a simple engine uses
+`epoch` as it is.
+
+The epoch's list, before any shuffling, holds every interaction followed by its negatives: instance q
+belongs to interaction q // (1 + n_negatives); slot q % (1 + n_negatives) = 0 is the interaction itself,
+the other slots are its negatives. A paired epoch lists, for each interaction, one instance with each of its
+negatives: instance q belongs to interaction q // n_negatives, and its negative is that of slot
+1 + q % n_negatives above, the same item. The `shuffled` order shows instance shuffle(t) at position t. The
+`blocked` order sorts the shuffled order by cell of a grid (stably) and visits the cells stratum by stratum.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mfcore.data import Interactions
+from mfcore.errors import InvalidArgumentError
+from mfcore.sampling._grid import Grid, choose_n_blocks
+from mfcore.sampling._negatives import PopularityTable, popular_negatives, uniform_negatives
+from mfcore.sampling.philox import Words
+from mfcore.sampling.shuffle import KeyedShuffle
+from mfcore.validation import require_number
+
+ORDERS = ("shuffled", "blocked")
+
+
+@dataclass(frozen=True)
+class SamplingPlan:
+    """How an epoch is made from the interactions.
+
+    Attributes
+    ----------
+    n_negatives : int
+        Sampled negatives per interaction, drawn anew in every epoch; 0 for none.
+    order : "shuffled" or "blocked"
+    popularity_exponent : float
+        Negatives are drawn with a chance proportional to (number of the item's interactions)^exponent; 0 for
+        uniform ones.
+    paired : bool
+        Whether an instance is an interaction together with one of its negatives.
+    """
+
+    n_negatives: int = 0
+    order: Literal["shuffled", "blocked"] = "shuffled"
+    popularity_exponent: float = 0.0
+    paired: bool = False
+
+    def __post_init__(self) -> None:
+        if self.n_negatives < 0:
+            raise InvalidArgumentError(f"n_negatives is {self.n_negatives}; it must be 0 or more")
+        require_number("popularity_exponent", self.popularity_exponent, at_least=0)
+        if self.popularity_exponent and not self.n_negatives:
+            raise InvalidArgumentError(
+                f"popularity_exponent is {self.popularity_exponent:g}, but no negatives are sampled; pass"
+                " n_negatives too"
+            )
+        if self.paired and not self.n_negatives:
+            raise InvalidArgumentError("a paired epoch needs negatives; pass n_negatives=1 or more")
+        if self.paired and self.order == "blocked":
+            raise InvalidArgumentError(
+                "the blocked order keeps instances apart that share a user or an item, and those of a paired"
+                " epoch have two items; pass order='shuffled'"
+            )
+        if self.order not in ORDERS:
+            raise InvalidArgumentError(f"order is {self.order!r}; it must be one of {', '.join(ORDERS)}")
+
+    def n_instances(self, n_interactions: int) -> int:
+        """Return the number of instances of an epoch."""
+        return n_interactions * self.per_interaction
+
+    @property
+    def per_interaction(self) -> int:
+        """The number of instances of each interaction in an epoch."""
+        return self.n_negatives if self.paired else 1 + self.n_negatives
+
+    def bucketing_epoch(self, epoch: int) -> int:
+        """Return the epoch whose shuffle orders the cells of the blocked order.
+
+        With negatives the instances are new in every epoch and are sorted into cells again; without, they
+        are sorted once and an epoch only rotates the cells.
+        """
+        return epoch if self.n_negatives else 0
+
+
+@dataclass(frozen=True, eq=False)
+class Instances:
+    """Training instances in the order in which they are shown.
+
+    Attributes
+    ----------
+    users, items : int64 arrays [n]
+        Rows.
+    interactions : int64 array [n]
+        The interaction that each instance belongs to; targets and weights of positives are looked up there.
+    positive : bool array [n]
+        False where the item is a sampled negative.
+    negatives : int64 array [n], or None
+        The item that each instance's item is compared with, in a paired epoch.
+    """
+
+    users: Words
+    items: Words
+    interactions: Words
+    positive: NDArray[np.bool_]
+    negatives: Words | None = None
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+    def batches(self, batch_size: int) -> Iterator["Instances"]:
+        """Yield successive batches; the last one may be shorter."""
+        for start in range(0, len(self), batch_size):
+            yield self.take(slice(start, start + batch_size))
+
+    def take(self, where: slice | Words) -> "Instances":
+        """Return the instances at those positions."""
+        return Instances(
+            self.users[where],
+            self.items[where],
+            self.interactions[where],
+            self.positive[where],
+            None if self.negatives is None else self.negatives[where],
+        )
+
+
+def shuffled_instances(
+    data: Interactions, plan: SamplingPlan, *, seed: int, epoch: int, positions: Words
+) -> Instances:
+    """Return the instances at the given positions of the shuffled order.
+
+    Parameters
+    ----------
+    data : Interactions
+    plan : SamplingPlan
+    seed, epoch : int
+    positions : int64 array
+        In [0, plan.n_instances(len(data))).
+    """
+    shuffle = KeyedShuffle.make(plan.n_instances(len(data)), seed, epoch)
+    interactions, slots = np.divmod(shuffle(positions), plan.per_interaction)
+    users = data.users[interactions].astype(np.int64)
+    items = data.items[interactions].astype(np.int64)
+    if plan.paired:
+        slots = slots + 1
+    drawn = np.flatnonzero(slots)
+    negatives = _negatives(
+        data,
+        plan,
+        users[drawn],
+        seed=seed,
+        epoch=epoch,
+        instances=interactions[drawn] * (1 + plan.n_negatives) + slots[drawn],
+    )
+    if plan.paired:
+        return Instances(users, items, interactions, np.ones(len(users), dtype=np.bool_), negatives)
+    items[drawn] = negatives
+    return Instances(users, items, interactions, slots == 0)
+
+
+def _negatives(
+    data: Interactions, plan: SamplingPlan, users: Words, *, seed: int, epoch: int, instances: Words
+) -> Words:
+    where: Any = {"seed": seed, "epoch": epoch, "instances": instances}
+    if not plan.popularity_exponent:
+        return uniform_negatives(data.seen, data.n_items, users, **where)
+    table = PopularityTable.make(data.seen, data.item_counts, plan.popularity_exponent)
+    return popular_negatives(table, data.seen, users, **where)
+
+
+def epoch(data: Interactions, plan: SamplingPlan, *, seed: int, epoch: int) -> Instances:
+    """Return all instances of an epoch in the order of the plan.
+
+    Parameters
+    ----------
+    data : Interactions
+    plan : SamplingPlan
+    seed : int in [0, 2^63)
+    epoch : int
+        Counted from 0.
+
+    Returns
+    -------
+    Instances
+    """
+    n_instances = plan.n_instances(len(data))
+    positions = np.arange(n_instances, dtype=np.int64)
+    if plan.order == "shuffled":
+        return shuffled_instances(data, plan, seed=seed, epoch=epoch, positions=positions)
+    listed = shuffled_instances(data, plan, seed=seed, epoch=plan.bucketing_epoch(epoch), positions=positions)
+    grid = Grid.make(
+        data.n_users, data.n_items, choose_n_blocks(n_instances, data.n_users, data.n_items), seed
+    )
+    cells = grid.cells(listed.users, listed.items)
+    by_cell = np.argsort(cells, kind="stable")
+    starts = np.concatenate([[0], np.cumsum(np.bincount(cells, minlength=grid.n_blocks**2))])
+    return listed.take(by_cell[grid.visit_order(starts, seed, epoch)])

@@ -1,0 +1,132 @@
+"""Generalised matrix factorisation."""
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+
+from mfcore.errors import InvalidArgumentError
+from mfcore.specs._base import Floats, Parameter, Parameters, Rows, TrainedModel
+from mfcore.specs._biases import add_to_catalogue, bias_parameters, with_biases
+from mfcore.specs._branches import Product
+from mfcore.specs._initializers import Initializer, Normal
+from mfcore.specs._mf import MF
+from mfcore.specs._ncf import BIAS, KERNEL, NCF
+from mfcore.specs._outputs import Linear, Output
+from mfcore.validation import require_instance, require_integer
+
+
+@dataclass(frozen=True)
+class GMF(NCF):
+    r"""Generalised matrix factorisation: the product of the factors, weighed by a dense unit.
+
+    .. math:: s_{ui} = h \cdot (p_u \odot q_i) + c \; [\, + \mu + b_u + b_i \,], \qquad
+              \hat r_{ui} = \text{output}(s_{ui})
+
+    The terms in brackets are there with biases only. As in `MF`, :math:`\mu` is a constant: the score of the
+    best constant prediction on the training targets. (Models for ratings that add the biases to the product
+    before the dense unit are the same functions, with biases larger by the factor :math:`\sum_k h_k`.)
+
+    Source: He, Liao, Zhang, Nie, Hu & Chua, "Neural collaborative filtering", WWW 2017, section 3.2.
+
+    Parameters (arrays)
+    -------------------
+    user_factors [n_users, n_factors], item_factors [n_items, n_factors] :
+        p and q, drawn from `init`.
+    output/kernel [n_factors, 1], output/bias [1] :
+        h, drawn from `GlorotUniform()`, and c, zero at the start.
+    user_bias [n_users], item_bias [n_items], global_bias [1] :
+        b_u and b_i, zero at the start, and the constant mu; with biases only.
+
+    Attributes
+    ----------
+    n_factors : int
+    biases : bool
+    output : Output
+        `Linear()`, `ReLU()`, `Sigmoid()` or `RatingRange(low, high)`.
+    init : Initializer
+        Of the factors.
+    """
+
+    short_name: ClassVar[str] = "gmf"
+    is_inner_product: ClassVar[bool] = True
+
+    n_factors: int = 32
+    biases: bool = False
+    output: Output = field(default_factory=Linear)
+    init: Initializer = field(default_factory=lambda: Normal(std=0.01))
+
+    def __post_init__(self) -> None:
+        require_integer("GMF: n_factors", self.n_factors, 1)
+        require_instance("GMF: biases", self.biases, bool, "True")
+        require_instance("GMF: output", self.output, Output, "Linear()")
+        require_instance("GMF: init", self.init, Initializer, "Normal(std=0.01)")
+
+    @classmethod
+    def from_mf(cls, mf: TrainedModel) -> Any:
+        r"""Return the GMF that scores as a trained matrix factorisation does: h of ones, and c = 0.
+
+        A way to pre-train NeuMF: matrix factorisation by plain SGD, with l2, ranks better than a GMF whose
+        three factors are all trained by Adam. Source: Rendle, Krichene, Zhang & Anderson, "Neural
+        collaborative filtering vs. matrix factorization revisited", RecSys 2020.
+
+        Parameters
+        ----------
+        mf : Model
+            Trained on any engine, with biases or without.
+
+        Returns
+        -------
+        Model
+            Of zero epochs, in the MF's dtype.
+
+        Raises
+        ------
+        InvalidArgumentError
+            A model of another spec.
+        """
+        found = getattr(mf, "spec", None)
+        if not isinstance(found, MF):
+            shown = repr(mf) if found is None else f"a model of {type(found).__name__}"
+            raise InvalidArgumentError(f"GMF.from_mf: mf is {shown}; pass a trained model of MF")
+        spec = cls(found.n_factors, biases=found.biases, output=found.output, init=found.init)
+        dtype = mf.parameters["user_factors"].dtype
+        unit = {KERNEL: np.ones((found.n_factors, 1), dtype=dtype), BIAS: np.zeros(1, dtype=dtype)}
+        layout = spec.parameters(mf.n_users, mf.n_items)
+        return mf.with_parameters(spec, {name: {**mf.parameters, **unit}[name] for name in layout})
+
+    @property
+    def arms(self) -> tuple[Product]:
+        """The product alone."""
+        return (Product("", self.n_factors, self.init),)
+
+    def parameters(self, n_users: int, n_items: int) -> dict[str, Parameter]:
+        """Return factors and output unit and, with biases, the biases."""
+        layout = super().parameters(n_users, n_items)
+        if self.biases:
+            layout.update(bias_parameters(n_users, n_items))
+        return layout
+
+    def score(self, parameters: Parameters, users: Rows, items: Rows) -> Floats:
+        """Return s_ui of each pair."""
+        score = super().score(parameters, users, items)
+        if self.biases:
+            score = with_biases(score, parameters, users, items)
+        return score
+
+    def score_gradients(
+        self, parameters: Parameters, users: Rows, items: Rows, upstream: Floats
+    ) -> dict[str, Floats]:
+        """Return the derivatives; those by the biases are upstream itself."""
+        gradients = super().score_gradients(parameters, users, items, upstream)
+        if self.biases:
+            gradients["user_bias"] = upstream
+            gradients["item_bias"] = upstream
+        return gradients
+
+    def score_catalogue(self, parameters: Parameters, users: Rows) -> Floats:
+        """Return s_ui for every item."""
+        scores = super().score_catalogue(parameters, users)
+        if self.biases:
+            add_to_catalogue(scores, parameters, users)
+        return scores

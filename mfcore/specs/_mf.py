@@ -1,0 +1,103 @@
+"""Matrix factorisation."""
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+
+from mfcore.specs._base import Floats, ModelSpec, Parameter, Parameters, Rows
+from mfcore.specs._biases import add_to_catalogue, bias_parameters, with_biases
+from mfcore.specs._initializers import Initializer, Normal
+from mfcore.specs._outputs import Linear, Output
+from mfcore.validation import require_instance, require_integer
+
+
+@dataclass(frozen=True)
+class MF(ModelSpec):
+    r"""Matrix factorisation, with or without biases.
+
+    .. math:: s_{ui} = \mu + b_u + b_i + p_u \cdot q_i, \qquad \hat r_{ui} = \text{output}(s_{ui})
+
+    Without biases the first three terms are absent. The global bias :math:`\mu` is a constant: the score
+    of the best constant prediction on the training targets (their mean for a squared loss, their
+    log-odds for the logistic loss). Shifts of it are learnt by the user and item biases, so training it
+    as well would change nothing but make steps on separate rows depend on each other.
+
+    Source: Koren, Bell & Volinsky, "Matrix factorization techniques for recommender systems",
+    IEEE Computer 42(8), 2009.
+
+    Parameters (arrays)
+    -------------------
+    user_factors [n_users, n_factors], item_factors [n_items, n_factors] :
+        p and q, drawn from `init`.
+    user_bias [n_users], item_bias [n_items] :
+        b_u and b_i, zero at the start; with biases only.
+    global_bias [1] :
+        mu, constant; with biases only.
+
+    Attributes
+    ----------
+    n_factors : int
+    biases : bool
+    output : Output
+        `Linear()`, `ReLU()`, `Sigmoid()` or `RatingRange(low, high)`.
+    init : Initializer
+        Of the factors.
+    """
+
+    short_name: ClassVar[str] = "mf"
+    is_inner_product: ClassVar[bool] = True
+
+    n_factors: int = 50
+    biases: bool = False
+    output: Output = field(default_factory=Linear)
+    init: Initializer = field(default_factory=lambda: Normal(std=0.01))
+
+    def __post_init__(self) -> None:
+        require_integer("MF: n_factors", self.n_factors, 1)
+        require_instance("MF: biases", self.biases, bool, "True")
+        require_instance("MF: output", self.output, Output, "Linear()")
+        require_instance("MF: init", self.init, Initializer, "Normal(std=0.01)")
+
+    def parameters(self, n_users: int, n_items: int) -> dict[str, Parameter]:
+        """Return the factors and, with biases, the biases."""
+        layout = {
+            "user_factors": Parameter((n_users, self.n_factors), self.init, side="user"),
+            "item_factors": Parameter((n_items, self.n_factors), self.init, side="item"),
+        }
+        if self.biases:
+            layout.update(bias_parameters(n_users, n_items))
+        return layout
+
+    def score(self, parameters: Parameters, users: Rows, items: Rows) -> Floats:
+        """Return s_ui of each pair."""
+        score: Floats = np.einsum(
+            "nk,nk->n", parameters["user_factors"][users], parameters["item_factors"][items]
+        )
+        if self.biases:
+            score = with_biases(score, parameters, users, items)
+        return score
+
+    def score_gradients(
+        self, parameters: Parameters, users: Rows, items: Rows, upstream: Floats
+    ) -> dict[str, Floats]:
+        """Return ds/dp = q, ds/dq = p and ds/db = 1, times upstream, for the row of each instance."""
+        gradients: dict[str, Floats] = {
+            "user_factors": upstream[:, None] * parameters["item_factors"][items],
+            "item_factors": upstream[:, None] * parameters["user_factors"][users],
+        }
+        if self.biases:
+            gradients["user_bias"] = upstream
+            gradients["item_bias"] = upstream
+        return gradients
+
+    def score_catalogue(self, parameters: Parameters, users: Rows) -> Floats:
+        """Return s_ui for every item."""
+        scores = parameters["user_factors"][users] @ parameters["item_factors"].T
+        if self.biases:
+            add_to_catalogue(scores, parameters, users)
+        return scores
+
+    def item_vectors(self, parameters: Parameters) -> Floats:
+        """Return the item factors."""
+        return parameters["item_factors"]

@@ -1,0 +1,65 @@
+"""What the contract asks of the arrays that a trainer gives out."""
+
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mfcore.engines import Trainer, TrainingJob
+from mfcore.errors import MfcoreError
+
+Arrays: TypeAlias = Mapping[str, NDArray[Any]]
+
+
+class ConformanceError(MfcoreError, AssertionError):
+    """An engine does what the contract forbids; the message says what, and what it asks instead."""
+
+
+def require_arrays(trainer: Trainer, job: TrainingJob) -> None:
+    """Raise ConformanceError unless the trainer gives copies of the arrays that the contract names."""
+    _require_alike("parameters()", trainer.parameters(), job.parameters)
+    _require_alike("optimizer_state()", trainer.optimizer_state(), job.optimizer_state)
+    for name in ("parameters", "optimizer_state"):
+        _require_copies(name, getattr(trainer, name))
+
+
+def n_differences(found: Arrays, expected: Arrays) -> int:
+    """Return how many numbers of arrays are not bit for bit the same as those of the same names."""
+    return sum(int(np.sum(found[name] != array)) for name, array in expected.items())
+
+
+def _require_alike(of: str, found: Arrays, expected: Arrays) -> None:
+    if found.keys() != expected.keys():
+        missing, surplus = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())
+        raise ConformanceError(
+            f"{of} lacks {', '.join(missing) or 'nothing'} and has {', '.join(surplus) or 'nothing'} besides;"
+            " the names are those of the job"
+        )
+    for name, array in expected.items():
+        like = found[name]
+        if not isinstance(like, np.ndarray) or (like.shape, like.dtype) != (array.shape, array.dtype):
+            raise ConformanceError(
+                f"{of}[{name!r}] is {_described(like)}; it must be {_described(array)}, as the job's is"
+            )
+
+
+def _require_copies(of: str, give: Any) -> None:
+    """Write over what was given out: what is given out next must not show it."""
+    given = give()
+    before = {name: array.copy() for name, array in given.items()}
+    for array in given.values():
+        if array.flags.writeable:
+            np.add(array, 1, out=array)
+    changed = [name for name, array in give().items() if n_differences({name: array}, {name: before[name]})]
+    if changed:
+        raise ConformanceError(
+            f"{of}() gives views of what the trainer works on: writing to {changed[0]!r} changed it; return"
+            " copies"
+        )
+
+
+def _described(array: Any) -> str:
+    if not isinstance(array, np.ndarray):
+        return f"a {type(array).__name__}"
+    return f"{array.dtype} {list(array.shape)}"

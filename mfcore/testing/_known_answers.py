@@ -1,0 +1,100 @@
+"""A known answer: whoever met only items of one colour of a checkerboard is recommended that colour.
+
+The idea is that of implicit's tests (`recommender_base_test.py`).
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mfcore.data import Interactions
+from mfcore.engines import Backend, TrainingJob
+from mfcore.optimizers import WALS, Adagrad, Adam, Optimizer
+from mfcore.specs import MF, ModelSpec, NeuMF, Normal, TwoTower
+from mfcore.testing._cells import HEADS, LAYERS
+from mfcore.training import fit, make_job
+
+SIZE, EPOCHS, BATCH = 20, 30, 32
+
+
+@dataclass(frozen=True)
+class Board:
+    """A model trained on a board of 20 users and 20 items.
+
+    User u met item i where u + i is even, except where u = i: whoever has learnt the pattern recommends item
+    u to user u. With many factors the item held out could be told as well; regularisation keeps to few.
+
+    Attributes
+    ----------
+    model, objective : str
+        As in `cells`.
+    spec : ModelSpec
+        What the model's name stands for here.
+    optimizer : str
+        As in `cells`.
+    settings : Optimizer
+        What the name stands for here.
+    """
+
+    model: str
+    spec: ModelSpec
+    objective: str
+    optimizer: str
+    settings: Optimizer
+    dtype: str = "float32"
+
+    def __str__(self) -> str:
+        return f"{self.model}, {self.objective}, {self.optimizer}, {self.dtype}, on a checkerboard"
+
+    @property
+    def kind(self) -> str:
+        """The model's name on the command line."""
+        return self.spec.short_name
+
+    @property
+    def data(self) -> Interactions:
+        """What the users met."""
+        users, items = np.divmod(np.arange(SIZE**2), SIZE)
+        met = ((users + items) % 2 == 0) & (users != items)
+        return Interactions.from_columns(users[met], items[met])
+
+    def job(self, device: str = "cpu") -> TrainingJob:
+        """Return the job that `n_wrong` does."""
+        return make_job(self.spec, self.data, **self._arguments, device=device)
+
+    def n_wrong(self, backend: Backend, device: str = "cpu") -> int:
+        """Return how many users an engine's model recommends something else than what is known."""
+        model = fit(
+            self.spec,
+            self.data,
+            **self._arguments,
+            device=device,
+            epochs=EPOCHS,
+            backend=backend,
+            progress=False,
+        )
+        found = model.recommend(range(SIZE), k=1)
+        return sum(ranking.items.tolist() != [user] for user, ranking in enumerate(found))
+
+    @property
+    def _arguments(self) -> dict[str, Any]:
+        head = HEADS[self.objective]
+        return {
+            "objective": head.objective,
+            "optimizer": self.settings,
+            "n_negatives": min(head.n_negatives, 1),
+            "batch_size": BATCH,
+            "threads": 2,
+            "dtype": self.dtype,
+        }
+
+
+INIT = Normal(0.1)
+ADAM = Adam(0.05, l2=0.05)
+BOARDS = (
+    Board("mf", MF(7, init=INIT), "logistic", "adam", ADAM),
+    Board("neumf", NeuMF(7, LAYERS, "tanh", init=INIT), "logistic", "adam", Adam(0.02, l2=0.05)),
+    Board("two towers", TwoTower(7, init=INIT), "softmax", "adagrad", Adagrad(0.3, l2=0.05)),
+    Board("mf", MF(7, init=INIT), "implicit", "wals by cholesky", WALS(0.1, l2=0.05)),
+)

@@ -1,0 +1,96 @@
+"""What is measured of an engine, and how much it may be off.
+
+Distances are those from the reference engine in float64. In float64 every single array agrees to 1e-9. In
+float32 the distance of the whole model is measured, all arrays together, and that of all arrays of a slot: a
+single array may hardly move beside its size, such as the constant of an output unit, or have gradients that
+cancel but for rounding, and then the rounding of a hundred steps is more than 1e-5 of what it moved. Those of
+pointwise matrix factorisation and of WALS are large in all arrays, and measured one by one.
+"""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from mfcore.testing._cells import FACTORISATIONS, IN_BATCH, PAIRWISE, SOLVERS, Cell
+from mfcore.testing._deviations import Deviation
+
+STREAM, INITIAL, OBJECTIVE, FIRST, LAST, METRIC, TOP_K = (
+    "stream",
+    "initial values",
+    "scores by objective",
+    "1 step",
+    "100 steps",
+    "final metric",
+    "top-k scores",
+)
+ASPECTS = (STREAM, INITIAL, OBJECTIVE, FIRST, LAST, METRIC, TOP_K)
+
+OF_PARAMETERS = {"float64": 1e-9, "float32": 1e-5}
+# Of an engine's own top-k; and of the mean objective of a batch, which is all that training tells of scores.
+OF_SCORES = {"float64": 1e-9, "float32": 1e-6}
+# Conjugate gradient is cut off before it has converged, along directions that rounding turns.
+OF_CONJUGATE_GRADIENT = {"float64": 1e-9, "float32": 1e-4}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A deviation and what it may be.
+
+    Attributes
+    ----------
+    value, allowed : float
+    """
+
+    value: float
+    allowed: float
+
+    @property
+    def is_within(self) -> bool:
+        """Whether it is allowed; a NaN is not."""
+        return self.value <= self.allowed
+
+    @property
+    def share(self) -> float:
+        """How much of what is allowed it is; infinite where nothing is."""
+        if self.is_within:
+            return self.value / self.allowed if self.allowed else 0.0
+        return (
+            max(self.value / self.allowed, 1.0) if self.allowed and self.value == self.value else float("inf")
+        )
+
+
+Measures: TypeAlias = dict[str, Measured]
+
+
+def worst(measured: list[Measured]) -> Measured:
+    """Return the one that is largest beside what it may be."""
+    return max(measured, key=lambda one: one.share)
+
+
+def of_first_step(cell: Cell, deviation: Deviation) -> Measures:
+    """Return what the first step tells: the mean objective of its batch before it, and what it moved."""
+    if cell.optimizer in SOLVERS:
+        return {FIRST: worst(_moved(cell, deviation))}
+    objective = Measured(deviation.objective, OF_SCORES[cell.dtype])
+    return {OBJECTIVE: objective, FIRST: worst(_moved(cell, deviation)[:2])}
+
+
+def of_last_step(cell: Cell, deviation: Deviation) -> Measures:
+    """Return what the whole run tells."""
+    return {LAST: worst(_moved(cell, deviation))}
+
+
+def _moved(cell: Cell, deviation: Deviation) -> list[Measured]:
+    """Return the deviations of parameters, state and objective after the same steps."""
+    allowed = OF_PARAMETERS[cell.dtype]
+    whole = cell.dtype == "float32" and not _are_large(cell)
+    of_parameters = OF_CONJUGATE_GRADIENT[cell.dtype] if cell.optimizer == "wals by cg" else allowed
+    return [
+        Measured(deviation.whole_parameters if whole else deviation.parameters, of_parameters),
+        Measured(deviation.whole_state if whole else deviation.state, allowed),
+        Measured(deviation.objective, allowed),
+    ]
+
+
+def _are_large(cell: Cell) -> bool:
+    """Return whether all arrays move well beyond the rounding of float32."""
+    return cell.model in FACTORISATIONS and cell.objective not in {**PAIRWISE, **IN_BATCH}

@@ -1,0 +1,66 @@
+"""Runs of the reference engine in float64, each done once for all engines and dtypes."""
+
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from mfcore.engines import TrainingJob, registry
+from mfcore.files import replacing
+from mfcore.testing._cells import Cell, small_data_cut
+from mfcore.testing._deviations import Outcome
+from mfcore.testing._runs import Run
+
+
+class References:
+    """What the runs that engines are compared with came to.
+
+    Parameters
+    ----------
+    folder : Path, optional
+        Of this program's own, where they are kept for other processes too.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = folder
+        self._kept: dict[str, Any] = {}
+
+    def first_step(self, cell: Cell) -> Outcome:
+        """Return what the cell's first step comes to."""
+        exact = cell.exact
+        outcome: Outcome = self._once(f"{exact}, 1 step", lambda: _train(exact.first_step(), 1))
+        return outcome
+
+    def whole(self, cell: Cell) -> Outcome:
+        """Return what the cell's whole run comes to."""
+        exact = cell.exact
+        outcome: Outcome = self._once(f"{exact}", lambda: _train(exact.job(), exact.epochs))
+        return outcome
+
+    def quality(self, run: Run) -> float:
+        """Return the quality of the model that a run comes to, in the run's metric."""
+        exact = run.exact
+        quality: float = self._once(
+            f"{exact}, quality", lambda: exact.quality(exact.train(registry.get(registry.REFERENCE)))
+        )
+        return quality
+
+    def _once(self, name: str, compute: Callable[[], Any]) -> Any:
+        if name not in self._kept:
+            path = None if self.folder is None else self.folder / name
+            if path is not None and path.exists():
+                self._kept[name] = pickle.loads(path.read_bytes())
+            else:
+                self._kept[name] = compute()
+                self._share(path, self._kept[name])
+        return self._kept[name]
+
+    def _share(self, path: Path | None, found: Any) -> None:
+        if path is not None:
+            with replacing(path) as temporary:
+                temporary.write_bytes(pickle.dumps(found))
+
+
+def _train(job: TrainingJob, epochs: int) -> Outcome:
+    with small_data_cut():
+        return Outcome.of(registry.get(registry.REFERENCE), job, epochs)

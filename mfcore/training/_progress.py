@@ -1,0 +1,60 @@
+"""The progress bar of training."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from mfcore.model import EpochRecord
+
+
+class Watcher(Protocol):
+    """What the training loop tells while it runs."""
+
+    def __call__(self, record: EpochRecord) -> None:
+        """Take note of an epoch that has ended."""
+
+
+@contextmanager
+def epoch_bar(epochs: int, first: int, show: bool | None) -> Iterator[Watcher]:
+    """Give a watcher that shows epochs, objective, rate and metrics on standard error.
+
+    Parameters
+    ----------
+    epochs : int
+        In all.
+    first : int
+        Epochs that were done before.
+    show : bool or None
+        None shows it on a terminal only.
+    """
+    if show is None:
+        show = sys.stderr.isatty()
+    if not show:
+        yield lambda record: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("epoch"),
+        MofNCompleteColumn(),
+        BarColumn(bar_width=24),
+        TimeRemainingColumn(),
+        TextColumn("{task.description}"),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task("", total=epochs, completed=first)
+
+        def watch(record: EpochRecord) -> None:
+            progress.update(task, completed=record.epoch + 1, description=describe(record))
+
+        yield watch
+
+
+def describe(record: EpochRecord) -> str:
+    """Return an epoch in a few words."""
+    metrics = "".join(f"  {name} {value:.4f}" for name, value in record.metrics.items())
+    rate = record.instances_per_second
+    unit, scale = ("M", 1e6) if rate >= 1e6 else ("k", 1e3)
+    return f"objective {record.objective:.5f}{metrics}  {rate / scale:.1f} {unit}/s"
