@@ -9,7 +9,7 @@ from mfcore.sampling._negatives import (
     uniform_negatives,
     unseen_item,
 )
-from mfcore.sampling._stream import Instances, SamplingPlan, epoch, shuffled_instances
+from mfcore.sampling._stream import Instances, SamplingPlan, epoch, shuffled_instances, slices
 from mfcore.sampling.philox import (
     KEY_INCREMENTS,
     MASK,
@@ -43,6 +43,7 @@ __all__ = [
     "require_unseen_items",
     "require_unseen_weight",
     "shuffled_instances",
+    "slices",
     "split_seed",
     "uniform_negatives",
     "unseen_item",

@@ -93,11 +93,11 @@ class Grid:
         for stratum in self.strata(seed, epoch):
             for block in range(self.n_blocks):
                 cell = block * self.n_blocks + (block + int(stratum)) % self.n_blocks
-                turned = (np.arange(sizes[cell]) + rotations[cell]) % max(sizes[cell], 1)
-                pieces.append(starts[cell] + turned)
+                rotated = (np.arange(sizes[cell]) + rotations[cell]) % max(sizes[cell], 1)
+                pieces.append(starts[cell] + rotated)
         return np.concatenate(pieces)
 
 
 def _blocks(n: int, n_blocks: int, seed: int, purpose: Purpose) -> NDArray[np.int32]:
-    places = KeyedShuffle.make(n, seed, 0, purpose)(np.arange(n, dtype=np.int64))
-    return (places * n_blocks // n).astype(np.int32)
+    positions = KeyedShuffle.make(n, seed, 0, purpose)(np.arange(n, dtype=np.int64))
+    return (positions * n_blocks // n).astype(np.int32)

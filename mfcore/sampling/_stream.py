@@ -24,9 +24,10 @@ from mfcore.sampling._grid import Grid, choose_n_blocks
 from mfcore.sampling._negatives import PopularityTable, popular_negatives, uniform_negatives
 from mfcore.sampling.philox import Words
 from mfcore.sampling.shuffle import KeyedShuffle
-from mfcore.validation import require_number
+from mfcore.validation import require_integer, require_number
 
 ORDERS = ("shuffled", "blocked")
+INSTANCES_PER_PASS = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,12 @@ class SamplingPlan:
     def per_interaction(self) -> int:
         """The number of instances of each interaction in an epoch."""
         return self.n_negatives if self.paired else 1 + self.n_negatives
+
+    def popularity_table(self, data: Interactions) -> PopularityTable | None:
+        """Return the table that negatives of these data are drawn from; None where they are uniform."""
+        if not self.popularity_exponent:
+            return None
+        return PopularityTable.make(data.seen, data.item_counts, self.popularity_exponent)
 
     def bucketing_epoch(self, epoch: int) -> int:
         """Return the epoch whose shuffle orders the cells of the blocked order.
@@ -129,7 +136,13 @@ class Instances:
 
 
 def shuffled_instances(
-    data: Interactions, plan: SamplingPlan, *, seed: int, epoch: int, positions: Words
+    data: Interactions,
+    plan: SamplingPlan,
+    *,
+    seed: int,
+    epoch: int,
+    positions: Words,
+    popularity: PopularityTable | None = None,
 ) -> Instances:
     """Return the instances at the given positions of the shuffled order.
 
@@ -137,9 +150,18 @@ def shuffled_instances(
     ----------
     data : Interactions
     plan : SamplingPlan
-    seed, epoch : int
-    positions : int64 array
+    seed : int in [0, 2^63)
+    epoch : int
+        Counted from 0.
+    positions : int64 array [n]
         In [0, plan.n_instances(len(data))).
+    popularity : PopularityTable, optional
+        What `plan.popularity_table(data)` returns; built anew by each call where it is left out.
+
+    Returns
+    -------
+    Instances
+        n of them, in the order of the positions.
     """
     shuffle = KeyedShuffle.make(plan.n_instances(len(data)), seed, epoch)
     interactions, slots = np.divmod(shuffle(positions), plan.per_interaction)
@@ -148,31 +170,118 @@ def shuffled_instances(
     if plan.paired:
         slots = slots + 1
     drawn = np.flatnonzero(slots)
-    negatives = _negatives(
-        data,
-        plan,
-        users[drawn],
-        seed=seed,
-        epoch=epoch,
-        instances=interactions[drawn] * (1 + plan.n_negatives) + slots[drawn],
-    )
+    arguments: Any = {
+        "seed": seed,
+        "epoch": epoch,
+        "instances": interactions[drawn] * (1 + plan.n_negatives) + slots[drawn],
+    }
+    if popularity is None:
+        popularity = plan.popularity_table(data)
+    if popularity is None:
+        negatives = uniform_negatives(data.seen, data.n_items, users[drawn], **arguments)
+    else:
+        negatives = popular_negatives(popularity, data.seen, users[drawn], **arguments)
     if plan.paired:
         return Instances(users, items, interactions, np.ones(len(users), dtype=np.bool_), negatives)
     items[drawn] = negatives
     return Instances(users, items, interactions, slots == 0)
 
 
-def _negatives(
-    data: Interactions, plan: SamplingPlan, users: Words, *, seed: int, epoch: int, instances: Words
+def slices(
+    data: Interactions,
+    plan: SamplingPlan,
+    *,
+    seed: int,
+    epoch: int,
+    size: int,
+    start: int = 0,
+    stop: int | None = None,
+    popularity: PopularityTable | None = None,
+) -> Iterator[Instances]:
+    """Yield the instances of an epoch in the order of the plan, some at a time.
+
+    Joined, the slices are `epoch(...)` between `start` and `stop`, whatever their size. Memory is that of one
+    slice, and for the blocked order 8 bytes more for each instance of the epoch.
+
+    Parameters
+    ----------
+    data : Interactions
+    plan : SamplingPlan
+    seed : int in [0, 2^63)
+    epoch : int
+        Counted from 0.
+    size : int
+        Instances of a slice, at least 1; the last slice may be shorter.
+    start, stop : int
+        The positions of the epoch to yield: [start, stop), up to its end where `stop` is None.
+    popularity : PopularityTable, optional
+        What `plan.popularity_table(data)` returns: pass it to build it once for many epochs.
+
+    Yields
+    ------
+    Instances
+        `size` of them, or fewer at the end.
+
+    Raises
+    ------
+    InvalidArgumentError
+        When called: `size` is below 1, or the positions do not lie in the epoch.
+    """
+    n_instances = plan.n_instances(len(data))
+    require_integer("size", size, 1)
+    end = require_integer("stop", n_instances if stop is None else stop, 0, n_instances)
+    require_integer("start", start, 0, end)
+    if popularity is None:
+        popularity = plan.popularity_table(data)
+    order: Words | None = None
+    listed = epoch
+    if plan.order == "blocked":
+        order = _blocked_order(data, plan, seed, epoch, popularity)
+        listed = plan.bucketing_epoch(epoch)
+    return (
+        shuffled_instances(data, plan, seed=seed, epoch=listed, positions=positions, popularity=popularity)
+        for positions in _position_ranges(start, end, size, order)
+    )
+
+
+def _position_ranges(start: int, stop: int, size: int, order: Words | None) -> Iterator[Words]:
+    """Yield the positions of the shuffled order that the positions [start, stop) of an epoch show."""
+    for first in range(start, stop, size):
+        last = min(first + size, stop)
+        yield np.arange(first, last, dtype=np.int64) if order is None else order[first:last]
+
+
+def _blocked_order(
+    data: Interactions, plan: SamplingPlan, seed: int, epoch: int, popularity: PopularityTable | None
 ) -> Words:
-    where: Any = {"seed": seed, "epoch": epoch, "instances": instances}
-    if not plan.popularity_exponent:
-        return uniform_negatives(data.seen, data.n_items, users, **where)
-    table = PopularityTable.make(data.seen, data.item_counts, plan.popularity_exponent)
-    return popular_negatives(table, data.seen, users, **where)
+    """Return, for each position of a blocked epoch, its position in the shuffled order, int64 [n]."""
+    n_instances = plan.n_instances(len(data))
+    n_blocks = choose_n_blocks(n_instances, data.n_users, data.n_items)
+    grid = Grid.make(data.n_users, data.n_items, n_blocks, seed)
+    cells = np.empty(n_instances, dtype=np.int32)
+    for positions in _position_ranges(0, n_instances, INSTANCES_PER_PASS, None):
+        part = shuffled_instances(
+            data,
+            plan,
+            seed=seed,
+            epoch=plan.bucketing_epoch(epoch),
+            positions=positions,
+            popularity=popularity,
+        )
+        cells[positions] = grid.cells(part.users, part.items)
+    by_cell = np.argsort(cells, kind="stable")
+    starts = np.concatenate([[0], np.cumsum(np.bincount(cells, minlength=n_blocks**2))])
+    return by_cell[grid.visit_order(starts, seed, epoch)]
 
 
-def epoch(data: Interactions, plan: SamplingPlan, *, seed: int, epoch: int) -> Instances:
+def epoch(
+    data: Interactions,
+    plan: SamplingPlan,
+    *,
+    seed: int,
+    epoch: int,
+    popularity: PopularityTable | None = None,
+) -> Instances:
     """Return all instances of an epoch in the order of the plan.
 
     Parameters
@@ -182,20 +291,13 @@ def epoch(data: Interactions, plan: SamplingPlan, *, seed: int, epoch: int) -> I
     seed : int in [0, 2^63)
     epoch : int
         Counted from 0.
+    popularity : PopularityTable, optional
+        What `plan.popularity_table(data)` returns: pass it to build it once for many epochs.
 
     Returns
     -------
     Instances
+        plan.n_instances(len(data)) of them.
     """
     n_instances = plan.n_instances(len(data))
-    positions = np.arange(n_instances, dtype=np.int64)
-    if plan.order == "shuffled":
-        return shuffled_instances(data, plan, seed=seed, epoch=epoch, positions=positions)
-    listed = shuffled_instances(data, plan, seed=seed, epoch=plan.bucketing_epoch(epoch), positions=positions)
-    grid = Grid.make(
-        data.n_users, data.n_items, choose_n_blocks(n_instances, data.n_users, data.n_items), seed
-    )
-    cells = grid.cells(listed.users, listed.items)
-    by_cell = np.argsort(cells, kind="stable")
-    starts = np.concatenate([[0], np.cumsum(np.bincount(cells, minlength=grid.n_blocks**2))])
-    return listed.take(by_cell[grid.visit_order(starts, seed, epoch)])
+    return next(slices(data, plan, seed=seed, epoch=epoch, size=n_instances, popularity=popularity))

@@ -12,6 +12,7 @@ from mfcore.sampling import (
     choose_n_blocks,
     epoch,
     shuffled_instances,
+    slices,
     uniform_negatives,
 )
 
@@ -143,6 +144,58 @@ def test_slices_of_positions_are_slices_of_the_epoch(ratings, exponent, paired):
     for name in names:
         together = np.concatenate([getattr(piece, name) for piece in pieces])
         assert np.array_equal(together, getattr(whole, name))
+
+
+def assert_same_instances(pieces, whole):
+    for name in ("users", "items", "interactions", "positive", "negatives"):
+        if getattr(whole, name) is not None:
+            together = np.concatenate([getattr(piece, name) for piece in pieces])
+            assert np.array_equal(together, getattr(whole, name))
+
+
+@pytest.mark.parametrize("plan", PLANS)
+@pytest.mark.parametrize("size", [1 << 20, 20_000, 7_919])
+def test_an_epoch_in_slices_is_the_epoch(large, plan, size, monkeypatch):
+    whole = epoch(large, plan, seed=5, epoch=1)
+    monkeypatch.setattr("mfcore.sampling._stream.INSTANCES_PER_PASS", 9_973)
+    pieces = list(slices(large, plan, seed=5, epoch=1, size=size))
+    assert len(pieces) == -(-len(whole) // size)
+    assert {len(piece) for piece in pieces[:-1]} <= {size}
+    assert_same_instances(pieces, whole)
+
+
+@pytest.mark.parametrize("plan", PLANS)
+def test_slices_between_two_positions_are_that_part_of_the_epoch(large, plan):
+    whole = epoch(large, plan, seed=5, epoch=1)
+    pieces = list(slices(large, plan, seed=5, epoch=1, size=3_000, start=11_111, stop=22_222))
+    assert [len(piece) for piece in pieces] == [3_000, 3_000, 3_000, 2_111]
+    assert_same_instances(pieces, whole.take(slice(11_111, 22_222)))
+
+
+@pytest.mark.parametrize("plan", PLANS)
+def test_a_popularity_table_that_is_passed_is_the_one_that_negatives_are_drawn_from(ratings, plan):
+    table = plan.popularity_table(ratings)
+    assert (table is None) == (plan.popularity_exponent == 0)
+    passed = epoch(ratings, plan, seed=5, epoch=1, popularity=table)
+    assert_same_instances([passed], epoch(ratings, plan, seed=5, epoch=1))
+    if table is not None:
+        other = SamplingPlan(4, popularity_exponent=8.0).popularity_table(ratings)
+        drawn = epoch(ratings, plan, seed=5, epoch=1, popularity=other)
+        assert np.mean(negatives_of(drawn)[1]) != np.mean(negatives_of(passed)[1])
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"size": 0}, r"size is 0; it must be an integer of at least 1"),
+        ({"size": 5, "stop": 401}, r"stop is 401; it must be an integer in \[0, 400\]"),
+        ({"size": 5, "start": 9, "stop": 8}, r"start is 9; it must be an integer in \[0, 8\]"),
+    ],
+    ids=["empty slices", "beyond the epoch", "backwards"],
+)
+def test_slices_outside_the_epoch_are_refused_when_asked_for(ratings, settings, message):
+    with pytest.raises(InvalidArgumentError, match=message):
+        slices(ratings, SamplingPlan(), seed=0, epoch=0, **settings)
 
 
 @pytest.mark.parametrize("order", ["shuffled", "blocked"])
