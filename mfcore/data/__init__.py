@@ -2,12 +2,14 @@
 
 from mfcore.data import datasets, splits
 from mfcore.data._ids import Vocabulary
-from mfcore.data._interactions import Interactions, SeenItems
-from mfcore.data._movielens import read_movielens
-from mfcore.data._ncf import NcfSplit, find_prefix, read_ncf
-from mfcore.data._readers import read
+from mfcore.data._interactions import Interactions
+from mfcore.data._ncf import find_prefix
+from mfcore.data._published import NcfSplit, read_movielens, read_ncf
+from mfcore.data._seen import SeenItems
 from mfcore.data._synthetic import SyntheticData, synthetic
 from mfcore.data.datasets import DatasetInfo
+
+read = Interactions.read
 
 __all__ = [
     "DatasetInfo",

@@ -30,7 +30,7 @@ def id_column(raw: Column, name: str) -> npt.NDArray[np.int64] | pa.Array:
         Where the column holds anything but integers or strings, mixes them, has nulls, or integers above
         2**63 - 1.
     """
-    raw = _spelled_out(raw)
+    raw = _range_as_array(raw)
     if isinstance(raw, list | tuple) and raw and all(type(entry) is int for entry in raw):
         raw = _int64_list(raw, name)
     if isinstance(raw, np.ndarray) and raw.dtype.kind in "iu" and not isinstance(raw, np.ma.MaskedArray):
@@ -53,6 +53,13 @@ def id_column(raw: Column, name: str) -> npt.NDArray[np.int64] | pa.Array:
     return _as_int64(to_numpy(array), name)
 
 
+def read_only(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return a view of the array that cannot be written to."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
 def to_numpy(array: pa.Array) -> npt.NDArray[Any]:
     """Return integers or floats [n] without nulls as numpy, read-only and without a copy.
 
@@ -69,7 +76,7 @@ def number_column(raw: Column, name: str) -> npt.NDArray[Any]:
     InvalidDataError
         Where the column holds no numbers.
     """
-    raw = _spelled_out(raw)
+    raw = _range_as_array(raw)
     if isinstance(raw, np.ndarray) and raw.dtype.kind in "iufb" and not isinstance(raw, np.ma.MaskedArray):
         return _one_dimensional(raw, name)
     import pyarrow as pa
@@ -97,7 +104,7 @@ def timestamp_column(raw: Column, name: str) -> npt.NDArray[np.int64]:
     InvalidDataError
         Where the column is neither integer nor datetime, or has missing entries.
     """
-    raw = _spelled_out(raw)
+    raw = _range_as_array(raw)
     if isinstance(raw, np.ndarray) and not isinstance(raw, np.ma.MaskedArray):
         if raw.dtype.kind in "iu":
             return _as_int64(_one_dimensional(raw, name), name)
@@ -123,7 +130,7 @@ def timestamp_column(raw: Column, name: str) -> npt.NDArray[np.int64]:
     return _as_int64(to_numpy(array), name)
 
 
-def _spelled_out(raw: Column) -> Column:
+def _range_as_array(raw: Column) -> Column:
     return np.arange(raw.start, raw.stop, raw.step, dtype=np.int64) if isinstance(raw, range) else raw
 
 

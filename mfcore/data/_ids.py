@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from mfcore.data._columns import id_column, to_numpy
+from mfcore.data._columns import id_column, read_only, to_numpy
 from mfcore.errors import InvalidArgumentError, InvalidDataError
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Vocabulary:
                 f"ids must be sorted and unique, but {array[position]!r} at position {position} follows "
                 f"{array[position - 1]!r}; use Vocabulary.build for ids in any order"
             )
-        self._ids = _sealed(array)
+        self._ids = read_only(array)
         # Most published data sets number their users 1..n: a row is then one subtraction away.
         self._consecutive = not self.is_string and len(array) > 0 and int(array[-1] - array[0]) < len(array)
 
@@ -209,12 +209,6 @@ class Vocabulary:
             return "Vocabulary(no ids)"
         first, last = self._ids[[0, -1]].tolist()
         return f"Vocabulary({len(self):,} {kind}: {first!r} … {last!r})"
-
-
-def _sealed(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    view = array.view()
-    view.flags.writeable = False
-    return view
 
 
 def _string_array(strings: pa.Array) -> npt.NDArray[Any]:

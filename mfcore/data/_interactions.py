@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,8 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from mfcore.data import _duplicates as pairs
-from mfcore.data._columns import id_column, number_column, timestamp_column
+from mfcore.data._columns import id_column, number_column, read_only, timestamp_column
+from mfcore.data._frames import frame_columns
 from mfcore.data._ids import Vocabulary
+from mfcore.data._matrices import matrix_entries
+from mfcore.data._readers import read_raw
+from mfcore.data._seen import SeenItems
 from mfcore.errors import InvalidArgumentError, InvalidDataError
 
 if TYPE_CHECKING:
@@ -21,46 +25,11 @@ if TYPE_CHECKING:
 
     from mfcore.data._columns import Column
     from mfcore.data._duplicates import Policy
+    from mfcore.data._raw import RawInteractions
 
     Genres = tuple[tuple[str, ...], ...]
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
-
-
-@dataclass(frozen=True, eq=False)
-class SeenItems:
-    """The distinct items of each user, as the rows of a sparse matrix without values.
-
-    Attributes
-    ----------
-    indptr : int64 [n_users + 1]
-        The items of user row u are ``indices[indptr[u]:indptr[u + 1]]``.
-    indices : int32 [n_pairs]
-        Item rows, ascending and unique within a user.
-    """
-
-    indptr: npt.NDArray[np.int64]
-    indices: npt.NDArray[np.int32]
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "indptr", _read_only(self.indptr))
-        object.__setattr__(self, "indices", _read_only(self.indices))
-
-    @property
-    def n_users(self) -> int:
-        """Number of user rows."""
-        return len(self.indptr) - 1
-
-    @cached_property
-    def counts(self) -> npt.NDArray[np.int64]:
-        """Number of distinct items of each user, int64 [n_users]."""
-        return _read_only(np.diff(self.indptr))
-
-    def of(self, user_row: int) -> npt.NDArray[np.int32]:
-        """Return the item rows of one user, ascending: a view, int32 [counts[user_row]]."""
-        if not 0 <= user_row < self.n_users:
-            raise InvalidArgumentError(f"user row {user_row} is outside the {self.n_users} users")
-        return self.indices[self.indptr[user_row] : self.indptr[user_row + 1]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +67,7 @@ class Interactions:
         for name in ("users", "items", "values", "timestamps", "item_names"):
             array = getattr(self, name)
             if array is not None:
-                object.__setattr__(self, name, _read_only(array))
+                object.__setattr__(self, name, read_only(array))
 
     @classmethod
     def from_columns(
@@ -194,14 +163,8 @@ class Interactions:
         InvalidDataError
             For a column that the frame does not have, and all that `from_columns` refuses.
         """
-        from mfcore.data._readers import columns_of_frame
-
-        return cls.from_columns(
-            **columns_of_frame(frame, user=user, item=item, value=value, timestamp=timestamp),
-            duplicates=duplicates,
-            user_ids=user_ids,
-            item_ids=item_ids,
-        )
+        raw = frame_columns(frame, user=user, item=item, value=value, timestamp=timestamp)
+        return from_raw(replace(raw, user_ids=user_ids, item_ids=item_ids), duplicates)
 
     @classmethod
     def from_scipy(
@@ -229,25 +192,7 @@ class Interactions:
         InvalidDataError
             For a dense matrix, ids that do not fit its shape, and all that `from_columns` refuses.
         """
-        from scipy import sparse
-
-        is_sparse: bool = sparse.issparse(matrix)
-        if not is_sparse or matrix.ndim != 2:
-            raise InvalidDataError(
-                f"matrix is a {type(matrix).__name__}; from_scipy takes two-dimensional scipy.sparse: wrap a "
-                "dense array in scipy.sparse.coo_array to take its non-zero entries"
-            )
-        entries = matrix.tocoo()
-        users, user_vocabulary = _matrix_axis(entries.row, user_ids, matrix.shape[0], "user_ids", "rows")
-        items, item_vocabulary = _matrix_axis(entries.col, item_ids, matrix.shape[1], "item_ids", "columns")
-        return cls.from_columns(
-            users,
-            items,
-            entries.data,
-            user_ids=user_vocabulary,
-            item_ids=item_vocabulary,
-            duplicates=duplicates,
-        )
+        return from_raw(matrix_entries(matrix, user_ids, item_ids), duplicates)
 
     @classmethod
     def read(
@@ -259,10 +204,42 @@ class Interactions:
         string_ids: bool = False,
         duplicates: Policy = "error",
     ) -> Interactions:
-        """Read a file or folder; `mfcore.data.readers.read` says which, and what the arguments mean."""
-        from mfcore.data._readers import read
+        """Read interactions from a file or folder.
 
-        return read(path, format=format, columns=columns, string_ids=string_ids, duplicates=duplicates)
+        Parameters
+        ----------
+        path : str or Path
+            A delimited text file (comma, tab, semicolon, "::", "|" or blank; with or without a header), a
+            Parquet file, a MovieLens folder or zip, or the folder or prefix of NCF files, of which the
+            training part is read (`mfcore.data.read_ncf` gives all of it).
+        format : str, optional
+            "csv" (any delimiter), "parquet", "movielens" or "ncf"; None tells them apart by looking.
+        columns : sequence of str or int, optional
+            Names, or positions from 0, of user, item, value and timestamp, in this order; the last one or
+            two may be left out. None takes the well-known names (user, user_id, userId, item, movieId,
+            rating, timestamp ...), or the first four columns of a text file without a header.
+        string_ids : bool
+            Read the ids of a text file as strings even where all of a column are digits, which keeps
+            leading zeros. A column with other text in it is read as strings in any case.
+        duplicates : str
+            As in `from_columns`.
+
+        Returns
+        -------
+        Interactions
+            In the order of the file.
+
+        Raises
+        ------
+        InvalidDataError
+            For a path that does not exist, a file that cannot be parsed (with the line), columns that are
+            not there, and all that `from_columns` refuses.
+        InvalidArgumentError
+            For an unknown format, and columns or string_ids where the format fixes them.
+        """
+        path = Path(path).expanduser()
+        raw = read_raw(path, format=format, columns=columns, string_ids=string_ids)
+        return from_raw(raw, duplicates)
 
     @property
     def n_users(self) -> int:
@@ -282,12 +259,12 @@ class Interactions:
     @cached_property
     def user_counts(self) -> npt.NDArray[np.int64]:
         """Number of interactions of each user, int64 [n_users]."""
-        return _read_only(np.bincount(self.users, minlength=self.n_users).astype(np.int64, copy=False))
+        return read_only(np.bincount(self.users, minlength=self.n_users).astype(np.int64, copy=False))
 
     @cached_property
     def item_counts(self) -> npt.NDArray[np.int64]:
         """Number of interactions of each item, int64 [n_items]."""
-        return _read_only(np.bincount(self.items, minlength=self.n_items).astype(np.int64, copy=False))
+        return read_only(np.bincount(self.items, minlength=self.n_items).astype(np.int64, copy=False))
 
     @cached_property
     def seen(self) -> SeenItems:
@@ -359,10 +336,15 @@ class Interactions:
         return f"Interactions({', '.join(parts)})"
 
 
-def _read_only(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    view = array.view()
-    view.flags.writeable = False
-    return view
+def from_raw(raw: RawInteractions, duplicates: Policy = "error") -> Interactions:
+    """Check what a reader found; errors begin with the file that it read."""
+    columns = {field.name: getattr(raw, field.name) for field in fields(raw) if field.name != "source"}
+    try:
+        return Interactions.from_columns(**columns, duplicates=duplicates)
+    except InvalidDataError as error:
+        if raw.source is None:
+            raise
+        raise InvalidDataError(f"{raw.source}: {error}") from error
 
 
 def _rows(
@@ -451,27 +433,6 @@ def _genres(genres: Mapping[Any, Sequence[str]] | None, item_ids: Vocabulary) ->
     if genres is None:
         return None
     return tuple(tuple(genres.get(one_id, ())) for one_id in item_ids)
-
-
-def _matrix_axis(
-    index: npt.NDArray[Any], ids: Vocabulary | Column | None, length: int, name: str, axis: str
-) -> tuple[npt.NDArray[Any], Vocabulary]:
-    """Return the ids of matrix entries along one axis, and the vocabulary of the whole axis."""
-    if ids is None:
-        vocabulary = Vocabulary.range(length)
-        return index, vocabulary
-    if isinstance(ids, Vocabulary):
-        vocabulary, rows = ids, np.arange(len(ids), dtype=np.int32)
-    else:
-        vocabulary, rows = Vocabulary.build(ids, name)
-    if len(rows) != length:
-        raise InvalidDataError(f"{name} has {len(rows):,} ids, but the matrix has {length:,} {axis}")
-    if len(vocabulary) != length:
-        repeated = vocabulary[int(np.argmax(np.bincount(rows) > 1))]
-        raise InvalidDataError(
-            f"{name} contains {repeated!r} more than once; each of the {axis} needs its own id"
-        )
-    return vocabulary.ids[rows[index]], vocabulary
 
 
 def _positions(chosen: npt.NDArray[Any], n: int) -> npt.NDArray[Any]:

@@ -22,8 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING
 
-from mfcore.data._interactions import Interactions
-from mfcore.data._readers import ROLES, naming, parse_ratings
+from mfcore.data._delimited import parse_ratings
+from mfcore.data._raw import ROLES, RawInteractions
 from mfcore.errors import InvalidDataError
 
 if TYPE_CHECKING:
@@ -72,26 +72,8 @@ class Layout:
     parse_movies: Callable[[str], Iterator[tuple[int, Movie]]]
 
 
-def read_movielens(path: str | Path) -> Interactions:
-    """Read a MovieLens folder or zip of any size.
-
-    Parameters
-    ----------
-    path
-        Folder that holds the files, or a zip that holds them at any depth, which is read in place.
-
-    Returns
-    -------
-    Interactions
-        All ratings in the order of the file, with timestamps, and titles and genres where the file of
-        films is there. The item vocabulary holds the rated films only.
-
-    Raises
-    ------
-    InvalidDataError
-        Where there are no such files, or a line of them cannot be parsed.
-    """
-    path = Path(path)
+def parse_movielens(path: Path) -> RawInteractions:
+    """Return the ratings of a MovieLens folder or zip, with titles and genres where it holds its films."""
     with _archive(path) as archive:
         layout = find_layout(archive.names)
         if layout is None:
@@ -106,14 +88,12 @@ def read_movielens(path: str | Path) -> Interactions:
                 skip_rows=layout.header_rows,
                 where=path / layout.ratings,
             )
-    with naming(path):
-        return Interactions.from_columns(
-            *(table[role] for role in ROLES),
-            item_names=None if movies is None else {one_id: movie.title for one_id, movie in movies.items()},
-            item_genres=None
-            if movies is None
-            else {one_id: movie.genres for one_id, movie in movies.items()},
-        )
+    return RawInteractions.from_roles(
+        path,
+        {role: table[role] for role in ROLES},
+        item_names=None if movies is None else {one_id: movie.title for one_id, movie in movies.items()},
+        item_genres=None if movies is None else {one_id: movie.genres for one_id, movie in movies.items()},
+    )
 
 
 def find_layout(names: Sequence[str]) -> Layout | None:

@@ -17,10 +17,10 @@ import numpy as np
 import numpy.typing as npt
 
 from mfcore.data._columns import to_numpy
+from mfcore.data._delimited import parse_ratings, parse_table
 from mfcore.data._ids import Vocabulary
-from mfcore.data._interactions import Interactions
 from mfcore.data._movielens import Movie, read_movies
-from mfcore.data._readers import ROLES, naming, parse_ratings, parse_table
+from mfcore.data._raw import RawInteractions
 from mfcore.errors import InvalidDataError
 
 if TYPE_CHECKING:
@@ -31,49 +31,17 @@ ITEM_ID_MAP = "item_id_map.csv"
 
 
 @dataclass(frozen=True, eq=False)
-class NcfSplit:
-    """A training set, one held-out interaction a user, and the negatives to rank it among.
+class RawNcf:
+    """What the three files hold: see `NcfSplit`."""
 
-    Attributes
-    ----------
-    train, test : Interactions
-        With the same vocabularies, which hold every id of the three files: some test items never occur in
-        training.
-    negatives : int32 [n_test, n_negatives]
-        Item rows; line r belongs to test interaction r. As published: for 156 users of ml-1m the held-out
-        item stands among its own negatives, where an evaluator must count it as one candidate.
-    """
-
-    train: Interactions
-    test: Interactions
+    train: RawInteractions
+    test: RawInteractions
     negatives: npt.NDArray[np.int32]
 
-    def __repr__(self) -> str:
-        return (
-            f"NcfSplit({len(self.train):,} training and {len(self.test):,} test interactions, "
-            f"{self.negatives.shape[1]} negatives each, {self.train.n_users:,} users × "
-            f"{self.train.n_items:,} items)"
-        )
 
-
-def read_ncf(path: str | Path, *, titles: Mapping[int, str] | None = None) -> NcfSplit:
-    """Read the three files of an NCF data set.
-
-    Parameters
-    ----------
-    path
-        Folder that holds one such set, or the files' common prefix, such as ``Data/ml-1m``.
-    titles
-        Title by item id. None looks for ``item_id_map.csv`` (columns ncf_item, movie_id) in the folder and
-        for a MovieLens folder ``ml-1m`` beside it, and takes titles and genres from there if both exist.
-
-    Raises
-    ------
-    InvalidDataError
-        For a missing file, a malformed line (by its number), and negatives that do not belong to the test
-        interactions.
-    """
-    prefix = find_prefix(Path(path))
+def parse_ncf(path: Path, titles: Mapping[int, str] | None = None) -> RawNcf:
+    """Return what the three files hold; the arguments are those of `read_ncf`."""
+    prefix = find_prefix(path)
     if prefix is None:
         raise InvalidDataError(
             f"{path} holds no NCF data set, or more than one: expected NAME{TRAIN}, NAME{TEST} and "
@@ -85,20 +53,19 @@ def read_ncf(path: str | Path, *, titles: Mapping[int, str] | None = None) -> Nc
     item_ids, _ = Vocabulary.build(np.concatenate([train["item"], test["item"], negatives.ravel()]), "items")
     movies = _find_movies(prefix.parent) if titles is None else {}
     names = titles if titles is not None else {item: movie.title for item, movie in movies.items()}
-
-    def interactions(columns: dict[str, npt.NDArray[Any]], suffix: str) -> Interactions:
-        with naming(_file(prefix, suffix)):
-            return Interactions.from_columns(
-                *(columns[name] for name in ROLES),
-                user_ids=user_ids,
-                item_ids=item_ids,
-                item_names=names or None,
-                item_genres={item: movie.genres for item, movie in movies.items()} or None,
-            )
-
+    shared: dict[str, Any] = {
+        "user_ids": user_ids,
+        "item_ids": item_ids,
+        "item_names": names or None,
+        "item_genres": {item: movie.genres for item, movie in movies.items()} or None,
+    }
     rows = item_ids.rows(negatives.ravel()).astype(np.int32).reshape(negatives.shape)
     rows.flags.writeable = False
-    return NcfSplit(train=interactions(train, TRAIN), test=interactions(test, TEST), negatives=rows)
+    return RawNcf(
+        train=RawInteractions.from_roles(_file(prefix, TRAIN), train, **shared),
+        test=RawInteractions.from_roles(_file(prefix, TEST), test, **shared),
+        negatives=rows,
+    )
 
 
 def find_prefix(path: Path) -> Path | None:

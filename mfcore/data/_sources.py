@@ -16,7 +16,8 @@ import numpy.typing as npt
 
 from mfcore.data._interactions import Interactions
 from mfcore.data._movielens import GENRES_100K
-from mfcore.data._ncf import NEGATIVE, TEST, TRAIN, NcfSplit, read_ncf
+from mfcore.data._ncf import NEGATIVE, TEST, TRAIN
+from mfcore.data._published import NcfSplit, read_ncf
 from mfcore.errors import DatasetUnavailableError
 
 # u.data exactly as GroupLens published it, whichever way it came.

@@ -16,8 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from mfcore.data._interactions import Interactions
-from mfcore.data._movielens import read_movielens
-from mfcore.data._ncf import NcfSplit, read_ncf
+from mfcore.data._published import NcfSplit, read_movielens, read_ncf
 from mfcore.data._sources import NcfSource, RecboleWheelSource, Source, ZipSource
 from mfcore.data._synthetic import synthetic
 from mfcore.errors import DatasetUnavailableError, InvalidArgumentError, InvalidDataError

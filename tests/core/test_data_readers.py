@@ -142,3 +142,10 @@ def test_fixed_formats_refuse_options_that_they_would_ignore(write):
     assert rows(read(path.parent)) == [(1, 2, 3)]
     with pytest.raises(InvalidArgumentError, match="whose columns are fixed"):
         read(path.parent, columns=[0, 1])
+
+
+def test_repeated_pairs_of_a_fixed_format_are_merged_on_request(write):
+    path = write("1\t2\t3\t4\n1\t2\t5\t6\n", "u.data")
+    with pytest.raises(InvalidDataError, match=r"occur together.*duplicates="):
+        read(path.parent)
+    assert rows(read(path.parent, duplicates="mean")) == [(1, 2, 4)]
