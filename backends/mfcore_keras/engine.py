@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import tensorflow as tf
 
-from mfcore.engines import API_VERSION, Scorer, Shown, Trainer, TrainingJob
+from mfcore.engines import API_VERSION, Scorer, StreamSlice, Trainer, TrainingJob
 from mfcore.errors import InvalidArgumentError
 from mfcore.optimizers import WALS
 from mfcore.specs import Floats, ModelSpec
@@ -77,7 +77,7 @@ class KerasBackend:
         """Return None: the core's top-k serves these models."""
         return None
 
-    def instances(self, job: TrainingJob, epoch: int, start: int, stop: int) -> Shown:
+    def instances(self, job: TrainingJob, epoch: int, start: int, stop: int) -> StreamSlice:
         """Return what the stream on the device shows; where `compile` is True, the compiled one."""
         from mfcore_keras.compiling import compiled, in_graph
         from mfcore_keras.stream import Stream
@@ -91,7 +91,7 @@ class KerasBackend:
                 )
             else:
                 found = stream.instances(places, n, keys)
-        return Shown(
+        return StreamSlice(
             users=found.users.numpy(),
             items=found.items.numpy(),
             positive=found.positive.numpy(),

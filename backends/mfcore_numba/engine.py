@@ -5,7 +5,7 @@ from dataclasses import replace
 import numba
 import numpy as np
 
-from mfcore.engines import API_VERSION, Scorer, Shown, Trainer, TrainingJob
+from mfcore.engines import API_VERSION, Scorer, StreamSlice, Trainer, TrainingJob
 from mfcore.model import Model
 from mfcore.optimizers import SGD, WALS
 from mfcore.specs import MF
@@ -56,7 +56,7 @@ class NumbaBackend:
 
         return TopK(model) if isinstance(model.spec, MF) else None
 
-    def instances(self, job: TrainingJob, epoch: int, start: int, stop: int) -> Shown:
+    def instances(self, job: TrainingJob, epoch: int, start: int, stop: int) -> StreamSlice:
         """Return what the compiled stream shows, or in the blocked order the trainer's own list."""
         # A listing tells positives from negatives by their targets, of which a negative's is 0.
         job = replace(job, data=replace(job.data, values=np.ones_like(job.data.values)))
@@ -68,17 +68,17 @@ class NumbaBackend:
         list_instances(source(job), shuffle_of(job, epoch), epoch, start, stop, listing, 0)
         users, items, targets, _ = listing
         if not job.sampling.paired:
-            return Shown(users, items, targets > 0, None)
-        return Shown(users[::2], items[::2], np.ones(stop - start, dtype=np.bool_), items[1::2])
+            return StreamSlice(users, items, targets > 0, None)
+        return StreamSlice(users[::2], items[::2], np.ones(stop - start, dtype=np.bool_), items[1::2])
 
-    def _visited(self, job: TrainingJob, epoch: int, where: slice) -> Shown:
+    def _visited(self, job: TrainingJob, epoch: int, where: slice) -> StreamSlice:
         from mfcore_numba.blocked import BlockedTrainer
 
         trainer = BlockedTrainer(job)
         trainer.run_epoch(epoch)
         visited = trainer.grid.visit_order(trainer.starts, job.seed, epoch)[where]
         users, items, targets, _ = trainer.listing
-        return Shown(users[visited], items[visited], targets[visited] > 0, None)
+        return StreamSlice(users[visited], items[visited], targets[visited] > 0, None)
 
 
 def _is_single_steps_of_sgd(job: TrainingJob) -> bool:

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import nn
 
-from mfcore.engines import API_VERSION, Scorer, Shown, Trainer, TrainingJob
+from mfcore.engines import API_VERSION, Scorer, StreamSlice, Trainer, TrainingJob
 from mfcore.errors import InvalidArgumentError
 from mfcore.model import Model
 from mfcore.optimizers import WALS
@@ -85,14 +85,14 @@ class TorchBackend:
         return TopK(model)
 
     @torch.no_grad()
-    def instances(self, job: TrainingJob, epoch: int, start: int, stop: int) -> Shown:
+    def instances(self, job: TrainingJob, epoch: int, start: int, stop: int) -> StreamSlice:
         """Return what the stream on the device shows; where `compile` is True, the compiled one."""
         from mfcore_torch.compiling import compiled_for_any_length, left_alone
         from mfcore_torch.stream import Stream
 
         compiled = compiled_for_any_length if self.compile is True else left_alone
         found = Stream(job, devices.device_of(job.device), compiled).instances(epoch, start, stop)
-        return Shown(
+        return StreamSlice(
             users=found.users.numpy(force=True),
             items=found.items.numpy(force=True),
             positive=found.positive.numpy(force=True),

@@ -1,4 +1,4 @@
-"""What is read off a block of scores on its device: the best columns of each row, and the places of some."""
+"""What is read off a block of scores on its device: the best columns of each row, and the ranks of some."""
 
 import numpy as np
 import torch
@@ -7,7 +7,7 @@ from torch import Tensor
 
 # Columns of which only the largest is looked at first.
 CHUNK = 64
-# From this many places in a row on, sorting it once is cheaper than counting through it for each.
+# From this many ranks in a row on, sorting it once is cheaper than counting through it for each.
 WORTH_A_SORT = 24
 
 
@@ -54,8 +54,8 @@ def _largest(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
     within = torch.arange(CHUNK, device=scores.device)
     beyond = torch.arange(in_chunks, n_columns, device=scores.device)
     columns = torch.cat([(chunks[:, :, None] * CHUNK + within).flatten(1), beyond.expand(n_rows, -1)], dim=1)
-    found, places = scores.gather(1, columns).topk(k, dim=1)
-    return found, columns.gather(1, places)
+    found, positions = scores.gather(1, columns).topk(k, dim=1)
+    return found, columns.gather(1, positions)
 
 
 def _first_at_edge(scores: Tensor, edge: Tensor, k: int) -> Tensor:
@@ -66,13 +66,13 @@ def _first_at_edge(scores: Tensor, edge: Tensor, k: int) -> Tensor:
     return order.topk(k, dim=1).indices
 
 
-def places(
+def positive_ranks(
     scores: Tensor,
     lengths: NDArray[np.int64],
     columns: NDArray[np.int64],
     excluded: tuple[Tensor, Tensor] | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return where some columns stand in the order of their rows, as `mfcore.engines.Places` says.
+    """Return where some columns rank in their rows, as `mfcore.engines.PositiveRanks` says.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ def places(
 
     Returns
     -------
-    above, size : int64 Tensors [p]
+    n_higher, n_tied : int64 Tensors [p]
         How many candidates of its row score higher than each, and how many the same.
     n_candidates : int64 Tensor [n]
     """
@@ -103,10 +103,10 @@ def places(
         scores[rows, asked_columns] = values
     table = scores.new_full((len(scores), int(lengths.max(initial=0))), torch.nan)
     table[rows, slots] = values
-    above, at_least = (counts[rows, slots] for counts in _counts(scores, lengths, table))
+    n_higher, at_least = (counts[rows, slots] for counts in _counts(scores, lengths, table))
     # What is excluded stands at -inf too.
     at_least = torch.where(values == -torch.inf, n_candidates[rows], at_least)
-    return above, at_least - above, n_candidates
+    return n_higher, at_least - n_higher, n_candidates
 
 
 def _counts(scores: Tensor, lengths: NDArray[np.int64], values: Tensor) -> tuple[Tensor, Tensor]:
@@ -120,11 +120,11 @@ def _counts(scores: Tensor, lengths: NDArray[np.int64], values: Tensor) -> tuple
     # Sums of ones are exact up to 2^24 in float32, which compares and adds up faster than truth values.
     ones = torch.float32 if scores.shape[1] < 1 << 24 else torch.float64
     outcomes = torch.empty_like(scores[n_sorted:], dtype=ones)
-    for place in range(int(lengths[n_sorted:].max(initial=0))):
-        some = slice(n_sorted, int(np.count_nonzero(lengths > place)))
-        outcome, level = outcomes[: some.stop - some.start], values[some, place, None]
-        above[some, place] = torch.gt(scores[some], level, out=outcome).sum(dim=1).long()
-        at_least[some, place] = torch.ge(scores[some], level, out=outcome).sum(dim=1).long()
+    for slot in range(int(lengths[n_sorted:].max(initial=0))):
+        some = slice(n_sorted, int(np.count_nonzero(lengths > slot)))
+        outcome, level = outcomes[: some.stop - some.start], values[some, slot, None]
+        above[some, slot] = torch.gt(scores[some], level, out=outcome).sum(dim=1).long()
+        at_least[some, slot] = torch.ge(scores[some], level, out=outcome).sum(dim=1).long()
     return above, at_least
 
 

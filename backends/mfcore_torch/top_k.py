@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mfcore.engines import Places
+from mfcore.engines import PositiveRanks
 from mfcore.model import Model
 from mfcore.specs import Floats
 from mfcore.training import available_threads
@@ -79,20 +79,20 @@ class TopK:
                 torch.from_numpy(scores[part]).copy_(found)
         return scores
 
-    def places(
+    def positive_ranks(
         self,
         users: NDArray[np.integer],
         rows: NDArray[np.int64],
         items: NDArray[np.int64],
         exclude_seen: bool,
-    ) -> Places | None:
-        """Return where positives stand, as `EvaluationScorer` says, or None where a score is NaN."""
+    ) -> PositiveRanks | None:
+        """Return where positives rank, as `EvaluationScorer` says, or None where a score is NaN."""
         lengths = np.bincount(rows, minlength=len(users))
         # Users of about as many positives are ranked together, those with the most first.
         order = np.argsort(-lengths, kind="stable")
         by_user = np.argsort(np.argsort(order)[rows], kind="stable")
         ends = np.concatenate(([0], np.cumsum(lengths[order])))
-        above, size = np.empty((2, len(rows)), dtype=np.int64)
+        n_higher, n_tied = np.empty((2, len(rows)), dtype=np.int64)
         n_candidates = np.empty(len(users), dtype=np.int64)
         with self._at_work():
             for part, scores in self._blocks(users[order]):
@@ -101,11 +101,11 @@ class TopK:
                 ranked = order[part]
                 positives = by_user[ends[part.start] : ends[part.stop]]
                 excluded = self._seen.pairs(users[ranked]) if exclude_seen else None
-                found = ranking.places(scores, lengths[ranked], items[positives], excluded)
-                above[positives], size[positives], n_candidates[ranked] = (
+                found = ranking.positive_ranks(scores, lengths[ranked], items[positives], excluded)
+                n_higher[positives], n_tied[positives], n_candidates[ranked] = (
                     part.cpu().numpy() for part in found
                 )
-        return Places(above, size, n_candidates)
+        return PositiveRanks(n_higher, n_tied, n_candidates)
 
     @property
     def _dtype(self) -> np.dtype[np.floating]:

@@ -38,7 +38,7 @@ from mfcore.comparison import (
 )
 from mfcore.data import Interactions, datasets
 from mfcore.errors import DatasetUnavailableError, MfcoreError
-from mfcore.metrics import in_words
+from mfcore.metrics import format_protocol
 from mfcore.model import EpochRecord
 from mfcore.report import short_number, write_page
 from mfcore.training import epoch_bar
@@ -213,7 +213,7 @@ def _show(out: Output, comparison: Comparison) -> None:
     """Print the table of a model, and what it comes to."""
     n_seeds = len(comparison.seeds)
     rankings = comparison.runs[0].qualities[0].rankings if comparison.runs else ()
-    among = f"; {in_words(rankings[0][0])}" if rankings else ""
+    among = f"; {format_protocol(rankings[0][0])}" if rankings else ""
     out.heading(f"{comparison.name}: {comparison.assignment.arguments['epochs']} epochs{among}")
     metrics = comparison.metrics[: 1 if n_seeds > 1 else N_METRICS]
     rows = [

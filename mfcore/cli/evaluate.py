@@ -34,7 +34,7 @@ from mfcore.metrics import (
     RatingMetric,
     SampledRanking,
     Ties,
-    judge,
+    evaluate_quality,
 )
 from mfcore.model import Model, load_model
 
@@ -125,7 +125,9 @@ def evaluate(
         note("the epoch of this model was chosen on its test part; figures on that are optimistic")
     task = task_of(trained.spec, ranks=ranks(trained), negatives=negatives)
     with working("Evaluating"):
-        quality = judge(trained, test, metrics or default_metrics(task), ranking.protocols(task, negatives))
+        quality = evaluate_quality(
+            trained, test, metrics or default_metrics(task), ranking.protocols(task, negatives)
+        )
     out = Output(as_json)
     show_quality(out, quality)
     out.document({"model": str(model), "data": data, **quality.document()})

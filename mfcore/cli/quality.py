@@ -16,7 +16,7 @@ from mfcore.metrics import (
     RankingProtocol,
     Ties,
     TopKAccuracy,
-    in_words,
+    format_protocol,
 )
 from mfcore.specs import ModelSpec, TwoTower
 
@@ -67,6 +67,6 @@ def show_quality(out: Output, quality: Quality) -> None:
     if quality.rankings:
         names = dict.fromkeys(name for _, found in quality.rankings for name in found)
         out.table(
-            ["metric", *(in_words(protocol) for protocol, _ in quality.rankings)],
+            ["metric", *(format_protocol(protocol) for protocol, _ in quality.rankings)],
             [[name, *(found.get(name) for _, found in quality.rankings)] for name in names],
         )

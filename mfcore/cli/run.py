@@ -20,7 +20,7 @@ from mfcore.cli.showcase import default_min_count, showcase
 from mfcore.cli.sources import Parts, Reading, Source, describe_data, hold_out, read_source
 from mfcore.data import Interactions
 from mfcore.errors import InvalidArgumentError
-from mfcore.metrics import Metric, judge
+from mfcore.metrics import Metric, evaluate_quality
 from mfcore.model import EpochRecord, Model, load_model
 from mfcore.training import fit
 
@@ -106,7 +106,7 @@ def run_training(request: Request, out: Output) -> None:
         model.save(request.out, optimizer_state=True)
     if parts.test is not None:
         with clock.timed("evaluating"), working("Evaluating"):
-            quality = judge(model, parts.test, metrics, default_protocols(task, parts.negatives))
+            quality = evaluate_quality(model, parts.test, metrics, default_protocols(task, parts.negatives))
         show_quality(out, quality)
         document["quality"] = quality.document()
     document["recommendations"] = showcase(

@@ -114,12 +114,12 @@ class Comparison:
     @cached_property
     def metrics(self) -> list[str]:
         """The names of all metrics by which models are judged, that one first."""
-        found = dict.fromkeys(name for run in self.runs for name in run.qualities[0].usual)
+        found = dict.fromkeys(name for run in self.runs for name in run.qualities[0].by_metric)
         return sorted(found, key=lambda name: name != self.metric)
 
     def quality(self, run: EngineRun, metric: str) -> Spread:
         """Return a metric of an engine over the seeds."""
-        return Spread.of([quality.usual[metric] for quality in run.qualities])
+        return Spread.of([quality.by_metric[metric] for quality in run.qualities])
 
     @property
     def agreement(self) -> Agreement | None:

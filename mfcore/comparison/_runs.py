@@ -11,7 +11,7 @@ from mfcore.comparison._short_runs import ShortRun, short_run
 from mfcore.comparison._tasks import Assignment
 from mfcore.engines import API_VERSION, Backend, Scorer, Trainer, TrainingJob, registry
 from mfcore.errors import MfcoreError
-from mfcore.metrics import Quality, judge
+from mfcore.metrics import Quality, evaluate_quality
 from mfcore.model import EpochRecord, Model, Ranking, recommended
 from mfcore.training import fit
 
@@ -225,7 +225,7 @@ def _fit(backend: _Timed, assignment: Assignment, seed: int, tell: Tell) -> Mode
 
 def _judged(model: Model, assignment: Assignment) -> Quality:
     judging = assignment.judging
-    return judge(model, judging.test, judging.metrics, judging.protocols)
+    return evaluate_quality(model, judging.test, judging.metrics, judging.protocols)
 
 
 def _recommended(model: Model, assignment: Assignment, user: int | str) -> Ranking:

@@ -18,7 +18,7 @@ from mfcore.comparison._formatting import (
 )
 from mfcore.comparison._results import Comparison, Spread
 from mfcore.comparison._runs import EngineRun
-from mfcore.metrics import in_words
+from mfcore.metrics import format_protocol
 from mfcore.report import (
     Block,
     Cell,
@@ -158,7 +158,7 @@ def _quality(comparison: Comparison) -> Table:
     columns = [*first.ratings]
     several = len(first.rankings) > 1
     for protocol, found in first.rankings:
-        columns += [f"{name}, {in_words(protocol)}" if several else name for name in found]
+        columns += [f"{name}, {format_protocol(protocol)}" if several else name for name in found]
     rows = [[run.engine, *_figures(comparison, run), deviation_in_words(run)] for run in comparison.runs]
     rows += [[failure.engine, *[UNKNOWN] * (len(columns) + 1)] for failure in comparison.failures]
     caption = f"Quality on {first.n_interactions:,} held-out interactions of {first.n_users:,} users"

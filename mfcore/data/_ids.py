@@ -134,16 +134,16 @@ class Vocabulary:
         if len(column) == 0:
             return np.empty(0, dtype=np.int64)
         if isinstance(column, np.ndarray) == self.is_string:
-            mine, theirs = ("strings", "integers") if self.is_string else ("integers", "strings")
+            own, given = ("strings", "integers") if self.is_string else ("integers", "strings")
             raise InvalidDataError(
-                f"the ids of this data are {mine}, but {theirs} were asked for (first: {_first(column)!r}); "
-                f"convert them to {mine}"
+                f"the ids of this data are {own}, but {given} were asked for (first: {_first(column)!r}); "
+                f"convert them to {own}"
             )
         if isinstance(column, np.ndarray):
-            found = self._rows_of_integers(column)
+            rows = self._rows_of_integers(column)
         else:
-            found = self._rows_of_strings(column)
-        return found.reshape(()) if scalar else found
+            rows = self._rows_of_strings(column)
+        return rows.reshape(()) if scalar else rows
 
     def _rows_of_integers(self, ids: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         if len(self) == 0:
@@ -240,7 +240,7 @@ def _check_domain(ids: npt.NDArray[Any], name: str, column: pa.Array | None = No
 def _factorize_integers(
     ids: npt.NDArray[np.int64],
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]:
-    """Return the distinct ids ascending, and each entry's place among them."""
+    """Return the distinct ids ascending, and each entry's position among them."""
     if len(ids) == 0:
         return ids, np.empty(0, dtype=np.int32)
     low, span = int(ids.min()), int(ids.max()) - int(ids.min()) + 1
@@ -249,8 +249,8 @@ def _factorize_integers(
         present = np.zeros(span, dtype=np.bool_)
         present[offsets] = True
         distinct = np.flatnonzero(present)
-        place = np.cumsum(present, dtype=np.int64) - 1
-        return distinct + low, place[offsets].astype(np.int32)
+        rows = np.cumsum(present, dtype=np.int64) - 1
+        return distinct + low, rows[offsets].astype(np.int32)
     # np.unique hashes since numpy 2.3, which is an order of magnitude slower than sorting here.
     ascending = np.sort(ids)
     distinct = ascending[np.concatenate(([True], ascending[1:] != ascending[:-1]))]
@@ -260,9 +260,9 @@ def _factorize_integers(
 def _factorize_strings(strings: pa.Array) -> tuple[npt.NDArray[Any], npt.NDArray[np.int32]]:
     distinct, codes = _encode_strings(strings)
     order = np.argsort(distinct)
-    place = np.empty(len(order), dtype=np.int32)
-    place[order] = np.arange(len(order), dtype=np.int32)
-    return distinct[order], place[codes]
+    rows = np.empty(len(order), dtype=np.int32)
+    rows[order] = np.arange(len(order), dtype=np.int32)
+    return distinct[order], rows[codes]
 
 
 def _encode_strings(strings: pa.Array) -> tuple[npt.NDArray[Any], npt.NDArray[np.int32]]:

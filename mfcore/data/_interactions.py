@@ -280,13 +280,13 @@ class Interactions:
         Raises
         ------
         InvalidDataError
-            Where pairs repeat (``duplicates="keep"``): a matrix has one place for each.
+            Where pairs repeat (``duplicates="keep"``): a matrix has one entry for each.
         """
         matrix = self._sparse(self.values)
         if matrix.nnz != len(self):
             raise InvalidDataError(
                 f"{len(self) - matrix.nnz} interactions repeat a (user, item) pair, and a matrix has one "
-                'place for each: merge them first with duplicates="sum", "mean", "max", "last" or "first"'
+                'entry for each: merge them first with duplicates="sum", "mean", "max", "last" or "first"'
             )
         return matrix
 

@@ -166,19 +166,21 @@ class Scorer(Protocol):
         """
 
 
-class Places(NamedTuple):
-    """Where positives stand in the rankings of n users, as evaluation needs to know it.
+class PositiveRanks(NamedTuple):
+    """Where positives rank among the candidates of n users: all that a ranking metric needs to know.
 
     Attributes
     ----------
-    above, size : int64 arrays [n_positives]
-        How many candidates score strictly higher than each positive, and how many the same, itself included.
+    n_higher : int64 array [n_positives]
+        Candidates that score strictly higher than the positive.
+    n_tied : int64 array [n_positives]
+        Candidates of the positive's own score, itself included.
     n_candidates : int64 array [n]
         The length of each ranking.
     """
 
-    above: NDArray[np.int64]
-    size: NDArray[np.int64]
+    n_higher: NDArray[np.int64]
+    n_tied: NDArray[np.int64]
     n_candidates: NDArray[np.int64]
 
 
@@ -195,20 +197,20 @@ class EvaluationScorer(Scorer, Protocol):
     def score_catalogue(self, users: NDArray[np.integer]) -> Floats:
         """Return the score of every item for each user, [n, n_items], in an array of the caller's own."""
 
-    def places(
+    def positive_ranks(
         self,
         users: NDArray[np.integer],
         rows: NDArray[np.int64],
         items: NDArray[np.int64],
         exclude_seen: bool,
-    ) -> Places | None:
-        """Return where positives stand, or None where a score of these users is NaN, which the core reports.
+    ) -> PositiveRanks | None:
+        """Return where positives rank, or None where a score of these users is NaN, which the core reports.
 
         Parameters
         ----------
         users : integer array [n]
         rows, items : int64 arrays [n_positives]
-            The positives, each once: the place in `users` of the user, ascending, and the item, from 0.
+            The positives, each once: the position in `users` of the user, ascending, and the item, from 0.
         exclude_seen : bool
             Whether items that the user has seen are no candidates; positives always are.
         """
@@ -231,8 +233,8 @@ class Backend(Protocol):
         """Return a fast top-k for the model, perhaps an `EvaluationScorer`, or None for the core's."""
 
 
-class Shown(NamedTuple):
-    """What an engine shows at n positions of an epoch; the fields of `mfcore.sampling.Instances`.
+class StreamSlice(NamedTuple):
+    """The instances at n positions of an engine's stream; the fields of `mfcore.sampling.Instances`.
 
     Attributes
     ----------
@@ -252,14 +254,14 @@ class Shown(NamedTuple):
 
 @runtime_checkable
 class StreamBackend(Backend, Protocol):
-    """An engine that tells what its own stream shows, so that it can be held to the core's bit for bit.
+    """An engine that returns its own stream, so that it can be compared with the core's bit for bit.
 
-    Of an engine without this method, only the results of training tell.
+    Of an engine without this method only the results of training are compared.
     """
 
-    def instances(self, job: TrainingJob, epoch: int, start: int, stop: int) -> Shown:
-        """Return what a trainer of the job would show at the positions in [start, stop) of an epoch.
+    def instances(self, job: TrainingJob, epoch: int, start: int, stop: int) -> StreamSlice:
+        """Return the instances that a trainer of the job would show at positions [start, stop) of an epoch.
 
-        It is asked in order to verify the engine, with stop - start in the thousands; the epoch may have 2^40
+        It is called to verify the engine, with stop - start in the thousands; the epoch may have 2^40
         positions.
         """

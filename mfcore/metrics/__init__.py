@@ -3,7 +3,7 @@
 from mfcore.metrics._evaluation import Evaluation, Metric, evaluate
 from mfcore.metrics._interfaces import ScoringModel
 from mfcore.metrics._protocols import FullRanking, GivenNegatives, RankingProtocol, SampledRanking
-from mfcore.metrics._quality import Quality, in_words, judge
+from mfcore.metrics._quality import Quality, evaluate_quality, format_protocol
 from mfcore.metrics._ranking import (
     AUC,
     MAP,
@@ -45,6 +45,6 @@ __all__ = [
     "Ties",
     "TopKAccuracy",
     "evaluate",
-    "in_words",
-    "judge",
+    "evaluate_quality",
+    "format_protocol",
 ]

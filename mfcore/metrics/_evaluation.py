@@ -22,7 +22,7 @@ Metric: TypeAlias = RatingMetric | RankingMetric | Coverage
 
 
 class Evaluation(Mapping[str, float]):
-    """What `evaluate` found: a mapping from the name of a metric to its value.
+    """The result of `evaluate`: a mapping from the name of a metric to its value.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ def evaluate(
     count alike, except that `TopKAccuracy` weighs a ranking by its positives. Every test interaction is a
     positive, whatever its rating: select those that you count as positive first. Ids that the model does not
     know are answered by its cold-start rule. Interactions that the model was trained on belong in no test:
-    they are judged like others, and flatter it.
+    they count like others, and flatter it.
 
     Parameters
     ----------
@@ -146,7 +146,7 @@ def evaluate(
         results |= _rank(held_out, rankers, protocol, batch_users)
     return Evaluation(
         values={metric.name: results[metric.name].value for metric in metrics},
-        per_user={name: found.per_user for name, found in results.items() if found.per_user is not None},
+        per_user={name: result.per_user for name, result in results.items() if result.per_user is not None},
         users=np.asarray(test.user_ids[held_out.test_users]),
         protocol=protocol,
     )
@@ -190,7 +190,7 @@ def _rank(
     owners: list[IntArray] = []
     values: list[list[FloatArray]] = [[] for _ in ranking]
     weights: list[list[FloatArray]] = [[] for _ in ranking]
-    shown = np.zeros((len(coverages), held_out.n_items), dtype=np.bool_)
+    covered = np.zeros((len(coverages), held_out.n_items), dtype=np.bool_)
     for block in protocol.blocks(held_out, batch_users):
         groups = block.groups.resolved(protocol.ties)
         owners.append(block.owners)
@@ -198,20 +198,20 @@ def _rank(
             values[index].append(metric.values(groups))
             weights[index].append(metric.weights(groups))
         if coverages:
-            scores = _of_catalogue(block, coverages[0], protocol)
+            scores = _catalogue_scores(block, coverages[0], protocol)
             for index, coverage in enumerate(coverages):
-                shown[index] |= coverage.shown(scores)
+                covered[index] |= coverage.covered(scores)
     owner = np.concatenate(owners)
     results = {
         metric.name: _averaged(metric.name, values[index], weights[index], owner, held_out.n_users)
         for index, metric in enumerate(ranking)
     }
-    for coverage, items in zip(coverages, shown, strict=True):
+    for coverage, items in zip(coverages, covered, strict=True):
         results[coverage.name] = _Result(value=float(np.mean(items)), per_user=None)
     return results
 
 
-def _of_catalogue(block: RankedBlock, coverage: Coverage, protocol: RankingProtocol) -> ScoreArray:
+def _catalogue_scores(block: RankedBlock, coverage: Coverage, protocol: RankingProtocol) -> ScoreArray:
     if block.catalogue_scores is None:
         raise InvalidArgumentError(
             f"{coverage.name} needs rankings of the whole catalogue, and {type(protocol).__name__} has none; "

@@ -19,7 +19,7 @@ from mfcore.model import seen_pairs
 
 if TYPE_CHECKING:
     from mfcore.data import Interactions, Vocabulary
-    from mfcore.engines import Places
+    from mfcore.engines import PositiveRanks
 
 PAIRS_PER_BLOCK = 1 << 17
 """How many (user, item) pairs a model is asked for at once: the factors it gathers stay some tens of MB."""
@@ -29,7 +29,7 @@ PAIRS_PER_BLOCK = 1 << 17
 class HeldOut:
     """Test interactions ordered by user and item, beside the model that is to be evaluated on them.
 
-    A user of the test is addressed here by its place among the evaluated users, 0 to n_users - 1.
+    A user of the test is addressed here by its position among the evaluated users, 0 to n_users - 1.
 
     Parameters
     ----------
@@ -144,7 +144,7 @@ class HeldOut:
         Returns
         -------
         owners
-            int64[nnz]: the user's place within the run, ascending.
+            int64[nnz]: the user's position within the run, ascending.
         items
             int32[nnz]: the model's item row.
         """
@@ -165,10 +165,12 @@ class HeldOut:
         answer = self.model.score_catalogue(self.users[users])
         return self._checked(answer, "score", owners, items, (len(owners), self.n_items))
 
-    def places(self, users: slice, rows: IntArray, items: IntArray, exclude_seen: bool) -> "Places | None":
-        """Return where positives of a run of users stand, or None where the model does not say so itself."""
+    def positive_ranks(
+        self, users: slice, rows: IntArray, items: IntArray, exclude_seen: bool
+    ) -> "PositiveRanks | None":
+        """Return where positives of a run of users rank, or None where only the scores tell."""
         if isinstance(self.model, RankingModel):
-            return self.model.places(self.users[users], rows, items, exclude_seen)
+            return self.model.positive_ranks(self.users[users], rows, items, exclude_seen)
         return None
 
     def name_user(self, user: int) -> str:
@@ -198,9 +200,9 @@ class HeldOut:
             return scores.astype(np.float64)
         invalid = np.isnan(scores)
         if invalid.any():
-            place = np.unravel_index(int(np.argmax(invalid)), shape)
-            user = self.name_user(int(np.broadcast_to(owners, shape)[place]))
-            row = int(np.broadcast_to(items, shape)[place])
+            position = np.unravel_index(int(np.argmax(invalid)), shape)
+            user = self.name_user(int(np.broadcast_to(owners, shape)[position]))
+            row = int(np.broadcast_to(items, shape)[position])
             item = f"item {_show_id(self.model.item_ids, row)}" if row >= 0 else "an item unknown to it"
             raise InvalidDataError(
                 f"the model's {what} of user {user} for {item} is NaN: its training has diverged or its "

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from mfcore.data import SeenItems, Vocabulary
-    from mfcore.engines import Places
+    from mfcore.engines import PositiveRanks
     from mfcore.metrics._ranks import IntArray
 
 
@@ -45,10 +45,10 @@ class ScoringModel(Protocol):
 
 @runtime_checkable
 class RankingModel(Protocol):
-    """A model that may know by itself where positives stand, so that it need not hand out every score."""
+    """A model that may rank positives itself, so that it need not return the score of every item."""
 
-    def places(
+    def positive_ranks(
         self, user_rows: "IntArray", rows: "IntArray", items: "IntArray", exclude_seen: bool, /
-    ) -> "Places | None":
-        """Return what `mfcore.engines.EvaluationScorer.places` does; None to be asked for scores instead."""
+    ) -> "PositiveRanks | None":
+        """Return what `mfcore.engines.EvaluationScorer.positive_ranks` does; None to be asked for scores."""
         ...

@@ -29,7 +29,7 @@ from mfcore.metrics._ranks import (
     check_ties,
     tie_groups,
     tie_groups_of_first,
-    tie_groups_of_places,
+    tie_groups_of_ranks,
 )
 from mfcore.validation import require_integer
 
@@ -102,13 +102,13 @@ class FullRanking(RankingProtocol):
             yield self._ranked(held_out, users)
 
     def _ranked(self, held_out: HeldOut, users: slice) -> RankedBlock:
-        """Rank for a run of users; a model that says where positives stand hands out scores only if asked."""
+        """Rank for a run of users; a model that ranks positives itself computes scores for Coverage alone."""
         owners = np.arange(users.start, users.stop)
         rows, items, n_relevant = _positives(held_out, users)
         candidate_scores = partial(self._candidate_scores, held_out, users, rows, items)
-        places = held_out.places(users, rows, items, self.exclude_seen)
-        if places is not None:
-            return RankedBlock(owners, tie_groups_of_places(places, rows, n_relevant), candidate_scores)
+        ranks = held_out.positive_ranks(users, rows, items, self.exclude_seen)
+        if ranks is not None:
+            return RankedBlock(owners, tie_groups_of_ranks(ranks, rows, n_relevant), candidate_scores)
         scores = candidate_scores()
         return RankedBlock(owners, tie_groups(scores, rows, items, n_relevant), lambda: scores)
 
@@ -276,8 +276,8 @@ def _positives(held_out: HeldOut, users: slice) -> tuple[IntArray, IntArray, Int
     Returns
     -------
     rows, items
-        int64[n_positives] each: the user's place within the run, ascending, and the model's item row, of the
-        positives in the catalogue.
+        int64[n_positives] each: the user's position within the run, ascending, and the model's item row,
+        of the positives in the catalogue.
     n_relevant
         int64[n_users]: positives of each user, those outside the catalogue included.
     """

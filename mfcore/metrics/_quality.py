@@ -32,7 +32,7 @@ class Quality:
     rankings: Sequence[tuple[RankingProtocol, Mapping[str, float]]]
 
     @property
-    def usual(self) -> dict[str, float]:
+    def by_metric(self) -> dict[str, float]:
         """Each metric once, by name: of rankings, by the first protocol."""
         first = dict(self.rankings[0][1]) if self.rankings else {}
         return {**self.ratings, **first}
@@ -44,13 +44,13 @@ class Quality:
             "n_users": self.n_users,
             "ratings": dict(self.ratings),
             "rankings": [
-                {**_named(protocol), "ties": protocol.ties, "metrics": dict(found)}
-                for protocol, found in self.rankings
+                {**_protocol_document(protocol), "ties": protocol.ties, "metrics": dict(values)}
+                for protocol, values in self.rankings
             ],
         }
 
 
-def judge(
+def evaluate_quality(
     model: "Model", test: Interactions, metrics: Sequence[Metric], protocols: Sequence[RankingProtocol]
 ) -> Quality:
     """Measure a model on held-out interactions.
@@ -62,14 +62,14 @@ def judge(
     ratings = dict(evaluate(model, test, raters)) if raters else {}
     rankings: list[tuple[RankingProtocol, Mapping[str, float]]] = []
     for protocol in protocols if rankers else ():
-        of_all = isinstance(protocol, FullRanking) or len(protocols) == 1
-        chosen = [metric for metric in rankers if of_all or not isinstance(metric, Coverage)]
+        covers = isinstance(protocol, FullRanking) or len(protocols) == 1
+        chosen = [metric for metric in rankers if covers or not isinstance(metric, Coverage)]
         if chosen:
             rankings.append((protocol, dict(evaluate(model, test, chosen, protocol))))
     return Quality(len(test), int((test.user_counts > 0).sum()), ratings, rankings)
 
 
-def in_words(protocol: RankingProtocol) -> str:
+def format_protocol(protocol: RankingProtocol) -> str:
     """Return what a positive is ranked among."""
     if isinstance(protocol, GivenNegatives):
         return f"1 + {protocol.negatives.shape[1]} given"
@@ -79,7 +79,7 @@ def in_words(protocol: RankingProtocol) -> str:
     return "full ranking, seen items too" if keeps_seen else "full ranking"
 
 
-def _named(protocol: RankingProtocol) -> dict[str, Any]:
+def _protocol_document(protocol: RankingProtocol) -> dict[str, Any]:
     if isinstance(protocol, GivenNegatives):
         return {"protocol": "given", "n_negatives": protocol.negatives.shape[1]}
     if isinstance(protocol, SampledRanking):

@@ -8,8 +8,8 @@ count alike unless the metric says how they weigh.
 A metric reads tie groups (`mfcore.metrics.ranks`) and returns its exact expectation when all orders of the
 candidates within a group are equally likely. Groups of one candidate have one order, so the same formulas
 serve once another tie rule has settled the order. In the comments and formulas below a group stands behind
-`a` candidates (`above`), has `n` places (`size`), `m` positives (`relevant`), and `t` of its places are
-within the cutoff.
+`a` candidates (`above`), has `n` positions (`size`), `m` positives (`relevant`), and `t` of its positions
+are within the cutoff.
 
 Expectations under ties follow McSherry & Najork, "Computing Information Retrieval Performance Measures
 Efficiently in the Presence of Tied Scores" (ECIR 2008).
@@ -83,7 +83,7 @@ class HitRate(WithCutoff, RankingMetric):
     Notes
     -----
     Only the highest group can decide, as all others stand behind it. The chance that none of its m positives
-    falls on its first t places is hypergeometric: C(n - t, m) / C(n, m).
+    falls on its first t positions is hypergeometric: C(n - t, m) / C(n, m).
     """
 
     k: int
@@ -211,8 +211,8 @@ class MAP(WithCutoff, RankingMetric):
 
     Notes
     -----
-    With R positives in higher groups, place l of a group holds a positive with chance m/n, and with chance
-    m(m - 1) / (n(n - 1)) another given place does too; so place l adds
+    With R positives in higher groups, position l of a group holds a positive with chance m/n, and with chance
+    m(m - 1) / (n(n - 1)) another given position does too; so position l adds
     ((R + 1) m/n + (l - 1) m(m - 1) / (n(n - 1))) / (a + l). The sum over l = 1..t has a closed form in
     harmonic numbers: sum 1/(a + l) = H(a + t) - H(a) =: h and sum (l - 1)/(a + l) = t - (a + 1) h.
     """
@@ -244,7 +244,8 @@ class MRR(WithCutoff, RankingMetric):
 
     Notes
     -----
-    Only the highest group can decide. Its first positive is on place i with chance C(n - i, m - 1) / C(n, m).
+    Only the highest group can decide. The chance that its first positive is at position i of the group is
+    C(n - i, m - 1) / C(n, m).
     """
 
     k: int | None = None
@@ -296,8 +297,8 @@ class AUC(RankingMetric):
 class Coverage(WithCutoff):
     """Catalogue coverage: share of the catalogue's items in at least one user's first k: "Coverage@k".
 
-    It speaks of the lists that `Model.recommend` would show, not of the positives: ties for the last places
-    go to the lowest item rows, whatever the protocol's tie rule, and a score of -inf is never shown.
+    It describes the lists that `Model.recommend` returns, not the positives: ties for the last positions go
+    to the lowest item rows, whatever the protocol's tie rule, and a score of -inf is never in a list.
     Candidates are those of `FullRanking`; the users are those of the test interactions.
 
     Parameters
@@ -311,7 +312,7 @@ class Coverage(WithCutoff):
     _label: ClassVar[str] = "Coverage"
     _requires_k: ClassVar[bool] = True
 
-    def shown(self, scores: ScoreArray) -> BoolArray:
+    def covered(self, scores: ScoreArray) -> BoolArray:
         """Return bool[n_items]: which items are among the first k of any row.
 
         Parameters
@@ -347,7 +348,7 @@ def _expected_hits(groups: TieGroups, k: int) -> FloatArray:
 
 
 def _chance_of_none(size: IntArray, relevant: IntArray, within: IntArray) -> FloatArray:
-    """Return C(n - t, m) / C(n, m), the chance that the first t of n places hold none of m positives."""
+    """Return C(n - t, m) / C(n, m), the chance that the first t of n positions hold none of m positives."""
     # The law is symmetric in m and t, so the product need only be as long as the smaller of the two. Where it
     # is impossible to miss, a factor is exactly 0.
     fewer, more = np.minimum(relevant, within), np.maximum(relevant, within)
@@ -359,9 +360,9 @@ def _chance_of_none(size: IntArray, relevant: IntArray, within: IntArray) -> Flo
 
 
 def _first_reciprocal(above: int, size: int, relevant: int, within: int) -> float:
-    """Return the expectation of 1/position of a group's first positive, 0 beyond place `within`."""
-    places = np.arange(1, min(within, size - relevant + 1) + 1)
+    """Return the expectation of 1/position of a group's first positive, 0 beyond position `within`."""
+    positions = np.arange(1, min(within, size - relevant + 1) + 1)
     # C(n - i, m - 1) / C(n, m) is m/n at i = 1 and shrinks by (n - i - m + 1) / (n - i) from i to i + 1.
-    steps = (size - places[:-1] - relevant + 1) / (size - places[:-1])
+    steps = (size - positions[:-1] - relevant + 1) / (size - positions[:-1])
     chances = relevant / size * np.cumprod(np.concatenate(([1.0], steps)))
-    return float(np.sum(chances / (above + places)))
+    return float(np.sum(chances / (above + positions)))

@@ -2,8 +2,8 @@
 
 A *ranking* orders the candidates of one user, or of one test interaction, by falling score. Candidates of
 equal score form a *tie group*, whose inner order no model has chosen. Only the groups that hold a positive
-matter to a metric, and of each only its place and its make-up, so that a ranking of a whole catalogue shrinks
-to a few integers per positive and every metric becomes a vectorised function of them.
+matter to a metric, and of each only its position and its composition, so that a ranking of a whole catalogue
+shrinks to a few integers per positive and every metric becomes a vectorised function of them.
 """
 
 from dataclasses import dataclass
@@ -17,10 +17,10 @@ import numpy.typing as npt
 from mfcore.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
-    from mfcore.engines import Places
+    from mfcore.engines import PositiveRanks
 
 Ties: TypeAlias = Literal["pessimistic", "average", "optimistic"]
-"""Where a positive stands among candidates of its score: last, in every place equally often, or first."""
+"""Where a positive stands among candidates of its score: last, at every position equally often, or first."""
 
 BoolArray: TypeAlias = npt.NDArray[np.bool_]
 IntArray: TypeAlias = npt.NDArray[np.int64]
@@ -81,7 +81,7 @@ class TieGroups:
         return before - np.repeat(before[self.first], groups_per_ranking)
 
     def within(self, k: int | None) -> IntArray:
-        """int64[n_groups]: how many of the group's places are among the first `k` (None: all of them)."""
+        """int64[n_groups]: how many of the group's positions are among the first `k` (None: all of them)."""
         return self.size if k is None else np.clip(k - self.above, 0, self.size)
 
     def total(self, of_groups: FloatArray) -> FloatArray:
@@ -97,13 +97,13 @@ class TieGroups:
         if ties == "average":
             return self
         at_group_start = self.above if ties == "optimistic" else self.above + self.size - self.relevant
-        place_in_run = np.arange(self.relevant.sum()) - np.repeat(
+        position_in_group = np.arange(self.relevant.sum()) - np.repeat(
             np.cumsum(self.relevant) - self.relevant, self.relevant
         )
-        single = np.ones(len(place_in_run), dtype=np.int64)
+        single = np.ones(len(position_in_group), dtype=np.int64)
         return type(self)(
             ranking=np.repeat(self.ranking, self.relevant),
-            above=np.repeat(at_group_start, self.relevant) + place_in_run,
+            above=np.repeat(at_group_start, self.relevant) + position_in_group,
             size=single,
             relevant=single,
             n_candidates=self.n_candidates,
@@ -128,7 +128,7 @@ def tie_groups(scores: ScoreArray, rows: IntArray, columns: IntArray, n_relevant
     rows, values = rows[order], values[order]
     starts = _starts(rows, values)
     ranking, group_values = rows[starts], values[starts]
-    above, size = _places(scores, ranking, group_values)
+    above, size = _count_higher_and_tied(scores, ranking, group_values)
     return TieGroups(
         ranking=ranking,
         above=above,
@@ -139,28 +139,28 @@ def tie_groups(scores: ScoreArray, rows: IntArray, columns: IntArray, n_relevant
     )
 
 
-def tie_groups_of_places(places: "Places", rows: IntArray, n_relevant: IntArray) -> TieGroups:
-    """Reduce rankings over a catalogue, of which the places of the positives are known, to their tie groups.
+def tie_groups_of_ranks(ranks: "PositiveRanks", rows: IntArray, n_relevant: IntArray) -> TieGroups:
+    """Reduce rankings over a catalogue, given the ranks of the positives, to their tie groups.
 
     Parameters
     ----------
-    places
+    ranks
         Of n_positives positives in n_rankings rankings.
     rows
         int64[n_positives]: the ranking that each positive belongs to, ascending.
     n_relevant
         int64[n_rankings]: positives of each ranking, those outside the catalogue included.
     """
-    order = np.lexsort((places.above, rows))
+    order = np.lexsort((ranks.n_higher, rows))
     # Positives of one ranking share a score if, and only if, as many candidates are above them.
-    starts = _starts(rows[order], places.above[order])
+    starts = _starts(rows[order], ranks.n_higher[order])
     groups = order[starts]
     return TieGroups(
         ranking=rows[groups],
-        above=places.above[groups],
-        size=places.size[groups],
+        above=ranks.n_higher[groups],
+        size=ranks.n_tied[groups],
         relevant=np.diff(starts, append=len(rows)),
-        n_candidates=places.n_candidates,
+        n_candidates=ranks.n_candidates,
         n_relevant=n_relevant,
     )
 
@@ -197,7 +197,9 @@ def _count_candidates(scores: ScoreArray) -> IntArray:
     return counts
 
 
-def _places(scores: ScoreArray, ranking: IntArray, values: ScoreArray) -> tuple[IntArray, IntArray]:
+def _count_higher_and_tied(
+    scores: ScoreArray, ranking: IntArray, values: ScoreArray
+) -> tuple[IntArray, IntArray]:
     """Count, for each value of a ranking, the candidates above it and those equal to it."""
     above = np.empty(len(values), dtype=np.int64)
     size = np.empty(len(values), dtype=np.int64)

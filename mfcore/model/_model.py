@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mfcore.data import Interactions, SeenItems, Vocabulary
-from mfcore.engines import EvaluationScorer, Places, Scorer
+from mfcore.engines import EvaluationScorer, PositiveRanks, Scorer
 from mfcore.errors import InvalidArgumentError, UnknownIdError
 from mfcore.model._fold_in import FoldedUser, fold_in
 from mfcore.model._history import History
@@ -204,16 +204,16 @@ class Model:
             return self.scorer.score_catalogue(users)
         return self.spec.score_catalogue(self.catalogue, _cold_last(users, self.n_users))
 
-    def places(
+    def positive_ranks(
         self,
         users: NDArray[np.integer],
         rows: NDArray[np.int64],
         items: NDArray[np.int64],
         exclude_seen: bool,
-    ) -> Places | None:
-        """Return what `EvaluationScorer.places` does, or None where the scorer does not count places."""
+    ) -> PositiveRanks | None:
+        """Return what `EvaluationScorer.positive_ranks` does, or None where there is no such scorer."""
         if isinstance(self.scorer, EvaluationScorer):
-            return self.scorer.places(users, rows, items, exclude_seen)
+            return self.scorer.positive_ranks(users, rows, items, exclude_seen)
         return None
 
     # Files

@@ -130,12 +130,12 @@ def line_chart(
     """
     _check(series)
     with _figure(LINES_HEIGHT) as (figure, axes):
-        for place, one in enumerate(series):
+        for position, one in enumerate(series):
             axes.plot(
                 one.x,
                 one.y,
-                color=_colour(place if one.color is None else one.color),
-                linewidth=1.6 + min(2.6, 8 / len(series)) * (len(series) - 1 - place),
+                color=_colour(position if one.color is None else one.color),
+                linewidth=1.6 + min(2.6, 8 / len(series)) * (len(series) - 1 - position),
                 marker="o" if len(one.x) == 1 else "",
                 label=one.label,
             )
@@ -188,10 +188,10 @@ def bar_chart(
         )
     height = FEW_BARS_HEIGHT if len(labels) <= 4 else BAR_HEIGHT
     with _figure(54 + height * len(labels)) as (figure, axes):
-        places = range(len(labels))
-        bars = axes.barh(places, values, height=0.62, color=[_colour(number) for number in chosen])
+        positions = range(len(labels))
+        bars = axes.barh(positions, values, height=0.62, color=[_colour(number) for number in chosen])
         axes.bar_label(bars, [short_number(value) for value in values], padding=5)
-        axes.set_yticks(places, labels)
+        axes.set_yticks(positions, labels)
         axes.tick_params(length=0)
         axes.tick_params(axis="y", labelcolor=_TEXT)
         axes.invert_yaxis()

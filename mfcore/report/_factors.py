@@ -168,8 +168,8 @@ def _draw_history(axes: "Axes", model: Model) -> None:
         axes.axvline(model.epochs_trained, color="grey", linestyle=":", label="epoch kept")
     axes.set_yscale("log")
     # The curve may well stay within one power of ten, where only the minor ticks say anything.
-    for place in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
-        place(ScalarFormatter())
+    for set_formatter in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+        set_formatter(ScalarFormatter())
     axes.set_xlabel("epoch")
     axes.grid(visible=True, which="both", alpha=0.3)
     axes.legend()
@@ -181,8 +181,8 @@ def _draw_factors(axes: "Axes", model: Model) -> None:
     has_two = table.factors.shape[1] > 1
     y = table.factors[:, 1] if has_two else table.counts
     axes.scatter(x, y, s=4 + 120 * table.counts / table.counts.max(), alpha=0.35, linewidths=0)
-    for place in _with_room_for_a_title(x, y)[:N_LABELLED]:
-        axes.annotate(_escaped(table.titles[place]), (x[place], y[place]), fontsize=7)
+    for point in _with_room_for_a_title(x, y)[:N_LABELLED]:
+        axes.annotate(_escaped(table.titles[point]), (x[point], y[point]), fontsize=7)
     axes.margins(x=0.15)
     axes.set_xlabel("factor 1")
     axes.set_ylabel("factor 2" if has_two else "training users")
@@ -191,13 +191,13 @@ def _draw_factors(axes: "Axes", model: Model) -> None:
 
 
 def _with_room_for_a_title(x: npt.NDArray[Any], y: npt.NDArray[Any]) -> list[int]:
-    """Return the places of points, most popular first, whose titles would not run into each other."""
+    """Return the points, most popular first, whose titles would not run into each other."""
     width, height = 0.3 * np.ptp(x), 0.025 * np.ptp(y)
     chosen: list[int] = []
-    for place in range(len(x)):
-        near = (np.abs(x[chosen] - x[place]) < width) & (np.abs(y[chosen] - y[place]) < height)
+    for point in range(len(x)):
+        near = (np.abs(x[chosen] - x[point]) < width) & (np.abs(y[chosen] - y[point]) < height)
         if not near.any():
-            chosen.append(place)
+            chosen.append(point)
     return chosen
 
 

@@ -9,9 +9,9 @@ s_j - j <= r, found by binary search.
 
 Negatives by popularity^alpha: item i has an integer weight w_i, proportional to (number of its training
 interactions)^alpha, and spans [c_i, c_i + w_i) of the line of all weights. Before s_j lie c_{s_j} minus the
-weights of s_0, ..., s_{j-1} of unseen items. A place r among the unseen weight is moved past the weights of
-the j seen items before it, found by one binary search, and a second one finds the item that spans it. Items
-without training interactions are never drawn, unless alpha is 0: then the draw is the uniform one.
+weights of s_0, ..., s_{j-1} of unseen items. A position r on the line of unseen weights is moved past the
+weights of the j seen items before it, found by one binary search, and a second one finds the item that spans
+it. Items without training interactions are never drawn, unless alpha is 0: then the draw is the uniform one.
 """
 
 from dataclasses import dataclass
@@ -44,8 +44,8 @@ def unseen_item(seen: SeenItems, users: Words, ranks: Words) -> Words:
     first = seen.indptr[users]
     unseen_before = seen.indices - (np.arange(len(seen.indices)) - np.repeat(seen.indptr[:-1], seen.counts))
     low = _first_above(unseen_before, first, seen.indptr[users + 1], ranks)
-    found: Words = ranks + (low - first)
-    return found
+    items: Words = ranks + (low - first)
+    return items
 
 
 def uniform_negatives(
@@ -127,20 +127,20 @@ def popular_negatives(
 ) -> Words:
     """Draw one negative for each instance by popularity^alpha; arguments as in `uniform_negatives`."""
     word = philox.words(seed, Purpose.NEGATIVE, epoch, instances)
-    place = philox.bounded(word[0], word[1], table.unseen_weight[users])
+    position = philox.bounded(word[0], word[1], table.unseen_weight[users])
     first = seen.indptr[users]
-    found = _first_above(table.unseen_before, first, seen.indptr[users + 1], place)
-    n_before = found - first
-    # The last of the seen items before the place tells the weight of all of them: where its span ends on the
-    # whole line, less the unseen weight before it.
-    last = np.maximum(found - 1, 0)
+    above = _first_above(table.unseen_before, first, seen.indptr[users + 1], position)
+    n_before = above - first
+    # The weight of all seen items before the position follows from the last of them: where its span ends on
+    # the whole line, less the unseen weight before it.
+    last = np.maximum(above - 1, 0)
     passed = np.where(n_before > 0, table.starts[seen.indices[last] + 1] - table.unseen_before[last], 0)
-    items: Words = np.searchsorted(table.starts, place + passed, side="right") - 1
+    items: Words = np.searchsorted(table.starts, position + passed, side="right") - 1
     return items
 
 
 def _first_above(values: Words, low: Words, high: Words, bounds: Words) -> Words:
-    """Return, for ascending values[low:high] of each row, the first place whose value is above the bound."""
+    """Return, for ascending values[low:high] of each row, the first index whose value is above the bound."""
     low, high = low.copy(), high.copy()
     active = np.flatnonzero(low < high)
     while active.size:

@@ -1,4 +1,4 @@
-"""A keyed bijection on [0, n): the place of each instance in an epoch, in O(1) memory.
+"""A keyed bijection on [0, n): the position of each instance in an epoch, in O(1) memory.
 
 Source: VariPhilox with cycle-walking, from Mitchell, Stokes, Frank & Holmes, "Bandwidth-Optimal Random
 Shuffling for GPUs", 2021 (arXiv:2106.06161).

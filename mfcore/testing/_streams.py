@@ -8,7 +8,7 @@ import numpy as np
 
 from mfcore import sampling
 from mfcore.data import Interactions
-from mfcore.engines import Shown, StreamBackend, TrainingJob
+from mfcore.engines import StreamBackend, StreamSlice, TrainingJob
 from mfcore.sampling import shuffled_instances
 from mfcore.testing._cells import GRADIENT, HEADS, MODELS
 from mfcore.training import make_job
@@ -109,9 +109,9 @@ def defined(job: TrainingJob, epoch: int, start: int, stop: int) -> sampling.Ins
     return shuffled_instances(job.data, job.sampling, seed=job.seed, epoch=epoch, positions=positions)
 
 
-def _n_differences(found: Shown, expected: sampling.Instances) -> int:
+def _n_differences(found: StreamSlice, expected: sampling.Instances) -> int:
     differs = np.zeros(len(expected), dtype=np.bool_)
-    for name in Shown._fields:
+    for name in StreamSlice._fields:
         column, of_core = getattr(found, name), getattr(expected, name)
         if of_core is None and column is None:
             continue

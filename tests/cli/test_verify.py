@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from mfcore.engines import Shown, reference, registry
+from mfcore.engines import StreamSlice, reference, registry
 from mfcore.testing import Cell
 from mfcore.testing import _gaps as gaps
 from mfcore.testing import _requirements as requirements
@@ -66,7 +66,7 @@ class Telling(Twin):
         from mfcore import sampling
 
         shown = sampling.epoch(job.data, job.sampling, seed=job.seed, epoch=epoch).take(slice(start, stop))
-        return Shown(shown.users, shown.items, shown.positive, shown.negatives)
+        return StreamSlice(shown.users, shown.items, shown.positive, shown.negatives)
 
 
 class Misleading(Telling):

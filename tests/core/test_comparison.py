@@ -108,7 +108,7 @@ def test_a_run_is_fit_s_with_each_seed(assignment, outcome):
             progress=False,
         )
         test = assignment.judging.test
-        assert quality.usual == {
+        assert quality.by_metric == {
             **mfcore.evaluate(model, test, [mfcore.RMSE()]),
             **mfcore.evaluate(model, test, [mfcore.HitRate(5)]),
         }
@@ -212,7 +212,9 @@ def test_a_process_of_its_own_comes_to_the_same(assignment):
     )
     assert isinstance(found, EngineRun)
     assert told == [(0, 0), (0, 1), (0, 2)]
-    assert found.qualities[0].usual == attempt("reference", assignment, [0], nothing).qualities[0].usual
+    assert (
+        found.qualities[0].by_metric == attempt("reference", assignment, [0], nothing).qualities[0].by_metric
+    )
 
 
 def test_a_refusal_of_another_process_comes_back(assignment):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mfcore.data import Interactions, SeenItems, Vocabulary, read_ncf
-from mfcore.engines import Places
+from mfcore.engines import PositiveRanks
 from mfcore.errors import InvalidArgumentError, InvalidDataError
 from mfcore.metrics import (
     AUC,
@@ -61,12 +61,12 @@ class WholeTableModel(TableModel):
         return self.table[:-1, :-1]
 
 
-class PlacesModel(TableModel):
-    """A model that says itself where positives stand, unless one of its scores is NaN."""
+class RankingTableModel(TableModel):
+    """A model that ranks positives itself, unless one of its scores is NaN."""
 
     catalogues = 0
 
-    def places(self, user_rows, rows, items, exclude_seen):
+    def positive_ranks(self, user_rows, rows, items, exclude_seen):
         table = super().score_catalogue(user_rows)
         if np.isnan(table).any():
             return None
@@ -75,8 +75,8 @@ class PlacesModel(TableModel):
             candidate[seen_pairs(self.seen, user_rows)] = False
         candidate[rows, items] = True
         scores, levels = np.where(candidate, table, np.nan)[rows], table[rows, items][:, np.newaxis]
-        above, size = np.sum(scores > levels, axis=1), np.sum(scores == levels, axis=1)
-        return Places(above, size, np.sum(candidate, axis=1))
+        n_higher, n_tied = np.sum(scores > levels, axis=1), np.sum(scores == levels, axis=1)
+        return PositiveRanks(n_higher, n_tied, np.sum(candidate, axis=1))
 
     def score_catalogue(self, user_rows):
         self.catalogues += 1
@@ -150,7 +150,7 @@ class TestFullRanking:
     @pytest.mark.parametrize("exclude_seen", [True, False])
     def test_a_model_that_says_where_positives_stand_is_not_asked_for_scores(self, ties, exclude_seen):
         plain, test = random_case()
-        model, protocol = PlacesModel(plain, plain.table), FullRanking(exclude_seen, ties)
+        model, protocol = RankingTableModel(plain, plain.table), FullRanking(exclude_seen, ties)
         again = Interactions.from_columns(
             np.append(test.users, [0, 99]), np.append(test.items, [plain.seen.of(0)[0], 3])
         )
@@ -161,7 +161,7 @@ class TestFullRanking:
 
     def test_such_a_model_is_asked_for_scores_where_lists_are_to_be_seen(self):
         plain, test = random_case()
-        model, metrics = PlacesModel(plain, plain.table), [NDCG(5), Coverage(2), Coverage(9)]
+        model, metrics = RankingTableModel(plain, plain.table), [NDCG(5), Coverage(2), Coverage(9)]
         assert dict(evaluate(model, test, metrics)) == dict(evaluate(plain, test, metrics))
         assert model.catalogues == 1
 
@@ -409,7 +409,7 @@ def test_users_are_cut_into_runs_within_the_budget_that_leave_nobody_out(model):
     assert runs == [(0, 3), (3, 5)]
 
 
-@pytest.mark.parametrize("kind", [TableModel, PlacesModel])
+@pytest.mark.parametrize("kind", [TableModel, RankingTableModel])
 @pytest.mark.parametrize("protocol", [FullRanking(), SampledRanking(1), GivenNegatives(np.full((1, 1), 3))])
 def test_a_nan_score_names_user_and_item(protocol, kind):
     table = np.array(TABLE)

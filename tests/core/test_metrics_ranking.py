@@ -6,19 +6,19 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, ndcg_score, roc_auc_score
 
-from mfcore.engines import Places
+from mfcore.engines import PositiveRanks
 from mfcore.errors import InvalidArgumentError
 from mfcore.metrics import AUC, MAP, MRR, NDCG, Coverage, HitRate, Precision, Recall, TopKAccuracy
-from mfcore.metrics._ranks import tie_groups, tie_groups_of_first, tie_groups_of_places
+from mfcore.metrics._ranks import tie_groups, tie_groups_of_first, tie_groups_of_ranks
 
 NAN = np.nan
 
 
 def groups_of(scores, positives, n_missing=0):
-    """Return the tie groups of one ranking with positives at the given places of `scores`."""
-    places = np.array(positives, dtype=np.int64)
-    n_relevant = np.array([len(places) + n_missing])
-    return tie_groups(np.array([scores], dtype=np.float64), np.zeros_like(places), places, n_relevant)
+    """Return the tie groups of one ranking with positives at the given positions of `scores`."""
+    positions = np.array(positives, dtype=np.int64)
+    n_relevant = np.array([len(positions) + n_missing])
+    return tie_groups(np.array([scores], dtype=np.float64), np.zeros_like(positions), positions, n_relevant)
 
 
 def value(metric, scores, positives, n_missing=0, ties="average"):
@@ -70,7 +70,7 @@ def test_one_positive_tied_with_three_negatives(ties, hit_rate, ndcg, reciprocal
 
 
 def test_two_positives_tied_with_two_negatives_are_averaged_over_the_six_orders():
-    # Positives on places 12, 13, 14, 23, 24, 34.
+    # Positives at positions 12, 13, 14, 23, 24, 34.
     first_at = [1, 1, 1, 2, 2, 3]
     second_at = [2, 3, 4, 3, 4, 4]
     precision = [(1 / a + 2 / b) / 2 for a, b in zip(first_at, second_at, strict=True)]
@@ -92,8 +92,8 @@ def test_a_ranking_whose_positives_are_all_outside_the_catalogue_scores_zero():
 
 
 @pytest.mark.parametrize(("ties", "share"), [("pessimistic", 0.0), ("average", 2 / 5), ("optimistic", 2 / 3)])
-def test_the_top_k_accuracy_of_tied_positives_is_their_expected_share_of_the_places(ties, share):
-    # Three positives and two negatives share the places 1 to 5, of which two count.
+def test_the_top_k_accuracy_of_tied_positives_is_their_expected_share_of_the_positions(ties, share):
+    # Three positives and two negatives share the positions 1 to 5, of which two count.
     assert value(TopKAccuracy(2), [0.0] * 5, [0, 2, 3], ties=ties) == pytest.approx(share)
 
 
@@ -178,33 +178,33 @@ def test_both_ways_to_tie_groups_agree_on_a_single_positive():
 
 
 @pytest.mark.parametrize("n_levels", [None, 6, 1])
-def test_tie_groups_follow_from_the_places_of_positives(n_levels):
+def test_tie_groups_follow_from_the_ranks_of_positives(n_levels):
     scores, relevance, groups = random_rankings(n_levels)
     rows, columns = np.nonzero(relevance)
     levels = scores[rows, columns][:, np.newaxis]
-    places = Places(
-        above=np.sum(scores[rows] > levels, axis=1),
-        size=np.sum(scores[rows] == levels, axis=1),
+    ranks = PositiveRanks(
+        n_higher=np.sum(scores[rows] > levels, axis=1),
+        n_tied=np.sum(scores[rows] == levels, axis=1),
         n_candidates=np.full(len(scores), scores.shape[1]),
     )
-    found = tie_groups_of_places(places, rows, relevance.sum(axis=1))
+    found = tie_groups_of_ranks(ranks, rows, relevance.sum(axis=1))
     for name in ("ranking", "above", "size", "relevant", "n_candidates", "n_relevant"):
         np.testing.assert_array_equal(getattr(found, name), getattr(groups, name))
 
 
 def test_coverage_breaks_ties_by_ascending_item_row():
-    assert Coverage(2).shown(np.array([[1.0, 3.0, 1.0, 1.0]])).tolist() == [True, True, False, False]
-    assert Coverage(3).shown(np.zeros((2, 5))).tolist() == [True, True, True, False, False]
+    assert Coverage(2).covered(np.array([[1.0, 3.0, 1.0, 1.0]])).tolist() == [True, True, False, False]
+    assert Coverage(3).covered(np.zeros((2, 5))).tolist() == [True, True, True, False, False]
 
 
 def test_coverage_joins_the_lists_of_all_users():
-    assert Coverage(1).shown(np.array([[2.0, 1.0, 0.0], [0.0, 1.0, 2.0]])).tolist() == [True, False, True]
+    assert Coverage(1).covered(np.array([[2.0, 1.0, 0.0], [0.0, 1.0, 2.0]])).tolist() == [True, False, True]
 
 
 def test_coverage_never_fills_a_list_with_items_that_are_no_candidates():
     scores = np.array([[NAN, -1.0, NAN, NAN], [-np.inf, 2.0, NAN, 1.0]])
     for k in (2, 3, 4, 9):
-        assert Coverage(k).shown(scores).tolist() == [False, True, False, True]
+        assert Coverage(k).covered(scores).tolist() == [False, True, False, True]
 
 
 def test_coverage_agrees_with_a_stable_sort():
@@ -216,7 +216,7 @@ def test_coverage_agrees_with_a_stable_sort():
         for row in scores:
             order = np.argsort(-row, kind="stable")
             expected[[item for item in order[:k] if not np.isnan(row[item])]] = True
-        np.testing.assert_array_equal(Coverage(k).shown(scores), expected)
+        np.testing.assert_array_equal(Coverage(k).covered(scores), expected)
 
 
 def test_names_say_the_cutoff():

@@ -21,7 +21,7 @@ from mfcore import (
     fit,
 )
 from mfcore.data import Vocabulary
-from mfcore.engines import Places
+from mfcore.engines import PositiveRanks
 from mfcore.engines.reference import backend
 from mfcore.errors import InvalidArgumentError, InvalidDataError, UnknownIdError, UnsupportedError
 from mfcore.model.serialization import to_dict
@@ -253,7 +253,7 @@ def test_an_engines_own_top_k_is_used(films):
     found = films.recommend("ann", k=2)[0]
     assert (found.items.tolist(), found.scores.tolist()) == (["e"], [0.5])
     assert films.score("ann", "a") == 3
-    assert films.places(np.array([0]), np.array([0]), np.array([2]), exclude_seen=True) is None
+    assert films.positive_ranks(np.array([0]), np.array([0]), np.array([2]), exclude_seen=True) is None
 
 
 def test_an_engines_own_scores_are_used_where_it_has_them(films):
@@ -267,15 +267,15 @@ def test_an_engines_own_scores_are_used_where_it_has_them(films):
         def score_catalogue(self, users):
             return np.full((len(users), 5), 7.0)
 
-        def places(self, users, rows, items, exclude_seen):
-            return Places(items, items + 1, users)
+        def positive_ranks(self, users, rows, items, exclude_seen):
+            return PositiveRanks(items, items + 1, users)
 
     object.__setattr__(films, "scorer", Scorer())
     assert films.score(["bob", "dora"], "c").tolist() == [12, -8]
     assert films.predict("bob", "c") == 5
     assert films.score_catalogue(np.array([0, -1])).tolist() == [[7] * 5] * 2
-    places = films.places(np.array([1]), np.array([0]), np.array([2]), exclude_seen=True)
-    assert [part.tolist() for part in places] == [[2], [3], [1]]
+    ranks = films.positive_ranks(np.array([1]), np.array([0]), np.array([2]), exclude_seen=True)
+    assert [part.tolist() for part in ranks] == [[2], [3], [1]]
 
 
 @pytest.mark.parametrize("k", [0, -1, 2.5, True, "3"])

@@ -99,11 +99,11 @@ def test_a_draw_is_the_unseen_item_that_spans_its_place_on_the_line(skewed, expo
     table = table_of(skewed, exponent)
     weights = np.diff(table.starts)
     high, low, *_ = words(4, Purpose.NEGATIVE, 2, instances)
-    places = bounded(high, low, table.unseen_weight[users])
-    for user, place, item in zip(users.tolist(), places.tolist(), found.tolist(), strict=True):
+    positions = bounded(high, low, table.unseen_weight[users])
+    for user, position, item in zip(users.tolist(), positions.tolist(), found.tolist(), strict=True):
         unseen = unseen_by(skewed, user)
         ends = np.cumsum(weights[unseen])
-        assert item == unseen[np.count_nonzero(ends <= place)]
+        assert item == unseen[np.count_nonzero(ends <= position)]
 
 
 @pytest.mark.parametrize("exponent", EXPONENTS)

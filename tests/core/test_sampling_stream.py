@@ -109,8 +109,8 @@ def test_a_paired_epoch_shows_each_interaction_with_the_negatives_of_the_pointwi
 
 def test_a_paired_instance_has_the_negative_of_its_slot(ratings):
     shown = epoch(ratings, SamplingPlan(3, paired=True), seed=5, epoch=1)
-    places = KeyedShuffle.make(3 * len(ratings), 5, 1)(np.arange(3 * len(ratings), dtype=np.int64))
-    interactions, slots = np.divmod(places, 3)
+    positions = KeyedShuffle.make(3 * len(ratings), 5, 1)(np.arange(3 * len(ratings), dtype=np.int64))
+    interactions, slots = np.divmod(positions, 3)
     expected = uniform_negatives(
         ratings.seen, ratings.n_items, shown.users, seed=5, epoch=1, instances=4 * interactions + 1 + slots
     )
@@ -225,7 +225,7 @@ def test_cells_of_a_stratum_share_no_user_and_no_item(large, n_negatives):
     visited = cells[starts[:-1]]
     assert len(visited) == len(set(visited.tolist())) == 16, "each cell is visited once, in one piece"
     for stratum in range(4):
-        pieces = [slice(*starts[place : place + 2]) for place in range(4 * stratum, 4 * stratum + 4)]
+        pieces = [slice(*starts[first : first + 2]) for first in range(4 * stratum, 4 * stratum + 4)]
         for rows in (shown.users, shown.items):
             assert sum(len(set(rows[piece].tolist())) for piece in pieces) == len(
                 set(np.concatenate([rows[piece] for piece in pieces]).tolist())

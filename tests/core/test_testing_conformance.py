@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mfcore import sampling
-from mfcore.engines import API_VERSION, Shown, reference
+from mfcore.engines import API_VERSION, StreamSlice, reference
 from mfcore.testing import BOARDS, RUNS, Cell, ConformanceError
 from mfcore.testing._gaps import Gap
 from mfcore.testing.conformance import BackendConformance
@@ -71,7 +71,7 @@ class Abroad:
     def instances(self, job, epoch, start, stop):
         self.devices.add(job.device)
         shown = sampling.epoch(job.data, job.sampling, seed=job.seed, epoch=epoch).take(slice(start, stop))
-        return Shown(shown.users, shown.items, shown.positive, shown.negatives)
+        return StreamSlice(shown.users, shown.items, shown.positive, shown.negatives)
 
 
 class OnCuda(BackendConformance):

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mfcore.engines import Shown, reference
+from mfcore.engines import StreamSlice, reference
 from mfcore.testing import RUNS, Cell, Deviation, Measured, Outcome, References, in_float64
 from mfcore.testing import _references as references
 from mfcore.testing import _streams as streams
@@ -89,7 +89,7 @@ class Teller:
 
     def instances(self, job, epoch, start, stop):
         shown = streams.defined(job, epoch, start, stop)
-        found = Shown(shown.users, shown.items, shown.positive, shown.negatives)
+        found = StreamSlice(shown.users, shown.items, shown.positive, shown.negatives)
         return found._replace(**{name: change(getattr(found, name)) for name, change in self.changes.items()})
 
 

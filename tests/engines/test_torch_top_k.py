@@ -198,8 +198,8 @@ def test_blocks_change_nothing_but_the_memory(data, held_out, device, name, user
 
     def all_answers():
         scorer = TopK(model, device)
-        places = scorer.places(USERS, np.array([0, 0, 0, 2, 6]), np.array([4, 7, 9, 4, 1]), True)
-        return [*scorer.top_k(USERS, 7, True), scorer.score_pairs(USERS, USERS), *places]
+        ranks = scorer.positive_ranks(USERS, np.array([0, 0, 0, 2, 6]), np.array([4, 7, 9, 4, 1]), True)
+        return [*scorer.top_k(USERS, 7, True), scorer.score_pairs(USERS, USERS), *ranks]
 
     def score(self, users, scores):
         asked.append(len(users))
@@ -243,20 +243,20 @@ def test_ranking_among_given_negatives_finds_what_the_core_finds(spec, data, hel
     assert dict(found) == pytest.approx(dict(expected), rel=1e-12)
 
 
-def test_full_ranking_asks_the_device_for_places_alone(data, held_out, device, monkeypatch):
+def test_full_ranking_asks_the_device_for_ranks_alone(data, held_out, device, monkeypatch):
     model = on_device(model_of(SPECS["MF"], data), device)
     monkeypatch.setattr(TopK, "score_catalogue", lambda self, users: pytest.fail("all scores were asked for"))
     assert 0 < evaluate(model, held_out, [NDCG(10)])["NDCG@10"] < 1
 
 
 @pytest.mark.parametrize("worth_a_sort", [1, 3, 24])
-def test_places_count_ties_and_infinities_and_leave_out_what_is_seen(device, worth_a_sort, monkeypatch):
+def test_ranks_count_ties_and_infinities_and_leave_out_what_is_seen(device, worth_a_sort, monkeypatch):
     monkeypatch.setattr(ranking, "WORTH_A_SORT", worth_a_sort)
     table = [[1.0, 2, 2, -np.inf, np.inf, 0], [3, -np.inf, -np.inf, 1, 1, 1], [5, 5, 5, 5, 5, 5]]
     # What is asked for is a candidate, seen or not; the other two seen are none, and one of them is at -inf.
     seen = (torch.tensor([0, 0, 1], device=device), torch.tensor([5, 2, 1], device=device))
     scores = torch.tensor(table, device=device)
-    found = ranking.places(scores, np.array([3, 1, 0]), np.array([3, 2, 4, 2]), seen)
+    found = ranking.positive_ranks(scores, np.array([3, 1, 0]), np.array([3, 2, 4, 2]), seen)
     above, size, n_candidates = (part.tolist() for part in found)
     assert above == [4, 1, 0, 4]
     assert size == [1, 2, 1, 1]

@@ -63,9 +63,9 @@ def rankings(draw):
 
 
 def groups_of(scores, relevant, n_missing):
-    places = np.flatnonzero(relevant)
-    n_relevant = np.array([len(places) + n_missing])
-    return tie_groups(np.array([scores]), np.zeros_like(places), places, n_relevant)
+    positions = np.flatnonzero(relevant)
+    n_relevant = np.array([len(positions) + n_missing])
+    return tie_groups(np.array([scores]), np.zeros_like(positions), positions, n_relevant)
 
 
 metrics = st.one_of(

@@ -133,7 +133,7 @@ def test_negatives_are_unseen_and_the_same_one_by_one(
 
 @given(interactions(), st.data(), SEEDS, EPOCHS)
 def test_a_draw_by_weight_is_the_item_under_its_place_for_any_weights(data, draw, seed, number):
-    """Small weights, so that places fall on the ends of spans too."""
+    """Small weights, so that positions fall on the ends of spans too."""
     n = data.n_items
     weights = np.array(draw.draw(st.lists(st.integers(0, 3), min_size=n, max_size=n)))
     starts = np.concatenate([[0], np.cumsum(weights)])
@@ -152,9 +152,9 @@ def test_a_draw_by_weight_is_the_item_under_its_place_for_any_weights(data, draw
     instances = np.arange(len(users), dtype=np.int64)
     found = popular_negatives(table, data.seen, users, seed=seed, epoch=number, instances=instances)
     high, low, *_ = words(seed, Purpose.NEGATIVE, number, instances)
-    places = bounded(high, low, table.unseen_weight[users])
-    for user, place, item in zip(users, places, found, strict=True):
-        assert item == np.repeat(unseen[user], weights[unseen[user]])[place]
+    positions = bounded(high, low, table.unseen_weight[users])
+    for user, position, item in zip(users, positions, found, strict=True):
+        assert item == np.repeat(unseen[user], weights[unseen[user]])[position]
 
 
 def pairs(data):
