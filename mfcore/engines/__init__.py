@@ -1,8 +1,19 @@
 """What runs a job: the contract, the registry of engines, the choice of one and what it costs."""
 
+from mfcore.engines._batch_trainer import BatchTrainer
+from mfcore.engines._batches import Batch
+from mfcore.engines._gradients import (
+    BatchProblem,
+    DifferentiableOperators,
+    GatheredBatch,
+    Gradients,
+    batch_gradients,
+    batch_objective,
+    dense_decay,
+)
+from mfcore.engines._layout import STEP, PackedTables, ParameterLayout, RowLayout
 from mfcore.engines.contract import (
     API_VERSION,
-    STEP,
     Backend,
     EvaluationScorer,
     PositiveRanks,
@@ -12,25 +23,42 @@ from mfcore.engines.contract import (
     Trainer,
     TrainingJob,
     initial_optimizer_state,
+    missing_slope,
     trained_parameters,
 )
 from mfcore.engines.costs import CostTable, Work
-from mfcore.engines.deferred_updates import N_TERMS, IdleAdam, rest, smooth_from
+from mfcore.engines.deferred_updates import (
+    CatchUpTables,
+    DeferredAdam,
+    catch_up,
+    catch_up_rule,
+    defers,
+    smooth_from,
+)
 from mfcore.engines.memory import smaller_batches
 from mfcore.engines.registry import REFERENCE, BackendMissingError, backends, names
 from mfcore.engines.selection import choose_backend
 
 __all__ = [
     "API_VERSION",
-    "N_TERMS",
     "REFERENCE",
     "STEP",
     "Backend",
     "BackendMissingError",
+    "Batch",
+    "BatchProblem",
+    "BatchTrainer",
+    "CatchUpTables",
     "CostTable",
+    "DeferredAdam",
+    "DifferentiableOperators",
     "EvaluationScorer",
-    "IdleAdam",
+    "GatheredBatch",
+    "Gradients",
+    "PackedTables",
+    "ParameterLayout",
     "PositiveRanks",
+    "RowLayout",
     "Scorer",
     "StreamBackend",
     "StreamSlice",
@@ -38,10 +66,16 @@ __all__ = [
     "TrainingJob",
     "Work",
     "backends",
+    "batch_gradients",
+    "batch_objective",
+    "catch_up",
+    "catch_up_rule",
     "choose_backend",
+    "defers",
+    "dense_decay",
     "initial_optimizer_state",
+    "missing_slope",
     "names",
-    "rest",
     "smaller_batches",
     "smooth_from",
     "trained_parameters",

@@ -5,7 +5,7 @@ An engine is an object with the attributes of `Backend`, registered in the entry
 makes the model; the engine runs one epoch of one job.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -14,13 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfcore.data import Interactions
-from mfcore.objectives import Comparison, Objective
+from mfcore.engines._batches import INSTANCES_AT_ONCE, Batch
+from mfcore.engines._layout import STEP, ParameterLayout
+from mfcore.objectives import Objective, ScoreObjective
 from mfcore.optimizers import GradientOptimizer, Optimizer
-from mfcore.sampling import PopularityTable, SamplingPlan
+from mfcore.sampling import PopularityTable, SamplingPlan, slices
 from mfcore.specs import Floats, ModelSpec
 
 API_VERSION = 1
-STEP = "step"
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,15 +94,69 @@ class TrainingJob:
     @cached_property
     def popularity(self) -> PopularityTable | None:
         """What it takes to draw negatives by popularity; None where they are drawn uniformly."""
-        exponent = self.sampling.popularity_exponent
-        if not exponent:
-            return None
-        return PopularityTable.make(self.data.seen, self.data.item_counts, exponent)
+        return self.sampling.popularity_table(self.data)
 
     @property
     def n_instances(self) -> int:
         """The number of instances of an epoch."""
         return self.sampling.n_instances(len(self.data))
+
+    @cached_property
+    def layout(self) -> ParameterLayout:
+        """How the trained parameters and the slots of a gradient optimizer are packed."""
+        slots = self.optimizer.slot_names if isinstance(self.optimizer, GradientOptimizer) else ()
+        return ParameterLayout.of(
+            self.spec.parameters(self.data.n_users, self.data.n_items), self.trained, slots
+        )
+
+    @property
+    def constants(self) -> dict[str, Floats]:
+        """Those parameters without a side that training leaves alone, by name."""
+        layout = self.spec.parameters(self.data.n_users, self.data.n_items)
+        return {
+            name: self.parameters[name]
+            for name, parameter in layout.items()
+            if parameter.side is None and name not in self.trained
+        }
+
+    def batches(self, epoch: int, steps_done: int | None = None) -> Iterator[Batch]:
+        """Yield the batches of an epoch, in the order in which they are trained on.
+
+        Parameters
+        ----------
+        epoch : int
+            Counted from 0.
+        steps_done : int, optional
+            Steps taken before the epoch; where not given, those of `epoch` whole epochs.
+
+        Yields
+        ------
+        Batch
+            Of `batch_size` instances; the last one may have fewer.
+        """
+        optimizer = self.optimizer
+        assert isinstance(optimizer, GradientOptimizer)
+        number = epoch * -(-self.n_instances // self.batch_size) if steps_done is None else steps_done
+        rate = optimizer.learning_rate_at(epoch)
+        in_batch = self.objective.pairing == "in-batch"
+        zero, one = self.dtype.type(0), self.dtype.type(1)
+        at_once = max(1, INSTANCES_AT_ONCE // self.batch_size) * self.batch_size
+        for drawn in slices(
+            self.data, self.sampling, seed=self.seed, epoch=epoch, size=at_once, popularity=self.popularity
+        ):
+            for shown in drawn.batches(self.batch_size):
+                number += 1
+                weights = None if self.weights is None else self.weights[shown.interactions]
+                yield Batch(
+                    users=shown.users,
+                    items=shown.items,
+                    negatives=shown.negatives,
+                    targets=np.where(shown.positive, self.targets[shown.interactions], zero),
+                    weights=None if weights is None else np.where(shown.positive, weights, one),
+                    log_q=self.log_q[shown.items] if in_batch else None,
+                    number=number,
+                    coefficients=np.array(optimizer.coefficients(number, rate), dtype=self.dtype),
+                )
 
     @cached_property
     def trained(self) -> list[str]:
@@ -111,12 +166,21 @@ class TrainingJob:
 
 def trained_parameters(spec: ModelSpec, objective: Objective, data: Interactions) -> list[str]:
     """Return the names of the parameters that training by an objective moves."""
-    compares_items = isinstance(objective, Comparison)
     return [
         name
         for name, parameter in spec.parameters(data.n_users, data.n_items).items()
-        if parameter.trained and not (compares_items and parameter.shared_by_items)
+        if parameter.trained and not (objective.ranks_items and parameter.shared_by_items)
     ]
+
+
+def missing_slope(objective: Objective) -> str | None:
+    """Return why an engine that does not differentiate losses cannot take an objective, or None."""
+    if isinstance(objective, ScoreObjective) and not objective.gives_slope:
+        return (
+            f"{type(objective).__name__}.terms gives no slope, which this engine asks for: return (linear,"
+            " argument, slope), or use an engine that differentiates, 'torch' or 'keras'"
+        )
+    return None
 
 
 def initial_optimizer_state(

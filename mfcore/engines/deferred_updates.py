@@ -1,8 +1,8 @@
-r"""What steps of Adam do to a row that no batch touches, all of them at once.
+r"""What the steps of Adam do to a row that no batch touches, all of them at once: deferred updates.
 
 Adam is not sparse: an untouched row keeps moving along its falling first moment. An engine need not fetch the
-row for each of these steps. With n = 1, ..., N steps after step t, which left the row as
-:math:`(\theta, m, v)`, and :math:`k = 1 - \eta \cdot` weight decay,
+row for each of these steps: it may defer them, and catch up when the row is next needed. With n = 1, ..., N
+steps after step t, which left the row as :math:`(\theta, m, v)`, and :math:`k = 1 - \eta \cdot` weight decay,
 
 .. math:: \theta \leftarrow k^N \Big( \theta - \sum_{n=1}^{N} \frac{\eta (\beta_1 / k)^n m}
           {S_n \sqrt v + \epsilon} \Big), \qquad
@@ -25,34 +25,42 @@ What all this leaves out is less than the rounding of float32; in float64 take t
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mfcore.optimizers import Adam
+from mfcore.engines.contract import TrainingJob
+from mfcore.operators import Array, Operators
+from mfcore.optimizers import Adam, GradientOptimizer
 
-# What is nothing beside 1, and the most idle steps until then, for which steps are summed up.
+# What is nothing beside 1, and the most deferred steps until then, for which steps are summed up.
 FADED, MOST_FADING = 1e-8, 512
 # Steps that may be the first for that.
 SMOOTH_STEPS = (100, 300, 1_000, 3_000, 10_000, 30_000)
 # Sums, and terms of the polynomial of each.
 N_SUMS, N_TERMS = 4, 6
+# Updates of a side are deferred where a batch touches less than this part of its rows: a touched row costs
+# about as much as four that a step goes through in order.
+FEW = 0.25
+# The largest weight of a deferred step: where weight decay outpaces beta_1, weights grow from step to step,
+# and their sum would lose all digits.
+MOST_WEIGHT = 1e3
 
-Rest: TypeAlias = Callable[[Any, Any, Any, Any], tuple[Any, Any, Any]]
+CatchUp: TypeAlias = Callable[[Any, Any, Any, Any], tuple[Any, Any, Any]]
 
 
 @dataclass(frozen=True, eq=False)
-class IdleAdam:
-    """What it takes to sum up the idle steps of Adam at one learning rate.
+class DeferredAdam:
+    """What it takes to sum up the deferred steps of Adam at one learning rate.
 
     Attributes
     ----------
     smooth_from : int
         Rows that were last touched in this step or a later one can be summed up.
     sums : float64 array [n_fading + 1, 4, 6]
-        For each number of idle steps, the last row for any larger one: the coefficients of the sums a_0, ...,
-        a_3, as polynomials in `place`.
+        For each number of deferred steps, the last row for any larger one: the coefficients of the sums a_0,
+        ..., a_3, as polynomials in `argument`.
     kept : float
         k.
     optimizer : Adam
@@ -64,24 +72,32 @@ class IdleAdam:
     optimizer: Adam
 
     @classmethod
-    def make(cls, optimizer: Adam, learning_rate: float, kept: float) -> "IdleAdam | None":
-        """Return the sums of an optimizer, or None where the series does not fit its settings.
+    def make(
+        cls, optimizer: GradientOptimizer, learning_rate: float, dtype: np.dtype[np.floating]
+    ) -> "DeferredAdam | None":
+        """Return the plan for an optimizer, or None where steps are to be taken one by one.
 
-        `kept` is 1 - learning_rate * weight decay as the engine rounds it.
+        That is so in float64, where the series would not be exact; for other rules than Adam's; for settings
+        that the series does not fit; and for a weight decay that outpaces beta_1.
         """
         smooth = smooth_from(optimizer)
-        if smooth is None:
+        if smooth is None or dtype != np.float32:
             return None
-        places = 0.5 - 0.5 * np.cos(np.pi * (np.arange(N_TERMS) + 0.5) / N_TERMS)
+        assert isinstance(optimizer, Adam)
+        # As the engine rounds it.
+        kept = float(dtype.type(optimizer.coefficients(1, learning_rate)[-1]))
+        n = np.arange(1, fading_steps(optimizer) + 1)
+        if kept <= 0 or len(n) * math.log(max(optimizer.beta_1, FADED) / kept) > math.log(MOST_WEIGHT):
+            return None
+        arguments = 0.5 - 0.5 * np.cos(np.pi * (np.arange(N_TERMS) + 0.5) / N_TERMS)
         worst = _memory(optimizer.beta_2**smooth)
         # Chebyshev's nodes in [0, 1]: beta_2^t from x.
-        decays = worst * places / (1 + worst * places)
-        n = np.arange(1, fading_steps(optimizer) + 1)
+        decays = worst * arguments / (1 + worst * arguments)
         changes = np.stack([_changes(optimizer.beta_2, decay, n) for decay in decays])
         weights = learning_rate * (optimizer.beta_1 / kept) ** n
         powers = np.stack([changes**power for power in range(N_SUMS)], axis=-1)
         at_nodes = np.cumsum(weights[:, None] * powers, axis=1)
-        terms = np.linalg.solve(np.vander(places, increasing=True), at_nodes.reshape(N_TERMS, -1))
+        terms = np.linalg.solve(np.vander(arguments, increasing=True), at_nodes.reshape(N_TERMS, -1))
         sums = terms.reshape(N_TERMS, len(n), N_SUMS).transpose(1, 2, 0)
         return cls(smooth, np.concatenate([np.zeros((1, N_SUMS, N_TERMS)), sums]), kept, optimizer)
 
@@ -90,23 +106,90 @@ class IdleAdam:
         """What beta_2^t / (1 - beta_2^t) is multiplied by to make the polynomials' argument."""
         return 1 / float(_memory(self.optimizer.beta_2**self.smooth_from))
 
-    def place(self, decay: Any) -> Any:
+    @property
+    def log_kept(self) -> NDArray[np.float64]:
+        """The logarithms of what a step leaves of a parameter and of its slots, its own move aside, [3]."""
+        return np.log([self.kept, self.optimizer.beta_1, self.optimizer.beta_2])
+
+    def argument(self, decay: Any) -> Any:
         """Return the polynomials' argument, in [0, 1], given beta_2^t: a number or an array."""
         return self.scale * _memory(decay)
 
-    def start(self, decay: Any, sqrt: Callable[[Any], Any]) -> Any:
-        """Return S_1, given beta_2^t."""
-        return sqrt(self.optimizer.beta_2 / (1 - self.optimizer.beta_2 * decay))
+    def start(self, decay: Any) -> Any:
+        """Return S_1, given beta_2^t: a number or an array."""
+        return np.sqrt(self.optimizer.beta_2 / (1 - self.optimizer.beta_2 * decay))
 
 
-def rest(sqrt: Callable[[Any], Any]) -> Rest:
-    """Return the update above, to be called as rest(parameter, first, second, c).
+class CatchUpTables(NamedTuple):
+    """A `DeferredAdam` as arrays of an engine's library, in the training dtype.
+
+    Attributes
+    ----------
+    sums : array [n_fading + 1, 6 * 4]
+        Term by term, as rows of numbers are read fastest.
+    log_kept : array [1, 3]
+    scale, epsilon, one : arrays [1, 1]
+    """
+
+    sums: Array
+    log_kept: Array
+    scale: Array
+    epsilon: Array
+    one: Array
+
+    @classmethod
+    def of(cls, plan: DeferredAdam, array: Callable[[NDArray[np.float32]], Array]) -> "CatchUpTables":
+        """Return the tables of a plan, given what turns a numpy array into one of the engine's."""
+        sums = plan.sums.transpose(0, 2, 1).reshape(len(plan.sums), -1)
+        numbers = (sums, plan.log_kept[None], [[plan.scale]], [[plan.optimizer.epsilon]], [[1.0]])
+        return cls(*(array(np.asarray(one, dtype=np.float32)) for one in numbers))
+
+
+def catch_up(
+    xp: Operators,
+    row: tuple[Array, Array, Array],
+    *,
+    latest: Array,
+    steps: Array,
+    n_steps: Array,
+    tables: CatchUpTables,
+) -> tuple[Array, Array, Array]:
+    """Return rows after the steps that were deferred.
+
+    Parameters
+    ----------
+    xp : Operators
+    row : three arrays [m, width]
+        Parameters, first and second moments, as the step `latest` left them.
+    latest : array [m, 1] in the training dtype
+        Counted from 1.
+    steps, n_steps : array [m, 1] in the training dtype, int array [m]
+        How many steps were deferred since.
+    tables : CatchUpTables
+    """
+    log_beta_2 = tables.log_kept[:, 2:]
+    # With x = log(beta_2^t), beta_2^t / (1 - beta_2^t) is 1 / (exp(-x) - 1): exact for beta_2 near 1, too.
+    argument = tables.scale / xp.expm1(-(log_beta_2 * latest))
+    start = xp.sqrt(xp.exp(log_beta_2) / -xp.expm1(log_beta_2 * (latest + 1)))
+    last = tables.sums.shape[0] - 1
+    terms = xp.split(xp.take(tables.sums, xp.minimum(n_steps, last)), [N_SUMS] * N_TERMS)
+    sums = terms[-1]
+    for term in terms[-2::-1]:
+        sums = sums * argument + term
+    kept = xp.exp(tables.log_kept * steps)
+    # One array of them all: compiled, each would be worked out again for every number of a row.
+    columns = xp.concat([start, sums, tables.epsilon + 0 * start, kept, tables.one + 0 * start], axis=1)
+    return catch_up_rule(xp)(*row, xp.split(columns, [1] * (3 + N_SUMS + 3)))
+
+
+def catch_up_rule(xp: Operators) -> CatchUp:
+    """Return the update above, to be called as update(parameter, first, second, c).
 
     c holds S_1, a_0, ..., a_3, epsilon, k^N, beta_1^N, beta_2^N and 1.
     """
 
     def update(parameter: Any, first: Any, second: Any, c: Any) -> tuple[Any, Any, Any]:
-        size = c[0] * sqrt(second)
+        size = c[0] * xp.sqrt(second)
         inverse = c[9] / (size + c[5])
         ratio = size * inverse
         series = c[1] - ratio * (c[2] - ratio * (c[3] - ratio * c[4]))
@@ -115,21 +198,46 @@ def rest(sqrt: Callable[[Any], Any]) -> Rest:
     return update
 
 
+def defers(job: TrainingJob, side: str) -> bool:
+    """Return whether it pays to defer the updates of a side's untouched rows: the one definition for engines.
+
+    Those of a rule that is sparse need no updates; others than Adam's in float32 cannot be summed up; and
+    where a batch touches many of the rows, going through all of them in order is faster.
+
+    Parameters
+    ----------
+    job : TrainingJob
+    side : "user" or "item"
+    """
+    optimizer = job.optimizer
+    if not isinstance(optimizer, GradientOptimizer) or optimizer.sparse or job.dtype != np.float32:
+        return False
+    n_rows = job.data.n_users if side == "user" else job.data.n_items
+    n_touched = job.batch_size * (2 if side == "item" and job.sampling.paired else 1)
+    return n_touched < FEW * n_rows and smooth_from(optimizer) is not None
+
+
 def fading_steps(optimizer: Adam) -> int:
-    """Return after how many idle steps the first moment is nothing beside what it was, in float32."""
+    """Return after how many deferred steps nothing is left of the first moment, in float32."""
     return MOST_FADING if not optimizer.beta_1 else math.ceil(math.log(FADED) / math.log(optimizer.beta_1))
 
 
-def smooth_from(optimizer: Adam) -> int | None:
+def smooth_from(optimizer: GradientOptimizer) -> int | None:
     """Return the step from which the series may end after its cubic term; None for never.
 
     What it leaves out is the sum of beta_1^n r_n^4 beside the sum of beta_1^n. The first moment's own
     correction must have come to an end, too.
     """
+    # Where somebody derived their own rule or coefficients, untouched rows move in a way of their own.
+    kind = type(optimizer)
+    if (
+        not isinstance(optimizer, Adam)
+        or kind.coefficients is not Adam.coefficients
+        or kind.rule is not Adam.rule
+    ):
+        return None
     n_fading = fading_steps(optimizer)
-    # Where somebody derived their own rule or coefficients, idle rows move in a way of their own.
-    is_adam = type(optimizer).coefficients is Adam.coefficients and type(optimizer).rule is Adam.rule
-    if n_fading > MOST_FADING or not optimizer.beta_2 or not is_adam:
+    if n_fading > MOST_FADING or not optimizer.beta_2:
         return None
     n = np.arange(1, n_fading + 1)
     weights = optimizer.beta_1**n

@@ -17,10 +17,11 @@ from mfcore.errors import InvalidArgumentError, InvalidDataError, UnsupportedErr
 from mfcore.model import serialization as settings
 from mfcore.model._rankings import Ranking
 from mfcore.model._top_k import top_k_of
-from mfcore.objectives import Logistic, Pointwise
+from mfcore.objectives import PointwiseObjective
+from mfcore.operators import NUMPY
 from mfcore.optimizers import WALS, GradientOptimizer, Optimizer
 from mfcore.sampling import SamplingPlan
-from mfcore.specs import MF, Floats, Linear, Output, Sigmoid
+from mfcore.specs import MF, Floats, Linear, Output
 from mfcore.validation import require_integer
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 NEWTON_STEPS = 25
 HALVINGS = 30
 TOLERANCE = 1e-10
+# The distance of the scores between which slopes are differentiated.
+STEP = 1e-4
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +63,7 @@ class FoldedUser:
         rows = np.atleast_1d(self.model.item_ids.rows(items))
         table = {**self.model.cold_filled, **{name: row[None] for name, row in self.parameters.items()}}
         rows = np.where(rows < 0, self.model.n_items, rows)
-        return self.model.spec.output.predict(self.model.spec.score(table, np.zeros_like(rows), rows))
+        return self.model.spec.output.predict(self.model.spec.score_pairs(table, np.zeros_like(rows), rows))
 
     def recommend(self, k: int = 10, *, exclude_seen: bool = True) -> Ranking:
         """Return the k items of highest score, ties by ascending item row; fewer where nothing is left."""
@@ -96,7 +99,7 @@ def fold_in(model: "Model", items: NDArray[np.int64], values: ArrayLike | None) 
 class _Problem:
     """Minimise sum weight * loss(features @ row + offset, target) + ridge/2 |row|^2."""
 
-    objective: Pointwise
+    objective: PointwiseObjective
     output: Output
     features: NDArray[np.float64]
     offsets: NDArray[np.float64]
@@ -120,10 +123,12 @@ class _Problem:
         return self.features @ row + self.offsets
 
     def _curvature(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return a second derivative of the loss by the score, never negative: exact, or Gauss-Newton's."""
-        if isinstance(self.objective, Logistic):
-            return Sigmoid().train(scores)[1].astype(np.float64)
-        return self.output.train(scores)[1].astype(np.float64) ** 2
+        """Return a second derivative of the loss by the score, never negative; an output's is left out."""
+        derivative: Any = 1.0
+        if self.objective.through_output:
+            scores, derivative = self.output.forward(NUMPY)(scores, self.output.constants())
+        slopes = [self.objective.loss(scores + shift, self.targets)[1] for shift in (STEP, -STEP)]
+        return np.maximum((slopes[0] - slopes[1]) / (2 * STEP), 0.0) * np.square(derivative)
 
 
 def _problem(model: "Model", items: NDArray[np.int64], values: NDArray[np.float64]) -> _Problem:
@@ -133,7 +138,7 @@ def _problem(model: "Model", items: NDArray[np.int64], values: NDArray[np.float6
     n_negatives * m / n_unseen.
     """
     objective = settings.from_dict(model.training["objective"])
-    if not isinstance(objective, Pointwise):
+    if not isinstance(objective, PointwiseObjective):
         raise UnsupportedError(
             f"fold_in solves for objectives with a target for each pair, not for {objective.short_name!r};"
             " train with the new user's interactions instead"

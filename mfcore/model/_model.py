@@ -190,7 +190,7 @@ class Model:
         """Return the score of each pair of rows; row -1 is a cold start."""
         if isinstance(self.scorer, EvaluationScorer):
             return self.scorer.score_pairs(users, items)
-        return self.spec.score(
+        return self.spec.score_pairs(
             self.cold_filled, _cold_last(users, self.n_users), _cold_last(items, self.n_items)
         )
 

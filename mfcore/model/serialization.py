@@ -6,10 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from mfcore import specs
+from mfcore import objectives, optimizers, specs
 from mfcore.errors import ModelFileError
-from mfcore.objectives import _objectives as objectives
-from mfcore.optimizers import _optimizers as optimizers
 from mfcore.sampling import SamplingPlan
 
 _CLASSES: tuple[type, ...] = (

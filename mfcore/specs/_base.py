@@ -1,7 +1,8 @@
-"""What a model is: its parameters, its score, and the score's derivative.
+"""What a model is: its parameters and its score.
 
-A spec is all that the core and the engines need to know of a model. Everything in it is numpy and is
-the definition that engines are compared with.
+A spec is all that the core and the engines need to know of a model. Its score is written once, on the
+operators that an engine hands in (`mfcore.operators`); numpy's run of it is the definition that engines are
+compared with.
 """
 
 from abc import ABC, abstractmethod
@@ -12,12 +13,18 @@ from typing import Any, ClassVar, Literal, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from mfcore.operators import NUMPY, Operators
 from mfcore.specs._initializers import Initializer
 from mfcore.specs._outputs import Output
 
 Floats: TypeAlias = NDArray[np.floating]
 Rows: TypeAlias = NDArray[np.integer]
 Parameters: TypeAlias = Mapping[str, Floats]
+# Of any engine's library, by parameter name.
+Arrays: TypeAlias = Mapping[str, Any]
+
+# The distance of the points between which scores are differentiated numerically.
+STEP = 1e-3
 
 
 @dataclass(frozen=True)
@@ -69,15 +76,15 @@ class TrainedModel(Protocol):
 
 
 class ModelSpec(ABC):
-    """Base of all specs. A subclass is a frozen dataclass of settings that implements these methods.
+    """Base of all specs. A subclass is a frozen dataclass of settings with `parameters` and `score`.
 
     Attributes
     ----------
     short_name : str
-        The model's name on the command line.
+        By which `fit`'s errors and the command line know the model.
     is_inner_product : bool
         Whether the score is an inner product of something of the user and something of the item, so that all
-        pairs of many users and items can be scored at the cost of a matrix product.
+        pairs of many users and items can be scored at the cost of a matrix product; see `InnerProduct`.
     output : Output
     """
 
@@ -90,25 +97,59 @@ class ModelSpec(ABC):
         """Return every parameter by name, in a fixed order."""
 
     @abstractmethod
-    def score(self, parameters: Parameters, users: Rows, items: Rows) -> Floats:
-        """Return the score of each (user, item) pair.
+    def score(self, xp: Operators, users: Arrays, items: Arrays, dense: Arrays) -> Any:
+        """Return the score of each pair of rows: the definition.
 
         Parameters
         ----------
-        parameters : mapping of name to array
-        users, items : integer arrays [n]
-            Rows.
+        xp : Operators
+            Of the library that the arrays are of.
+        users, items : mapping of name to array [n, ...]
+            Of each parameter with that side, the row of each pair's user or item.
+        dense : mapping of name to array
+            The parameters without a side, whole.
 
         Returns
         -------
         array [n] in the parameters' dtype
         """
 
-    @abstractmethod
+    def score_pairs(self, parameters: Parameters, users: Rows, items: Rows) -> Floats:
+        """Return the score of each pair of row numbers, on numpy.
+
+        Parameters
+        ----------
+        parameters : mapping of name to array
+            Whole.
+        users, items : integer arrays [n]
+
+        Returns
+        -------
+        array [n] in the parameters' dtype
+        """
+        scores: Floats = self.score(NUMPY, *self.gather(parameters, users, items))
+        return scores
+
+    def gather(self, parameters: Parameters, users: Rows, items: Rows) -> tuple[Arrays, Arrays, Arrays]:
+        """Return the arguments of `score` for pairs of row numbers, [n] each."""
+        return (
+            self.gather_side(parameters, "user", users),
+            self.gather_side(parameters, "item", items),
+            self.gather_side(parameters, None),
+        )
+
+    def gather_side(self, parameters: Parameters, side: str | None, rows: Rows | None = None) -> Arrays:
+        """Return the parameters of a side by name: some rows of them, or where none are named all."""
+        names = [name for name, one in self.parameters(1, 1).items() if one.side == side]
+        return {name: parameters[name] if rows is None else parameters[name][rows] for name in names}
+
     def score_gradients(
         self, parameters: Parameters, users: Rows, items: Rows, upstream: Floats
     ) -> dict[str, Floats]:
-        """Return the derivative of sum(upstream * score) by the trained parameters.
+        """Return the derivative of sum(upstream * score) by the trained parameters, on numpy.
+
+        The built-in models define it; that of others is found numerically, in float64, to some 1e-11 of its
+        size: enough to verify an engine that differentiates, and slow.
 
         Parameters
         ----------
@@ -121,14 +162,58 @@ class ModelSpec(ABC):
             For a parameter with a side: [n, ...], the gradient of the row that each instance touches (not
             yet summed over instances that share a row). For the others: the parameter's shape.
         """
+        layout = self.parameters(1, 1)
+        arguments = tuple(
+            {name: np.asarray(array, dtype=np.float64) for name, array in part.items()}
+            for part in self.gather(parameters, users, items)
+        )
+        gradients = {}
+        for place, part in enumerate(arguments):
+            for name in part:
+                if layout[name].trained:
+                    found = self._numeric_gradient(arguments, place, name, upstream.astype(np.float64))
+                    gradients[name] = found.astype(upstream.dtype)
+        return gradients
 
-    @abstractmethod
+    def _numeric_gradient(
+        self, arguments: tuple[dict[str, Floats], ...], place: int, name: str, upstream: Floats
+    ) -> Floats:
+        """Return the derivative by one of `score`'s arrays, by differences of the fourth order."""
+        array = arguments[place][name]
+        of_rows = place < 2
+        gradient = np.zeros_like(array)
+
+        def shifted(index: tuple[int, ...], by: float) -> Floats:
+            moved = array.copy()
+            moved[(slice(None), *index) if of_rows else index] += by
+            changed = [{**part, name: moved} if at == place else part for at, part in enumerate(arguments)]
+            scores: Floats = self.score(NUMPY, changed[0], changed[1], changed[2])
+            return upstream * scores
+
+        for index in np.ndindex(array.shape[1:] if of_rows else array.shape):
+            near = shifted(index, STEP) - shifted(index, -STEP)
+            far = shifted(index, 2 * STEP) - shifted(index, -2 * STEP)
+            slopes = (8 * near - far) / (12 * STEP)
+            gradient[(slice(None), *index) if of_rows else index] = slopes if of_rows else slopes.sum()
+        return gradient
+
     def score_catalogue(self, parameters: Parameters, users: Rows) -> Floats:
-        """Return the score of every item for each user: array [n, n_items]."""
+        """Return the score of every item for each user, [n, n_items], on numpy."""
+        n_items = next(
+            len(parameters[name]) for name, one in self.parameters(1, 1).items() if one.side == "item"
+        )
+        every = np.arange(n_items)
+        rows = [self.score_pairs(parameters, np.full(n_items, user), every) for user in users]
+        return np.stack(rows) if rows else np.zeros((0, n_items), dtype=next(iter(parameters.values())).dtype)
 
-    @abstractmethod
     def item_vectors(self, parameters: Parameters) -> Floats:
         """Return the vectors whose cosine says how similar two items are: array [n_items, d]."""
+        tables = [
+            parameters[name]
+            for name, one in self.parameters(1, 1).items()
+            if one.side == "item" and len(one.shape) == 2
+        ]
+        return np.concatenate(tables, axis=1)
 
     def parameter_shapes(self, n_users: int, n_items: int) -> dict[str, tuple[int, ...]]:
         """Return the shape of every parameter by name."""

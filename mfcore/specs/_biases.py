@@ -1,6 +1,8 @@
 """The biases of ratings: a constant, and one number for each user and each item, added to the score."""
 
-from mfcore.specs._base import Floats, Parameter, Parameters, Rows
+from typing import Any
+
+from mfcore.specs._base import Arrays, Parameter
 from mfcore.specs._initializers import Constant
 
 
@@ -18,15 +20,7 @@ def bias_parameters(n_users: int, n_items: int) -> dict[str, Parameter]:
     }
 
 
-def with_biases(scores: Floats, parameters: Parameters, users: Rows, items: Rows) -> Floats:
-    """Return the scores of pairs, [n], with their biases."""
-    biased: Floats = scores + (
-        parameters["global_bias"] + parameters["user_bias"][users] + parameters["item_bias"][items]
-    )
-    return biased
-
-
-def add_to_catalogue(scores: Floats, parameters: Parameters, users: Rows) -> None:
-    """Add the biases to the scores of all items, [n, n_items], in place."""
-    scores += parameters["item_bias"]
-    scores += (parameters["global_bias"] + parameters["user_bias"][users])[:, None]
+def user_offsets(users: Arrays, dense: Arrays) -> Any:
+    """Return the constant and the users' biases, [n], of a model with biases."""
+    # An objective that compares a user's items leaves the users' biases alone, and engines leave them out.
+    return dense["global_bias"] + users["user_bias"]

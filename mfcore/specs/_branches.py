@@ -1,15 +1,17 @@
-"""What a pair of user and item is turned into before the last dense unit weighs it: the arms of NCF models.
+"""The branches of NCF models: what a pair is turned into before the last dense unit weighs it.
 
-An arm maps a pair to features; a model's score is an inner product of the features of its arms with the
+A branch maps a pair to features; a model's score is an inner product of the features of its branches with the
 kernel of its output unit.
 """
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from mfcore.specs._base import Floats, Parameter, Parameters, Rows
+from mfcore.operators import NUMPY, Operators
+from mfcore.specs._base import Arrays, Floats, Parameter, Parameters, Rows
 from mfcore.specs._dense import Stack
 from mfcore.specs._initializers import Initializer
 
@@ -17,7 +19,7 @@ from mfcore.specs._initializers import Initializer
 PAIRS_AT_ONCE = 1 << 14
 
 
-class Arm(ABC):
+class Branch(ABC):
     """From a pair of rows to features."""
 
     prefix: str
@@ -39,17 +41,15 @@ class Arm(ABC):
 
     @abstractmethod
     def parameters(self, n_users: int, n_items: int) -> dict[str, Parameter]:
-        """Return the arm's parameters by name."""
+        """Return the branch's parameters by name."""
 
     @abstractmethod
-    def features(self, parameters: Parameters, users: Rows, items: Rows) -> Floats:
-        """Return the features of each pair, [n, n_features]."""
+    def features(self, xp: Operators, users: Arrays, items: Arrays, dense: Arrays) -> Any:
+        """Return the features of each pair of rows, [n, n_features]; arguments as in `ModelSpec.score`."""
 
     @abstractmethod
-    def gradients(
-        self, parameters: Parameters, users: Rows, items: Rows, upstream: Floats
-    ) -> dict[str, Floats]:
-        """Return the derivative of sum(upstream * features), as `ModelSpec.score_gradients` does."""
+    def gradients(self, users: Arrays, items: Arrays, dense: Arrays, upstream: Floats) -> dict[str, Floats]:
+        """Return the derivative of sum(upstream * features), on numpy; see `ModelSpec.score_gradients`."""
 
     @abstractmethod
     def weigh_catalogue(self, parameters: Parameters, users: Rows, kernel: Floats) -> Floats:
@@ -63,7 +63,7 @@ class Arm(ABC):
 
 
 @dataclass(frozen=True)
-class Product(Arm):
+class Product(Branch):
     """The element-wise product p_u * q_i, of n_factors features.
 
     Attributes
@@ -87,18 +87,15 @@ class Product(Arm):
         """Return p and q."""
         return self._factors(n_users, n_items, self.n_factors, self.init)
 
-    def features(self, parameters: Parameters, users: Rows, items: Rows) -> Floats:
+    def features(self, xp: Operators, users: Arrays, items: Arrays, dense: Arrays) -> Any:
         """Return p_u * q_i."""
-        product: Floats = parameters[self.user_factors][users] * parameters[self.item_factors][items]
-        return product
+        return users[self.user_factors] * items[self.item_factors]
 
-    def gradients(
-        self, parameters: Parameters, users: Rows, items: Rows, upstream: Floats
-    ) -> dict[str, Floats]:
+    def gradients(self, users: Arrays, items: Arrays, dense: Arrays, upstream: Floats) -> dict[str, Floats]:
         """Return upstream * q_i and upstream * p_u."""
         return {
-            self.user_factors: upstream * parameters[self.item_factors][items],
-            self.item_factors: upstream * parameters[self.user_factors][users],
+            self.user_factors: upstream * items[self.item_factors],
+            self.item_factors: upstream * users[self.user_factors],
         }
 
     def weigh_catalogue(self, parameters: Parameters, users: Rows, kernel: Floats) -> Floats:
@@ -108,7 +105,7 @@ class Product(Arm):
 
 
 @dataclass(frozen=True)
-class Tower(Arm):
+class Tower(Branch):
     """Dense layers over the concatenated factors [p_u, q_i].
 
     Attributes
@@ -139,20 +136,18 @@ class Tower(Arm):
         """Return the factors and the layers."""
         return {**self._factors(n_users, n_items, self.n_factors, self.init), **self.stack.parameters()}
 
-    def features(self, parameters: Parameters, users: Rows, items: Rows) -> Floats:
+    def features(self, xp: Operators, users: Arrays, items: Arrays, dense: Arrays) -> Any:
         """Return the outputs of the last layer."""
-        return self.stack.forward(parameters, self._inputs(parameters, users, items))[-1]
+        return self.stack.forward(xp, dense, self._inputs(xp, users, items))
 
-    def gradients(
-        self, parameters: Parameters, users: Rows, items: Rows, upstream: Floats
-    ) -> dict[str, Floats]:
+    def gradients(self, users: Arrays, items: Arrays, dense: Arrays, upstream: Floats) -> dict[str, Floats]:
         """Return the derivatives by backpropagation."""
-        outputs = self.stack.forward(parameters, self._inputs(parameters, users, items))
-        by_inputs, gradients = self.stack.backward(parameters, outputs, upstream)
+        outputs = self.stack.outputs(dense, self._inputs(NUMPY, users, items))
+        grad_inputs, gradients = self.stack.backward(dense, outputs, upstream)
         half = self.n_factors
         return {
-            self.user_factors: by_inputs[:, :half],
-            self.item_factors: by_inputs[:, half:],
+            self.user_factors: grad_inputs[:, :half],
+            self.item_factors: grad_inputs[:, half:],
             **gradients,
         }
 
@@ -166,12 +161,10 @@ class Tower(Arm):
         n_at_once = max(1, PAIRS_AT_ONCE // max(1, len(q)))
         for start in range(0, len(p), n_at_once):
             sums = of_users[start : start + n_at_once, None] + of_items
-            outputs = first.activate(sums.reshape(-1, first.n_out))
-            last = self.stack.forward(parameters, outputs, first=1)[-1]
+            outputs = first.activate(NUMPY, sums.reshape(-1, first.n_out))
+            last = self.stack.forward(NUMPY, parameters, outputs, first=1)
             scores[start : start + n_at_once] = (last @ kernel).reshape(-1, len(q))
         return scores
 
-    def _inputs(self, parameters: Parameters, users: Rows, items: Rows) -> Floats:
-        both = (parameters[self.user_factors][users], parameters[self.item_factors][items])
-        inputs: Floats = np.concatenate(both, axis=1)
-        return inputs
+    def _inputs(self, xp: Operators, users: Arrays, items: Arrays) -> Any:
+        return xp.concat([users[self.user_factors], items[self.item_factors]], axis=1)

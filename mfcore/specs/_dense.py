@@ -1,4 +1,4 @@
-"""Stacks of dense layers, forward and backward: the towers of the neural models."""
+"""Dense layers and stacks of them, forward on any operators and backward on numpy."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,18 +7,35 @@ from typing import Any
 import numpy as np
 
 from mfcore.errors import InvalidArgumentError
-from mfcore.specs._base import Floats, Parameter, Parameters
+from mfcore.operators import NUMPY, Operators
+from mfcore.specs._base import Arrays, Floats, Parameter, Parameters
 from mfcore.specs._initializers import Constant, GlorotUniform
-from mfcore.specs._outputs import sigmoid
 
 LINEAR = "linear"
 
-# By name: the function, and its derivative written in terms of its own value.
-ACTIVATIONS: dict[str, tuple[Callable[[Floats], Floats], Callable[[Floats], Floats]]] = {
-    "relu": (lambda z: np.maximum(z, z.dtype.type(0)), lambda a: (a > 0).astype(a.dtype)),
-    "tanh": (np.tanh, lambda a: 1 - a * a),
-    "sigmoid": (sigmoid, lambda a: a * (1 - a)),
-    LINEAR: (lambda z: z, np.ones_like),
+
+@dataclass(frozen=True)
+class Activation:
+    """A function that follows a dense layer.
+
+    Attributes
+    ----------
+    function : callable
+        From (xp, z) to f(z).
+    slope : callable
+        From f(z) to the derivative f'(z), on numpy: the reference's definition.
+    """
+
+    function: Callable[[Operators, Any], Any]
+    slope: Callable[[Floats], Floats]
+
+
+# By the names that specs know them by; one of one's own is one more entry.
+ACTIVATIONS: dict[str, Activation] = {
+    "relu": Activation(lambda xp, z: xp.relu(z), lambda a: (a > 0).astype(a.dtype)),
+    "tanh": Activation(lambda xp, z: xp.tanh(z), lambda a: 1 - a * a),
+    "sigmoid": Activation(lambda xp, z: xp.sigmoid(z), lambda a: a * (1 - a)),
+    LINEAR: Activation(lambda xp, z: z, np.ones_like),
 }
 
 
@@ -57,21 +74,19 @@ class Layer:
             self.bias: Parameter((self.n_out,), Constant(0.0), decayed=False),
         }
 
-    def activate(self, sums: Floats) -> Floats:
+    def activate(self, xp: Operators, sums: Any) -> Any:
         """Return f of the sums a W + c."""
-        function, _ = ACTIVATIONS[self.activation]
-        return function(sums)
+        return ACTIVATIONS[self.activation].function(xp, sums)
 
-    def forward(self, parameters: Parameters, inputs: Floats) -> Floats:
-        """Return f(a W + c), [n, n_out]."""
-        return self.activate(inputs @ parameters[self.kernel] + parameters[self.bias])
+    def forward(self, xp: Operators, dense: Arrays, inputs: Any) -> Any:
+        """Return f(a W + c), [n, n_out], of inputs [n, n_in]."""
+        return self.activate(xp, xp.affine(inputs, dense[self.kernel], dense[self.bias]))
 
     def backward(
         self, parameters: Parameters, inputs: Floats, outputs: Floats, upstream: Floats
     ) -> tuple[Floats, dict[str, Floats]]:
         """Return the derivatives by the inputs [n, n_in] and by the parameters, given that by the outputs."""
-        _, slope = ACTIVATIONS[self.activation]
-        upstream = upstream * slope(outputs)
+        upstream = upstream * ACTIVATIONS[self.activation].slope(outputs)
         gradients: dict[str, Floats] = {
             self.kernel: inputs.T @ upstream,
             self.bias: upstream.sum(axis=0),
@@ -112,26 +127,32 @@ class Stack:
         """Return the parameters of all layers."""
         return {name: parameter for layer in self.layers for name, parameter in layer.parameters().items()}
 
-    def forward(self, parameters: Parameters, inputs: Floats, first: int = 0) -> list[Floats]:
-        """Return the inputs of layer `first`, and the outputs of it and of each layer after it."""
-        outputs = [inputs]
+    def forward(self, xp: Operators, dense: Arrays, inputs: Any, first: int = 0) -> Any:
+        """Return the outputs of the last layer, given the inputs of layer `first`."""
         for layer in self.layers[first:]:
-            outputs.append(layer.forward(parameters, outputs[-1]))
+            inputs = layer.forward(xp, dense, inputs)
+        return inputs
+
+    def outputs(self, parameters: Parameters, inputs: Floats) -> list[Floats]:
+        """Return the inputs and the outputs of each layer, on numpy, as `backward` takes them."""
+        outputs = [inputs]
+        for layer in self.layers:
+            outputs.append(layer.forward(NUMPY, parameters, outputs[-1]))
         return outputs
 
     def backward(
         self, parameters: Parameters, outputs: list[Floats], upstream: Floats
     ) -> tuple[Floats, dict[str, Floats]]:
-        """Return the derivatives by the inputs and by the parameters; outputs as `forward` returned them."""
+        """Return the derivatives by the inputs and by the parameters, given that by the last outputs."""
         gradients: dict[str, Floats] = {}
         steps = zip(self.layers, outputs[:-1], outputs[1:], strict=True)
         for layer, before, after in reversed(list(steps)):
-            upstream, found = layer.backward(parameters, before, after, upstream)
-            gradients.update(found)
+            upstream, own = layer.backward(parameters, before, after, upstream)
+            gradients.update(own)
         return upstream, gradients
 
 
-def checked_widths(place: str, widths: Any, at_least: int) -> tuple[int, ...]:
+def checked_widths(name: str, widths: Any, at_least: int) -> tuple[int, ...]:
     """Return the widths of layers as a tuple of integers.
 
     Raises
@@ -141,18 +162,18 @@ def checked_widths(place: str, widths: Any, at_least: int) -> tuple[int, ...]:
     """
     example = "(64, 32, 16, 8)"
     if isinstance(widths, str) or not hasattr(widths, "__iter__"):
-        raise InvalidArgumentError(f"{place} is {widths!r}; pass a sequence of widths, e.g. {example}")
-    found = tuple(widths)
-    for width in found:
+        raise InvalidArgumentError(f"{name} is {widths!r}; pass a sequence of widths, e.g. {example}")
+    given = tuple(widths)
+    for width in given:
         if isinstance(width, bool) or not isinstance(width, int | np.integer) or width < 1:
-            raise InvalidArgumentError(f"{place} holds {width!r}; widths are integers from 1, e.g. {example}")
-    if len(found) < at_least:
-        raise InvalidArgumentError(f"{place} is {found}; it needs at least {at_least} widths, e.g. {example}")
-    return tuple(int(width) for width in found)
+            raise InvalidArgumentError(f"{name} holds {width!r}; widths are integers from 1, e.g. {example}")
+    if len(given) < at_least:
+        raise InvalidArgumentError(f"{name} is {given}; it needs at least {at_least} widths, e.g. {example}")
+    return tuple(int(width) for width in given)
 
 
-def require_activation(place: str, activation: Any) -> None:
-    """Raise unless the activation is relu, tanh or sigmoid."""
-    valid = [name for name in ACTIVATIONS if name != LINEAR]
+def require_activation(name: str, activation: Any) -> None:
+    """Raise unless the activation is relu, tanh, sigmoid or one that was added."""
+    valid = [known for known in ACTIVATIONS if known != LINEAR]
     if activation not in valid:
-        raise InvalidArgumentError(f"{place} is {activation!r}; it must be one of {', '.join(valid)}")
+        raise InvalidArgumentError(f"{name} is {activation!r}; it must be one of {', '.join(valid)}")

@@ -6,10 +6,12 @@ from typing import Any, ClassVar
 import numpy as np
 
 from mfcore.errors import InvalidArgumentError
-from mfcore.specs._base import Floats, Parameter, Parameters, Rows, TrainedModel
-from mfcore.specs._biases import add_to_catalogue, bias_parameters, with_biases
+from mfcore.operators import Operators
+from mfcore.specs._base import Arrays, Floats, Parameter, Parameters, Rows, TrainedModel
+from mfcore.specs._biases import bias_parameters, user_offsets
 from mfcore.specs._branches import Product
 from mfcore.specs._initializers import Initializer, Normal
+from mfcore.specs._inner_product import Embeddings, InnerProduct
 from mfcore.specs._mf import MF
 from mfcore.specs._ncf import BIAS, KERNEL, NCF
 from mfcore.specs._outputs import Linear, Output
@@ -17,7 +19,7 @@ from mfcore.validation import require_instance, require_integer
 
 
 @dataclass(frozen=True)
-class GMF(NCF):
+class GMF(InnerProduct, NCF):
     r"""Generalised matrix factorisation: the product of the factors, weighed by a dense unit.
 
     .. math:: s_{ui} = h \cdot (p_u \odot q_i) + c \; [\, + \mu + b_u + b_i \,], \qquad
@@ -49,7 +51,6 @@ class GMF(NCF):
     """
 
     short_name: ClassVar[str] = "gmf"
-    is_inner_product: ClassVar[bool] = True
 
     n_factors: int = 32
     biases: bool = False
@@ -96,7 +97,7 @@ class GMF(NCF):
         return mf.with_parameters(spec, {name: {**mf.parameters, **unit}[name] for name in layout})
 
     @property
-    def arms(self) -> tuple[Product]:
+    def branches(self) -> tuple[Product]:
         """The product alone."""
         return (Product("", self.n_factors, self.init),)
 
@@ -107,12 +108,14 @@ class GMF(NCF):
             layout.update(bias_parameters(n_users, n_items))
         return layout
 
-    def score(self, parameters: Parameters, users: Rows, items: Rows) -> Floats:
-        """Return s_ui of each pair."""
-        score = super().score(parameters, users, items)
-        if self.biases:
-            score = with_biases(score, parameters, users, items)
-        return score
+    def user_embeddings(self, xp: Operators, rows: Arrays, dense: Arrays) -> Embeddings:
+        """Return h * p_u, and c, with biases mu + b_u + c."""
+        offsets = user_offsets(rows, dense) + dense[BIAS] if self.biases else dense[BIAS]
+        return Embeddings(rows["user_factors"] * dense[KERNEL][:, 0], offsets)
+
+    def item_embeddings(self, xp: Operators, rows: Arrays, dense: Arrays) -> Embeddings:
+        """Return q_i, and b_i with biases."""
+        return Embeddings(rows["item_factors"], rows["item_bias"] if self.biases else None)
 
     def score_gradients(
         self, parameters: Parameters, users: Rows, items: Rows, upstream: Floats
@@ -123,10 +126,3 @@ class GMF(NCF):
             gradients["user_bias"] = upstream
             gradients["item_bias"] = upstream
         return gradients
-
-    def score_catalogue(self, parameters: Parameters, users: Rows) -> Floats:
-        """Return s_ui for every item."""
-        scores = super().score_catalogue(parameters, users)
-        if self.biases:
-            add_to_catalogue(scores, parameters, users)
-        return scores

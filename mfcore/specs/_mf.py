@@ -3,17 +3,17 @@
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-import numpy as np
-
-from mfcore.specs._base import Floats, ModelSpec, Parameter, Parameters, Rows
-from mfcore.specs._biases import add_to_catalogue, bias_parameters, with_biases
+from mfcore.operators import Operators
+from mfcore.specs._base import Arrays, Floats, Parameter, Parameters, Rows
+from mfcore.specs._biases import bias_parameters, user_offsets
 from mfcore.specs._initializers import Initializer, Normal
+from mfcore.specs._inner_product import Embeddings, InnerProduct
 from mfcore.specs._outputs import Linear, Output
 from mfcore.validation import require_instance, require_integer
 
 
 @dataclass(frozen=True)
-class MF(ModelSpec):
+class MF(InnerProduct):
     r"""Matrix factorisation, with or without biases.
 
     .. math:: s_{ui} = \mu + b_u + b_i + p_u \cdot q_i, \qquad \hat r_{ui} = \text{output}(s_{ui})
@@ -46,7 +46,6 @@ class MF(ModelSpec):
     """
 
     short_name: ClassVar[str] = "mf"
-    is_inner_product: ClassVar[bool] = True
 
     n_factors: int = 50
     biases: bool = False
@@ -69,14 +68,13 @@ class MF(ModelSpec):
             layout.update(bias_parameters(n_users, n_items))
         return layout
 
-    def score(self, parameters: Parameters, users: Rows, items: Rows) -> Floats:
-        """Return s_ui of each pair."""
-        score: Floats = np.einsum(
-            "nk,nk->n", parameters["user_factors"][users], parameters["item_factors"][items]
-        )
-        if self.biases:
-            score = with_biases(score, parameters, users, items)
-        return score
+    def user_embeddings(self, xp: Operators, rows: Arrays, dense: Arrays) -> Embeddings:
+        """Return p_u, and mu + b_u with biases."""
+        return Embeddings(rows["user_factors"], user_offsets(rows, dense) if self.biases else None)
+
+    def item_embeddings(self, xp: Operators, rows: Arrays, dense: Arrays) -> Embeddings:
+        """Return q_i, and b_i with biases."""
+        return Embeddings(rows["item_factors"], rows["item_bias"] if self.biases else None)
 
     def score_gradients(
         self, parameters: Parameters, users: Rows, items: Rows, upstream: Floats
@@ -90,14 +88,3 @@ class MF(ModelSpec):
             gradients["user_bias"] = upstream
             gradients["item_bias"] = upstream
         return gradients
-
-    def score_catalogue(self, parameters: Parameters, users: Rows) -> Floats:
-        """Return s_ui for every item."""
-        scores = parameters["user_factors"][users] @ parameters["item_factors"].T
-        if self.biases:
-            add_to_catalogue(scores, parameters, users)
-        return scores
-
-    def item_vectors(self, parameters: Parameters) -> Floats:
-        """Return the item factors."""
-        return parameters["item_factors"]

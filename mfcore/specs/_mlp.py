@@ -71,6 +71,6 @@ class MLP(NCF):
         require_instance("MLP: init", self.init, Initializer, "Normal(std=0.01)")
 
     @property
-    def arms(self) -> tuple[Tower]:
+    def branches(self) -> tuple[Tower]:
         """The tower alone."""
         return (Tower("", Stack.make("dense", self.layers, self.activation), self.init),)

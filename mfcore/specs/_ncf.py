@@ -1,13 +1,15 @@
-"""What the models of neural collaborative filtering share: arms, and one dense unit over their features."""
+"""What the models of neural collaborative filtering share: branches under one dense unit."""
 
 from abc import abstractmethod
 from dataclasses import replace
-from itertools import pairwise
+from itertools import accumulate, pairwise
+from typing import Any
 
 import numpy as np
 
-from mfcore.specs._base import Floats, ModelSpec, Parameter, Parameters, Rows
-from mfcore.specs._branches import Arm
+from mfcore.operators import NUMPY, Operators
+from mfcore.specs._base import Arrays, Floats, ModelSpec, Parameter, Parameters, Rows
+from mfcore.specs._branches import Branch
 from mfcore.specs._dense import LINEAR, Layer
 
 KERNEL, BIAS = "output/kernel", "output/bias"
@@ -16,7 +18,7 @@ KERNEL, BIAS = "output/kernel", "output/bias"
 class NCF(ModelSpec):
     r"""Base of GMF, MLP and NeuMF: :math:`s_{ui} = h \cdot [\phi^1_{ui}, \phi^2_{ui}, \dots] + c`.
 
-    The features :math:`\phi` of each arm are concatenated; h is "output/kernel" [n_features, 1] and c
+    The features :math:`\phi` of each branch are concatenated; h is "output/kernel" [n_features, 1] and c
     "output/bias" [1].
 
     Source: He, Liao, Zhang, Nie, Hu & Chua, "Neural collaborative filtering", WWW 2017.
@@ -24,55 +26,52 @@ class NCF(ModelSpec):
 
     @property
     @abstractmethod
-    def arms(self) -> tuple[Arm, ...]:
-        """The arms, in the order of their features."""
+    def branches(self) -> tuple[Branch, ...]:
+        """The branches, in the order of their features."""
 
     def parameters(self, n_users: int, n_items: int) -> dict[str, Parameter]:
-        """Return the parameters of the arms, then those of the output unit."""
-        n_features = sum(arm.n_features for arm in self.arms)
+        """Return the parameters of the branches, then those of the output unit."""
+        n_features = sum(branch.n_features for branch in self.branches)
         layout: dict[str, Parameter] = {}
-        for arm in self.arms:
-            layout.update(arm.parameters(n_users, n_items))
+        for branch in self.branches:
+            layout.update(branch.parameters(n_users, n_items))
         layout.update(Layer("output", n_features, 1, LINEAR).parameters())
         layout[BIAS] = replace(layout[BIAS], shared_by_items=True)
         return layout
 
-    def score(self, parameters: Parameters, users: Rows, items: Rows) -> Floats:
-        """Return s_ui of each pair."""
-        score: Floats = self._features(parameters, users, items) @ parameters[KERNEL][:, 0]
-        return score + parameters[BIAS]
+    def score(self, xp: Operators, users: Arrays, items: Arrays, dense: Arrays) -> Any:
+        """Return s_ui of each pair of rows, [n]."""
+        return (self._features(xp, users, items, dense) @ dense[KERNEL])[:, 0] + dense[BIAS]
 
     def score_gradients(
         self, parameters: Parameters, users: Rows, items: Rows, upstream: Floats
     ) -> dict[str, Floats]:
-        """Return the derivatives by backpropagation through the arms."""
-        features = self._features(parameters, users, items)
+        """Return the derivatives by backpropagation through the branches."""
+        rows = self.gather(parameters, users, items)
         gradients: dict[str, Floats] = {
-            KERNEL: (upstream @ features)[:, None],
+            KERNEL: (upstream @ self._features(NUMPY, *rows))[:, None],
             BIAS: upstream.sum(keepdims=True),
         }
-        for arm, kernel in zip(self.arms, self.kernels(parameters), strict=True):
-            by_features = upstream[:, None] * kernel
-            gradients.update(arm.gradients(parameters, users, items, by_features))
+        for branch, kernel in zip(self.branches, self.kernels(parameters), strict=True):
+            gradients.update(branch.gradients(*rows, upstream[:, None] * kernel))
         return gradients
 
     def score_catalogue(self, parameters: Parameters, users: Rows) -> Floats:
-        """Return s_ui for every item."""
-        kernels = self.kernels(parameters)
-        scores = self.arms[0].weigh_catalogue(parameters, users, kernels[0])
-        for arm, kernel in zip(self.arms[1:], kernels[1:], strict=True):
-            scores += arm.weigh_catalogue(parameters, users, kernel)
-        scores += parameters[BIAS]
-        return scores
+        """Return the score of every item for each user, [n, n_items], on numpy."""
+        scores = np.zeros(1, dtype=parameters[KERNEL].dtype)
+        for branch, kernel in zip(self.branches, self.kernels(parameters), strict=True):
+            scores = scores + branch.weigh_catalogue(parameters, users, kernel)
+        return scores + parameters[BIAS]
 
     def item_vectors(self, parameters: Parameters) -> Floats:
-        """Return the item factors of all arms, side by side."""
-        return np.concatenate([parameters[arm.item_factors] for arm in self.arms], axis=1)
+        """Return the item factors of all branches, side by side."""
+        return np.concatenate([parameters[branch.item_factors] for branch in self.branches], axis=1)
 
     def kernels(self, parameters: Parameters) -> list[Floats]:
-        """Return each arm's part of the output kernel, [n_features of the arm]."""
-        ends = np.cumsum([0, *(arm.n_features for arm in self.arms)])
-        return [parameters[KERNEL][start:stop, 0] for start, stop in pairwise(ends)]
+        """Return each branch's part of the output kernel, [n_features of the branch]."""
+        bounds = accumulate((branch.n_features for branch in self.branches), initial=0)
+        return [parameters[KERNEL][start:stop, 0] for start, stop in pairwise(bounds)]
 
-    def _features(self, parameters: Parameters, users: Rows, items: Rows) -> Floats:
-        return np.concatenate([arm.features(parameters, users, items) for arm in self.arms], axis=1)
+    def _features(self, xp: Operators, users: Arrays, items: Arrays, dense: Arrays) -> Any:
+        features = [branch.features(xp, users, items, dense) for branch in self.branches]
+        return features[0] if len(features) == 1 else xp.concat(features, axis=1)

@@ -79,7 +79,7 @@ class NeuMF(NCF):
         require_instance("NeuMF: init", self.init, Initializer, "Normal(std=0.01)")
 
     @property
-    def arms(self) -> tuple[Product, Tower]:
+    def branches(self) -> tuple[Product, Tower]:
         """The product, and the tower with its projection, if any."""
         stack = Stack.make("dense", self.layers, self.activation)
         if self.fusion == "projected":
@@ -88,10 +88,10 @@ class NeuMF(NCF):
         return Product("", self.n_factors, self.init), Tower(TOWER_PREFIX, stack, self.init)
 
     def parameters(self, n_users: int, n_items: int) -> dict[str, Parameter]:
-        """Return the parameters of both arms, then those of the output unit."""
+        """Return the parameters of both branches, then those of the output unit."""
         layout = super().parameters(n_users, n_items)
         if self.fusion == "projected":
-            bias = self.arms[1].stack.layers[-1].bias
+            bias = self.branches[1].stack.layers[-1].bias
             layout[bias] = replace(layout[bias], shared_by_items=True)
         return layout
 

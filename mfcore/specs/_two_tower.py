@@ -3,23 +3,23 @@
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
-import numpy as np
-
-from mfcore.specs._base import Floats, ModelSpec, Parameter, Parameters, Rows
+from mfcore.operators import Operators
+from mfcore.specs._base import Arrays, Floats, Parameter, Parameters, Rows
 from mfcore.specs._dense import LINEAR, Stack, checked_widths, require_activation
 from mfcore.specs._initializers import Initializer, Uniform
+from mfcore.specs._inner_product import Embeddings, InnerProduct
 from mfcore.specs._outputs import Linear, Output
 from mfcore.validation import require_instance, require_integer
 
 
 @dataclass(frozen=True)
-class TwoTower(ModelSpec):
-    r"""A tower for users and one for items; the score is the inner product of their ends.
+class TwoTower(InnerProduct):
+    r"""A tower for users and one for items; the score is the inner product of their outputs.
 
     .. math:: a_0 = p_u, \quad a_{l+1} = f(a_l W_l + c_l), \qquad s_{ui} = a_L(u) \cdot a_L(i)
 
-    The last layer of each tower has no activation. Users meet items at the end only, so the items' ends can
-    be worked out once and searched. Usually trained by `InBatchSoftmax`.
+    The last layer of each tower has no activation. Users meet items at the end only, so the items'
+    embeddings can be worked out once and searched. Usually trained by `InBatchSoftmax`.
 
     Source: Yi et al., "Sampling-bias-corrected neural modeling for large corpus item recommendations",
     RecSys 2019.
@@ -46,7 +46,6 @@ class TwoTower(ModelSpec):
     """
 
     short_name: ClassVar[str] = "two-tower"
-    is_inner_product: ClassVar[bool] = True
 
     n_factors: int = 32
     layers: tuple[int, ...] = ()
@@ -83,36 +82,32 @@ class TwoTower(ModelSpec):
             layout[layer.bias] = replace(layout[layer.bias], shared_by_items=True)
         return layout
 
-    def score(self, parameters: Parameters, users: Rows, items: Rows) -> Floats:
-        """Return s_ui of each pair."""
-        of_users = self.user_stack.forward(parameters, parameters["user_factors"][users])[-1]
-        of_items = self.item_stack.forward(parameters, parameters["item_factors"][items])[-1]
-        score: Floats = np.einsum("nd,nd->n", of_users, of_items)
-        return score
+    def user_embeddings(self, xp: Operators, rows: Arrays, dense: Arrays) -> Embeddings:
+        """Return the outputs of the users' tower."""
+        return Embeddings(self.user_stack.forward(xp, dense, rows["user_factors"]))
+
+    def item_embeddings(self, xp: Operators, rows: Arrays, dense: Arrays) -> Embeddings:
+        """Return the outputs of the items' tower."""
+        return Embeddings(self.item_stack.forward(xp, dense, rows["item_factors"]))
 
     def score_gradients(
         self, parameters: Parameters, users: Rows, items: Rows, upstream: Floats
     ) -> dict[str, Floats]:
         """Return the derivatives by backpropagation through both towers."""
-        of_users = self.user_stack.forward(parameters, parameters["user_factors"][users])
-        of_items = self.item_stack.forward(parameters, parameters["item_factors"][items])
-        by_users, of_user_layers = self.user_stack.backward(
-            parameters, of_users, upstream[:, None] * of_items[-1]
+        user_outputs = self.user_stack.outputs(parameters, parameters["user_factors"][users])
+        item_outputs = self.item_stack.outputs(parameters, parameters["item_factors"][items])
+        grad_users, grad_user_layers = self.user_stack.backward(
+            parameters, user_outputs, upstream[:, None] * item_outputs[-1]
         )
-        by_items, of_item_layers = self.item_stack.backward(
-            parameters, of_items, upstream[:, None] * of_users[-1]
+        grad_items, grad_item_layers = self.item_stack.backward(
+            parameters, item_outputs, upstream[:, None] * user_outputs[-1]
         )
-        return {"user_factors": by_users, "item_factors": by_items, **of_user_layers, **of_item_layers}
-
-    def score_catalogue(self, parameters: Parameters, users: Rows) -> Floats:
-        """Return s_ui for every item."""
-        of_users = self.user_stack.forward(parameters, parameters["user_factors"][users])[-1]
-        scores: Floats = of_users @ self.item_vectors(parameters).T
-        return scores
-
-    def item_vectors(self, parameters: Parameters) -> Floats:
-        """Return the ends of the items' tower."""
-        return self.item_stack.forward(parameters, parameters["item_factors"])[-1]
+        return {
+            "user_factors": grad_users,
+            "item_factors": grad_items,
+            **grad_user_layers,
+            **grad_item_layers,
+        }
 
     def _stack(self, side: str) -> Stack:
         widths = (self.n_factors, *self.layers)

@@ -12,7 +12,7 @@ from mfcore.model import serialization as settings
 from mfcore.objectives import OBJECTIVES, Objective, Squared, WeightedSquared
 from mfcore.optimizers import OPTIMIZERS, SGD, WALS, Adam, Optimizer
 from mfcore.sampling import SamplingPlan, require_unseen_items, require_unseen_weight
-from mfcore.specs import MF, MODELS, ModelSpec, RatingRange, Sigmoid
+from mfcore.specs import MF, MODELS, ModelSpec
 from mfcore.validation import require_integer
 
 if TYPE_CHECKING:
@@ -205,7 +205,7 @@ def _check_wals(optimizer: WALS, spec: ModelSpec, data: Interactions) -> None:
             " follows gradients, e.g. mfcore.Adam()"
         )
     output = spec.output
-    if isinstance(output, Sigmoid) or (isinstance(output, RatingRange) and output.method == "sigmoid"):
+    if not output.keeps_values:
         raise InvalidArgumentError(
             f"WALS fits the score itself to the target, so the output {output} would distort it: use"
             " Linear() or RatingRange(low, high)"

@@ -15,7 +15,7 @@ def model(any_spec, ratings):
 
 def rows_of(model):
     users, items = np.divmod(np.arange(39 * 24), 24)
-    return users, items, model.spec.score(model.parameters, users, items).reshape(39, 24)
+    return users, items, model.spec.score_pairs(model.parameters, users, items).reshape(39, 24)
 
 
 def test_predictions_are_the_scores_of_its_parameters(model):
@@ -57,7 +57,7 @@ def test_an_unknown_user_and_an_unknown_item_are_average_ones(model):
     }
     one = np.zeros(1, dtype=np.int64)
     assert model.score(39, 24) == model.score(1000, 1000)
-    assert model.score(39, 24) == pytest.approx(model.spec.score(average, one, one).item(), rel=1e-4)
+    assert model.score(39, 24) == pytest.approx(model.spec.score_pairs(average, one, one).item(), rel=1e-4)
 
 
 def test_a_model_comes_back_from_its_file_with_the_bits_of_its_answers(model, tmp_path):

@@ -10,7 +10,7 @@ import pytest
 from mfcore import BPR, InBatchSoftmax, Linear, Logistic, RatingRange, ReLU, Sigmoid, Squared, WeightedSquared
 from mfcore.errors import InvalidArgumentError, InvalidDataError
 from mfcore.model.serialization import from_dict, to_dict
-from mfcore.objectives import OBJECTIVES, Pointwise
+from mfcore.objectives import OBJECTIVES, PointwiseObjective
 
 SCORES = np.array([-3.0, -0.4, 0.3, 1.7, 4.0])
 TARGETS = np.array([1.0, 0.0, 0.5, 1.0, 0.2])
@@ -166,7 +166,9 @@ def test_objectives_are_pointwise_or_say_what_else_they_compare():
         "bpr": "pairwise",
         "in_batch_softmax": "in-batch",
     }
-    assert all(issubclass(kind, Pointwise) == (kind.pairing == "pointwise") for kind in OBJECTIVES.values())
+    assert all(
+        issubclass(kind, PointwiseObjective) == (kind.pairing == "pointwise") for kind in OBJECTIVES.values()
+    )
 
 
 @pytest.mark.parametrize("objective", [WeightedSquared(0.5), BPR(), InBatchSoftmax(0.2, logq=False)], ids=str)

@@ -9,6 +9,7 @@ import pytest
 from mfcore import SGD, WALS, Adagrad, Adam, AdamW, LazyAdam, RMSprop, Schedule
 from mfcore.engines import initial_optimizer_state
 from mfcore.errors import InvalidArgumentError
+from mfcore.operators import NUMPY
 from mfcore.optimizers import OPTIMIZERS, GradientOptimizer
 
 GRADIENTS = [0.5, -2.0, 0.0, 1e-4, 3.0, -0.7]
@@ -17,7 +18,7 @@ START = 1.5
 
 def follow(optimizer, gradients=GRADIENTS, start=START, dtype=np.float64):
     """Return the parameter after each gradient, moved by the optimizer's own rule."""
-    rule = optimizer.rule(np.sqrt)
+    rule = optimizer.rule(NUMPY)
     parameter = np.array([start], dtype=dtype)
     slots = [np.full(1, optimizer.initial_slot(name), dtype=dtype) for name in optimizer.slot_names]
     slots += [dtype(0)] * (2 - len(slots))

@@ -49,8 +49,8 @@ def test_a_gmf_of_an_mf_scores_as_that_does(ratings, biases):
     gmf = GMF.from_mf(mf)
     users, items = pairs(mf)
     assert gmf.spec == GMF(3, biases=biases, output=Sigmoid(), init=Normal(0.3))
-    expected = mf.spec.score(mf.parameters, users, items)
-    assert gmf.spec.score(gmf.parameters, users, items) == pytest.approx(expected, rel=1e-13, abs=1e-15)
+    expected = mf.spec.score_pairs(mf.parameters, users, items)
+    assert gmf.spec.score_pairs(gmf.parameters, users, items) == pytest.approx(expected, rel=1e-13, abs=1e-15)
     assert list(gmf.parameters) == list(gmf.spec.parameters(mf.n_users, mf.n_items))
     assert (gmf.epochs_trained, gmf.training, gmf.optimizer_state) == (0, {}, None)
     assert gmf.recommend(3, k=4)[0].items.tolist() == mf.recommend(3, k=4)[0].items.tolist()
@@ -76,8 +76,8 @@ def test_only_an_mf_makes_such_a_gmf(gmf):
 def test_the_score_is_the_weighed_sum_of_both_scores(gmf, mlp, alpha):
     model = NeuMF.from_pretrained(gmf, mlp, alpha)
     users, items = pairs(model)
-    of_gmf, of_mlp = (part.spec.score(part.parameters, users, items) for part in (gmf, mlp))
-    score = model.spec.score(model.parameters, users, items)
+    of_gmf, of_mlp = (part.spec.score_pairs(part.parameters, users, items) for part in (gmf, mlp))
+    score = model.spec.score_pairs(model.parameters, users, items)
     assert score == pytest.approx(alpha * of_gmf + (1 - alpha) * of_mlp, rel=1e-12, abs=1e-14)
 
 

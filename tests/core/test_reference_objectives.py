@@ -162,7 +162,7 @@ def in_batch_by_loops(trainer, batch):
         for c in range(len(batch)):
             if c != b and batch.items[c] == batch.items[b] and objective.remove_accidental_hits:
                 continue
-            score = job.spec.score(trainer.values, batch.users[b : b + 1], batch.items[c : c + 1])[0]
+            score = job.spec.score_pairs(trainer.values, batch.users[b : b + 1], batch.items[c : c + 1])[0]
             log_q = math.log(counts[batch.items[c]] / len(job.data)) if objective.logq else 0.0
             z = score / objective.temperature - log_q
             summed += math.exp(z)

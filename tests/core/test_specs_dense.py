@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from mfcore.errors import InvalidArgumentError
+from mfcore.operators import NUMPY
 from mfcore.specs import ACTIVATIONS, Layer, Stack
 from mfcore.specs._dense import checked_widths, require_activation
 
@@ -33,7 +34,7 @@ def test_a_layer_is_the_activation_of_a_weighed_sum(activation):
         [PLAIN[activation](sum(row[k] * kernel[k, j] for k in range(4)) + bias[j]) for j in range(3)]
         for row in inputs
     ]
-    assert stack.layers[0].forward(parameters, inputs) == pytest.approx(np.array(expected), rel=1e-13)
+    assert stack.layers[0].forward(NUMPY, parameters, inputs) == pytest.approx(np.array(expected), rel=1e-13)
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
@@ -43,9 +44,9 @@ def test_a_stack_is_differentiated_as_finite_differences_do(activation, numeric_
     upstream = np.random.default_rng(1).normal(size=(3, 2))
 
     def total():
-        return (upstream * stack.forward(parameters, inputs)[-1]).sum()
+        return (upstream * stack.forward(NUMPY, parameters, inputs)).sum()
 
-    by_inputs, gradients = stack.backward(parameters, stack.forward(parameters, inputs), upstream)
+    by_inputs, gradients = stack.backward(parameters, stack.outputs(parameters, inputs), upstream)
     assert by_inputs == pytest.approx(numeric_gradient(total, inputs), abs=1e-8)
     assert set(gradients) == set(parameters)
     for name, gradient in gradients.items():
@@ -55,9 +56,8 @@ def test_a_stack_is_differentiated_as_finite_differences_do(activation, numeric_
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_activations_keep_their_dtype_and_stay_finite_for_extreme_sums(activation, dtype):
-    function, slope = ACTIVATIONS[activation]
-    values = function(np.array([-1e4, -50, 0, 50, 1e4], dtype=dtype))
-    for array in (values, slope(values)):
+    values = ACTIVATIONS[activation].function(NUMPY, np.array([-1e4, -50, 0, 50, 1e4], dtype=dtype))
+    for array in (values, ACTIVATIONS[activation].slope(values)):
         assert array.dtype == dtype
         assert np.isfinite(array).all()
 
@@ -75,7 +75,8 @@ def test_a_stack_of_one_width_is_the_identity():
     stack = Stack.make("dense", (4,), "relu", last="linear")
     inputs, upstream = np.ones((3, 4)), np.full((3, 4), 2.0)
     assert stack.parameters() == {}
-    assert stack.forward({}, inputs) == [inputs]
+    assert stack.forward(NUMPY, {}, inputs) is inputs
+    assert stack.outputs({}, inputs) == [inputs]
     by_inputs, gradients = stack.backward({}, [inputs], upstream)
     assert by_inputs is upstream
     assert gradients == {}
@@ -84,9 +85,9 @@ def test_a_stack_of_one_width_is_the_identity():
 def test_a_stack_can_begin_after_its_first_layer():
     stack = Stack.make("dense", (4, 5, 2, 3), "tanh")
     parameters, inputs = drawn(stack)
-    outputs = stack.forward(parameters, inputs)
-    rest = stack.forward(parameters, outputs[1], first=1)
-    assert [array.tolist() for array in rest] == [array.tolist() for array in outputs[1:]]
+    outputs = stack.outputs(parameters, inputs)
+    last = stack.forward(NUMPY, parameters, outputs[1], first=1)
+    assert last.tolist() == outputs[-1].tolist() == stack.forward(NUMPY, parameters, inputs).tolist()
 
 
 @pytest.mark.parametrize("widths", [[8, 4], (8, 4), np.array([8, 4]), (np.int32(8), 4)], ids=str)

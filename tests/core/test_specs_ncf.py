@@ -56,7 +56,7 @@ def weighed(features, parameters):
 def assert_scores(spec, score_of_a_pair):
     parameters = moved(spec)
     expected = [score_of_a_pair(parameters, user, item) for user, item in zip(USERS, ITEMS, strict=True)]
-    assert spec.score(parameters, USERS, ITEMS) == pytest.approx(expected, rel=1e-12)
+    assert spec.score_pairs(parameters, USERS, ITEMS) == pytest.approx(expected, rel=1e-12)
 
 
 # GMF

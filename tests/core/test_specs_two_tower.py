@@ -68,13 +68,13 @@ def test_the_score_is_the_inner_product_of_the_ends_of_the_towers(activation, la
         )
         for u, i in zip(USERS, ITEMS, strict=True)
     ]
-    assert spec.score(parameters, USERS, ITEMS) == pytest.approx(expected, rel=1e-12)
+    assert spec.score_pairs(parameters, USERS, ITEMS) == pytest.approx(expected, rel=1e-12)
 
 
 def test_without_layers_it_is_matrix_factorisation_without_biases():
     parameters = moved(TwoTower(3, init=Normal(0.7)))
-    for method in ("score", "score_catalogue"):
-        arguments = (parameters, USERS, ITEMS)[: 3 if method == "score" else 2]
+    for method in ("score_pairs", "score_catalogue"):
+        arguments = (parameters, USERS, ITEMS)[: 3 if method == "score_pairs" else 2]
         of_towers, of_mf = (getattr(spec, method)(*arguments) for spec in (TwoTower(3), MF(3)))
         assert of_towers == pytest.approx(of_mf, rel=1e-13)
 

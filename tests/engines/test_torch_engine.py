@@ -13,6 +13,7 @@ import mfcore
 from mfcore.data import Vocabulary
 from mfcore.engines import STEP, registry
 from mfcore.errors import DeviceMemoryError, InvalidArgumentError, UnsupportedError
+from mfcore.operators import NUMPY
 from mfcore.optimizers import GradientOptimizer
 from mfcore.testing import in_float64
 from mfcore.testing._deviations import distance
@@ -675,7 +676,7 @@ def test_rows_stand_after_a_rest_where_steps_one_by_one_would_leave_them(sparse,
     row = [rng.normal(size=(50, 6)), rng.normal(size=(50, 6)) * sizes, rng.uniform(size=(50, 6)) * sizes**2]
     row = [array.astype(np.float32).astype(float) for array in row]
     before = torch.from_numpy(np.stack(row, axis=1)).float()
-    rule = optimizer.rule(np.sqrt)
+    rule = optimizer.rule(NUMPY)
     for number in range(latest, latest + 500):
         at_once = steps.rested(before, torch.full((50,), latest), torch.tensor([number]), idle)
         for place, expected in enumerate(row):

@@ -106,7 +106,7 @@ def test_its_predictions_are_the_model_s_for_every_output(model_of, output, dtyp
 def test_a_row_without_training_data_scores_by_its_own_parameters(model_of):
     model = model_of(mfcore.MF(3, biases=True))
     score = model.to_torch()(torch.tensor([39]), torch.tensor([24]))
-    expected = model.spec.score(model.parameters, np.array([39]), np.array([24]))
+    expected = model.spec.score_pairs(model.parameters, np.array([39]), np.array([24]))
     np.testing.assert_allclose(score.detach().numpy(), expected, rtol=1e-5)
 
 

@@ -31,7 +31,7 @@ def drawn(spec, n_users, n_items, generator):
 def test_the_catalogue_holds_the_scores_of_all_pairs(spec, n_users, n_items, seed):
     parameters = drawn(spec, n_users, n_items, np.random.default_rng(seed))
     users, items = np.divmod(np.arange(n_users * n_items), n_items)
-    scores = spec.score(parameters, users, items).reshape(n_users, n_items)
+    scores = spec.score_pairs(parameters, users, items).reshape(n_users, n_items)
     assert spec.score_catalogue(parameters, np.arange(n_users)) == pytest.approx(scores, rel=1e-9, abs=1e-12)
 
 
@@ -51,7 +51,7 @@ def test_the_derivative_along_any_direction_is_that_of_the_gradient(spec, n_user
     def along(step):
         there = {name: array + step * direction[name] for name, array in parameters.items()}
         constants = {name: parameters[name] for name in parameters if not layout[name].trained}
-        return upstream @ spec.score({**there, **constants}, users, items)
+        return upstream @ spec.score_pairs({**there, **constants}, users, items)
 
     numeric = (along(1e-5) - along(-1e-5)) / 2e-5
     assert slope == pytest.approx(numeric, rel=1e-6, abs=1e-6)

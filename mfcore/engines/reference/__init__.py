@@ -1,6 +1,6 @@
 """The numpy engine: slow, plain, and the oracle that every other engine is compared with."""
 
-from mfcore.engines import API_VERSION, Scorer, Trainer, TrainingJob
+from mfcore.engines import API_VERSION, Scorer, Trainer, TrainingJob, missing_slope
 from mfcore.engines.reference._gradient import GradientTrainer
 from mfcore.engines.reference._wals import WalsTrainer
 from mfcore.optimizers import WALS
@@ -17,7 +17,7 @@ class ReferenceBackend:
         """Return why the job cannot be done here, or None."""
         if job.device not in ("auto", "cpu"):
             return f"it runs on the CPU, and device is {job.device!r}; pass device='cpu'"
-        return None
+        return missing_slope(job.objective)
 
     def trainer(self, job: TrainingJob) -> Trainer:
         """Return a trainer."""

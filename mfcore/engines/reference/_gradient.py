@@ -9,13 +9,14 @@ from numpy.typing import NDArray
 
 from mfcore import sampling
 from mfcore.engines import STEP, TrainingJob
-from mfcore.objectives import BPR, InBatchSoftmax, Pointwise
+from mfcore.objectives import InBatchObjective, ScoreObjective
+from mfcore.operators import NUMPY
 from mfcore.optimizers import GradientOptimizer
 from mfcore.sampling import Instances, Words
 from mfcore.specs import Floats, Parameters
 
-# Pairs of the in-batch softmax that are scored together.
-PAIRS_AT_ONCE = 1 << 16
+# Instances that are drawn together, and pairs of an in-batch objective that are scored together.
+INSTANCES_AT_ONCE, PAIRS_AT_ONCE = 1 << 17, 1 << 16
 
 
 class GradientTrainer:
@@ -25,7 +26,7 @@ class GradientTrainer:
         assert isinstance(job.optimizer, GradientOptimizer)
         self.job = job
         self.optimizer: GradientOptimizer = job.optimizer
-        self.rule = job.optimizer.rule(np.sqrt)
+        self.rule = job.optimizer.rule(NUMPY)
         self.layout = job.spec.parameters(job.data.n_users, job.data.n_items)
         self.values = {name: array.copy() for name, array in job.parameters.items()}
         self.state = {name: array.copy() for name, array in job.optimizer_state.items()}
@@ -34,11 +35,20 @@ class GradientTrainer:
         """Train one epoch and return its mean objective."""
         job = self.job
         learning_rate = self.optimizer.learning_rate_at(epoch)
-        instances = sampling.epoch(job.data, job.sampling, seed=job.seed, epoch=epoch)
-        total = sum(
-            len(batch) * self.step(batch, learning_rate) for batch in instances.batches(job.batch_size)
+        drawn = sampling.slices(
+            job.data,
+            job.sampling,
+            seed=job.seed,
+            epoch=epoch,
+            size=max(1, INSTANCES_AT_ONCE // job.batch_size) * job.batch_size,
+            popularity=job.popularity,
         )
-        return total / len(instances)
+        total = sum(
+            len(batch) * self.step(batch, learning_rate)
+            for instances in drawn
+            for batch in instances.batches(job.batch_size)
+        )
+        return total / job.n_instances
 
     def parameters(self) -> dict[str, Floats]:
         """Return copies of all parameters."""
@@ -59,7 +69,7 @@ class GradientTrainer:
             side = self.layout[name].side
             moved: Any = slice(None)
             if side is not None and self.optimizer.sparse:
-                moved = np.unique(np.concatenate(touched_rows(batch)[side]))
+                moved = np.unique(np.concatenate(batch_rows(batch)[side]))
             self._move(name, moved, gradient[moved], coefficients)
         return objective
 
@@ -71,7 +81,7 @@ class GradientTrainer:
         objective = 0.0
         for losses, pairs in PAIRINGS[job.objective.pairing](job, self.values, batch):
             objective += float(losses.sum(dtype=np.float64)) / len(batch)
-            found = job.spec.score_gradients(self.values, pairs.users, pairs.items, pairs.slopes * share)
+            found = job.spec.score_gradients(self.values, pairs.users, pairs.items, pairs.grad_scores * share)
             for name, total in gradients.items():
                 side = self.layout[name].side
                 if side is None:
@@ -82,7 +92,7 @@ class GradientTrainer:
 
     def _add_decay(self, batch: Instances, gradients: dict[str, Floats]) -> float:
         """Add the gradients of the regularisation; return what it adds to the objective."""
-        touched, added = touched_rows(batch), 0.0
+        rows_of, added = batch_rows(batch), 0.0
         for name, values in self.values.items():
             side, decayed = self.layout[name].side, self.layout[name].decayed
             decay = self.optimizer.l2 if side else self.optimizer.l2_dense
@@ -91,7 +101,7 @@ class GradientTrainer:
             if side is None:
                 gradients[name] += self.job.dtype.type(decay) * values
                 added += 0.5 * decay * float(np.square(values, dtype=np.float64).sum())
-            for rows in touched[side] if side else ():
+            for rows in rows_of[side] if side else ():
                 scale = self.job.dtype.type(decay / len(batch))
                 np.add.at(gradients[name], rows, scale * values[rows])
                 added += 0.5 * decay / len(batch) * float(np.square(values[rows], dtype=np.float64).sum())
@@ -109,11 +119,11 @@ class GradientTrainer:
 
 @dataclass(frozen=True)
 class Pairs:
-    """Pairs that were scored, [m] rows each, and the derivative of the sum of the losses by each score."""
+    """Pairs that were scored, rows [m] a side, and the derivative of the losses' sum by each score, [m]."""
 
     users: Words
     items: Words
-    slopes: Floats
+    grad_scores: Floats
 
 
 Losses = Iterator[tuple[Floats, Pairs]]
@@ -121,37 +131,37 @@ Losses = Iterator[tuple[Floats, Pairs]]
 
 def pointwise(job: TrainingJob, values: Parameters, batch: Instances) -> Losses:
     """Score each instance; losses are those of the instances, [n]."""
-    assert isinstance(job.objective, Pointwise)
-    scores = job.spec.score(values, batch.users, batch.items)
+    assert isinstance(job.objective, ScoreObjective)
+    scores = job.spec.score_pairs(values, batch.users, batch.items)
     targets = np.where(batch.positive, job.targets[batch.interactions], job.dtype.type(0))
-    losses, slopes = job.objective.loss(scores, targets, job.spec.output)
+    losses, grad_scores = job.objective.loss(scores, targets, job.spec.output)
     if job.weights is not None:
         weights = np.where(batch.positive, job.weights[batch.interactions], job.dtype.type(1))
-        losses, slopes = losses * weights, slopes * weights
-    yield losses, Pairs(batch.users, batch.items, slopes)
+        losses, grad_scores = losses * weights, grad_scores * weights
+    yield losses, Pairs(batch.users, batch.items, grad_scores)
 
 
 def pairwise(job: TrainingJob, values: Parameters, batch: Instances) -> Losses:
     """Score each instance's item and its negative; losses are those of the differences, [n]."""
-    assert isinstance(job.objective, BPR)
+    assert isinstance(job.objective, ScoreObjective)
     assert batch.negatives is not None
     users, items = np.tile(batch.users, 2), np.concatenate([batch.items, batch.negatives])
-    of_items, of_negatives = np.split(job.spec.score(values, users, items), 2)
-    losses, slopes = job.objective.loss(of_items - of_negatives)
-    yield losses, Pairs(users, items, np.concatenate([slopes, -slopes]))
+    of_items, of_negatives = np.split(job.spec.score_pairs(values, users, items), 2)
+    losses, grad_scores = job.objective.loss(of_items - of_negatives)
+    yield losses, Pairs(users, items, np.concatenate([grad_scores, -grad_scores]))
 
 
 def in_batch(job: TrainingJob, values: Parameters, batch: Instances) -> Losses:
     """Score the users of some instances with the items of all, part by part; losses are the parts'."""
-    assert isinstance(job.objective, InBatchSoftmax)
+    assert isinstance(job.objective, InBatchObjective)
     n = len(batch)
-    offsets = job.log_q[batch.items]
+    log_q = job.log_q[batch.items]
     for start in range(0, n, max(1, PAIRS_AT_ONCE // n)):
-        places = np.arange(start, min(start + max(1, PAIRS_AT_ONCE // n), n))
-        users, items = np.repeat(batch.users[places], n), np.tile(batch.items, len(places))
-        scores = job.spec.score(values, users, items).reshape(len(places), n)
-        losses, slopes = job.objective.loss(scores, places, batch.items, offsets)
-        yield losses, Pairs(users, items, slopes.ravel())
+        positions = np.arange(start, min(start + max(1, PAIRS_AT_ONCE // n), n))
+        users, items = np.repeat(batch.users[positions], n), np.tile(batch.items, len(positions))
+        scores = job.spec.score_pairs(values, users, items).reshape(len(positions), n)
+        losses, grad_scores = job.objective.loss(scores, positions, batch.items, log_q)
+        yield losses, Pairs(users, items, grad_scores.ravel())
 
 
 PAIRINGS: dict[str, Callable[[TrainingJob, Parameters, Instances], Losses]] = {
@@ -161,7 +171,7 @@ PAIRINGS: dict[str, Callable[[TrainingJob, Parameters, Instances], Losses]] = {
 }
 
 
-def touched_rows(batch: Instances) -> dict[str, list[Words]]:
+def batch_rows(batch: Instances) -> dict[str, list[Words]]:
     """Return the rows of each side that the instances touch, lists of [n]: with negatives two of items."""
     items = [batch.items] if batch.negatives is None else [batch.items, batch.negatives]
     return {"user": [batch.users], "item": items}

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from mfcore import sampling
 from mfcore.engines import API_VERSION, STEP, Scorer, Trainer, TrainingJob
-from mfcore.objectives import Pointwise
+from mfcore.objectives import PointwiseObjective
 from mfcore.optimizers import SGD
 from mfcore.sampling import Instances
 from mfcore.specs import MF, Floats
@@ -28,7 +28,7 @@ class ExampleBackend:
             return f"it has no gradients of {type(job.spec).__name__}; use MF, or backend='reference'"
         if type(job.optimizer) is not SGD or job.optimizer.momentum:
             return f"it knows plain SGD alone, and optimizer is {job.optimizer}; pass mfcore.SGD()"
-        if not isinstance(job.objective, Pointwise):
+        if not isinstance(job.objective, PointwiseObjective):
             return (
                 f"it scores one pair at a time, and {type(job.objective).__name__} compares items; pass"
                 " objective='logistic', say"
@@ -49,7 +49,7 @@ class ExampleTrainer:
 
     def __init__(self, job: TrainingJob) -> None:
         assert isinstance(job.optimizer, SGD)
-        assert isinstance(job.objective, Pointwise)
+        assert isinstance(job.objective, PointwiseObjective)
         self.job, self.optimizer, self.objective = job, job.optimizer, job.objective
         self.values = {name: array.copy() for name, array in job.parameters.items()}
         self.steps = int(job.optimizer_state[STEP][0])

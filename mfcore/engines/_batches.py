@@ -1,0 +1,40 @@
+"""What a step is shown: the batches of an epoch, with all that an engine needs of each."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mfcore.specs import Floats
+
+# Instances that are drawn together, whatever the size of batches.
+INSTANCES_AT_ONCE = 1 << 17
+
+
+class Batch(NamedTuple):
+    """One batch of n instances, on the host.
+
+    Attributes
+    ----------
+    users, items : int64 arrays [n]
+        Rows.
+    negatives : int64 array [n], or None
+        The item that each instance's item is compared with, of a pairwise objective.
+    targets : array [n] in the job's dtype
+    weights : array [n] in the job's dtype, or None for 1
+    log_q : array [n] in the job's dtype, or None
+        What an in-batch objective subtracts from the items' logits.
+    number : int
+        Of the step, counted from 1 over all epochs.
+    coefficients : array [n_coefficients] in the job's dtype
+        Of the optimizer's rule, at this step.
+    """
+
+    users: NDArray[np.int64]
+    items: NDArray[np.int64]
+    negatives: NDArray[np.int64] | None
+    targets: Floats
+    weights: Floats | None
+    log_q: Floats | None
+    number: int
+    coefficients: Floats

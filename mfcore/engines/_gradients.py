@@ -1,0 +1,318 @@
+r"""A step, defined once: the mean objective of a batch over gathered rows, and its gradient.
+
+The objective of a batch of n instances is
+
+.. math:: \frac1n \sum_b w_b \, \ell(s_b, t_b) + \frac{l2}{2 n} \sum_b \sum_{\theta \in \text{rows}(b)}
+          \|\theta\|^2 + \frac{l2\_dense}{2} \sum_{\text{kernels}} \|W\|^2
+
+An engine that differentiates gathers the rows of a batch, calls `batch_gradients`, adds up the gradients of
+rows that the batch repeats, and applies the optimizer's rule. `batch_objective` is the same function as a
+plain number, for engines that would rather differentiate the whole of it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol, TypeAlias
+
+from mfcore.engines._layout import ParameterLayout
+from mfcore.engines.contract import TrainingJob
+from mfcore.objectives import InBatchObjective, Objective, ScoreObjective, score_terms, total_loss
+from mfcore.operators import Array, Operators
+from mfcore.optimizers import GradientOptimizer
+from mfcore.specs import Arrays, Embeddings, InnerProduct, ModelSpec, score_embeddings
+
+
+class DifferentiableOperators(Operators, Protocol):
+    """The operators of an engine that differentiates."""
+
+    def vjp(
+        self, function: Callable[..., Any], *inputs: Array
+    ) -> tuple[Any, Callable[[Any], tuple[Array, ...]]]:
+        """Return a function's value, and what turns derivatives by the value into those by the inputs.
+
+        The value is an array or a tuple of arrays; an input that it does not depend on gets zeros.
+        """
+
+    def total(self, x: Array) -> Array:
+        """Return the sum of all elements, [], in float64 where the library has it."""
+
+
+@dataclass(frozen=True)
+class BatchProblem:
+    """What is minimised in a step; equal ones are the same function.
+
+    Attributes
+    ----------
+    spec : ModelSpec
+    objective : Objective
+    l2, l2_dense : float
+    layout : ParameterLayout
+    """
+
+    spec: ModelSpec
+    objective: Objective
+    l2: float
+    l2_dense: float
+    layout: ParameterLayout
+
+    @classmethod
+    def of(cls, job: TrainingJob) -> "BatchProblem":
+        """Return that of a job with a gradient optimizer."""
+        assert isinstance(job.optimizer, GradientOptimizer)
+        return cls(job.spec, job.objective, job.optimizer.l2, job.optimizer.l2_dense, job.layout)
+
+
+class GatheredBatch(NamedTuple):
+    """The rows and targets of m instances.
+
+    Attributes
+    ----------
+    users, items : arrays [m, width]
+        Packed as `RowLayout` has it. Of an in-batch objective items are those of the whole batch, [n, width].
+    dense : array [width]
+        The parameters without a side, packed.
+    constants : mapping of name to array
+        Those parameters without a side that are not trained.
+    negatives : array [m, width], or None
+        Of a pairwise objective.
+    targets : array [m], or None
+        Of a pointwise objective.
+    weights : array [m], or None for 1
+    positions : int array [m], or None
+        Which of the batch's n instances these are,
+    every : int array [n], or None
+        0, ..., n - 1,
+    item_rows : int array [n], or None
+        the numbers of the batch's item rows, and
+    log_q : array [n], or None
+        what is subtracted from their logits: of an in-batch objective.
+    """
+
+    users: Array
+    items: Array
+    dense: Array
+    constants: Arrays
+    negatives: Array | None = None
+    targets: Array | None = None
+    weights: Array | None = None
+    positions: Array | None = None
+    every: Array | None = None
+    item_rows: Array | None = None
+    log_q: Array | None = None
+
+
+class Gradients(NamedTuple):
+    """The gradients of a batch's mean objective.
+
+    Attributes
+    ----------
+    objective : array []
+        The objective summed over the m instances, without what l2_dense adds.
+    users, items : arrays [m, width], [m or n, width]
+        By each instance's rows.
+    negatives : array [m, width], or None
+    dense : array [width]
+        Without what l2_dense adds; see `dense_decay`.
+    """
+
+    objective: Array
+    users: Array
+    items: Array
+    negatives: Array | None
+    dense: Array
+
+
+Part: TypeAlias = Callable[[Array], tuple[Array, ...]]
+
+
+def batch_gradients(
+    xp: DifferentiableOperators,
+    problem: BatchProblem,
+    batch: GatheredBatch,
+    *,
+    n: Any,
+    decayed_items: Array | None = None,
+    in_parts: Callable[[Part], tuple[Array, ...]] | None = None,
+) -> Gradients:
+    """Return the gradients of a batch's mean objective by its rows and by the dense parameters.
+
+    Parameters
+    ----------
+    xp : DifferentiableOperators
+    problem : BatchProblem
+    batch : GatheredBatch
+    n : int
+        The number of instances that the mean is taken over.
+    decayed_items : array like `batch.items`, optional
+        The item rows that l2 applies to, where they are not all: zeros stand for the others.
+    in_parts : callable, optional
+        How an in-batch objective is worked out where the matrix of all scores would be too large: given a
+        function from the numbers of some of the m instances to (loss, gradient by the embeddings of these
+        users, further gradients), it returns the sum of the losses, the gradients of all users in their
+        order, and the sums of the further ones.
+    """
+    if isinstance(problem.objective, InBatchObjective):
+        losses, gradients = _in_batch(xp, problem, batch, n, in_parts)
+    else:
+        losses, gradients = _by_instance(xp, problem, batch, n)
+    if not problem.l2:
+        return gradients._replace(objective=losses)
+    layout, objective = problem.layout, losses
+    found = {}
+    for name, rows, decayed_rows in (
+        ("users", layout.users, batch.users),
+        ("items", layout.items, batch.items if decayed_items is None else decayed_items),
+        ("negatives", layout.items, batch.negatives),
+    ):
+        if decayed_rows is not None:
+            decayed = _decayed(xp, rows, decayed_rows)
+            objective = objective + 0.5 * problem.l2 * xp.total(decayed * decayed)
+            found[name] = getattr(gradients, name) + (problem.l2 / n) * decayed
+    return gradients._replace(objective=objective, **found)
+
+
+def batch_objective(xp: DifferentiableOperators, problem: BatchProblem, batch: GatheredBatch) -> Array:
+    """Return the mean objective of a batch, with weights and decay, as one number to be differentiated.
+
+    Its gradient by automatic differentiation is that of the loss as the library takes it, which at a kink need
+    not be the slope that the loss gives.
+    """
+    objective = problem.objective
+    if isinstance(objective, InBatchObjective):
+        of_users, of_items = _embeddings(xp, problem, batch)
+        scores = score_embeddings(xp, Embeddings(of_users.vectors), of_items)
+        losses, _ = objective.matrix_terms(xp)(scores, *_masks(xp, batch.positions, batch), batch.log_q)
+    else:
+        losses = _losses(xp, problem, batch)(_instance_scores(xp, problem, batch))[0]
+    if batch.weights is not None:
+        losses = losses * batch.weights
+    total = xp.total(losses)
+    for rows, numbers in (
+        (problem.layout.users, batch.users),
+        (problem.layout.items, batch.items),
+        (problem.layout.items, batch.negatives),
+    ):
+        if numbers is not None and problem.l2:
+            total = total + 0.5 * problem.l2 * xp.total(_decayed(xp, rows, numbers) ** 2)
+    return total / batch.users.shape[0] + dense_decay(xp, problem, batch.dense)[1]
+
+
+def dense_decay(xp: DifferentiableOperators, problem: BatchProblem, dense: Array) -> tuple[Array, Array]:
+    """Return what l2_dense adds to the gradient by the dense parameters [width] and to the objective []."""
+    decayed = problem.l2_dense * _decayed(xp, problem.layout.dense, dense)
+    return decayed, 0.5 * xp.total(decayed * dense)
+
+
+def _by_instance(
+    xp: DifferentiableOperators, problem: BatchProblem, batch: GatheredBatch, n: Any
+) -> tuple[Array, Gradients]:
+    """Return the sum of the losses and the gradients where an instance is a pair, or a difference of two."""
+    names = ["users", "items", *([] if batch.negatives is None else ["negatives"]), "dense"]
+
+    def scores_of(*inputs: Array) -> Array:
+        return _instance_scores(xp, problem, batch._replace(**dict(zip(names, inputs, strict=True))))
+
+    scores, backward = xp.vjp(scores_of, *(getattr(batch, name) for name in names))
+    losses_of = _losses(xp, problem, batch)
+    assert isinstance(problem.objective, ScoreObjective)
+    if problem.objective.gives_slope:
+        losses, slopes = losses_of(scores)
+    else:
+        losses, differentiate = xp.vjp(lambda scores: losses_of(scores)[0], scores)
+        (slopes,) = differentiate(1 + 0 * losses)
+    if batch.weights is not None:
+        losses, slopes = losses * batch.weights, slopes * batch.weights
+    total = xp.total(losses)
+    found = dict(zip(names, backward(slopes / n), strict=True))
+    return total, Gradients(total, **{"negatives": None, **found})
+
+
+def _instance_scores(xp: Operators, problem: BatchProblem, batch: GatheredBatch) -> Array:
+    """Return the score of each instance, [m], or the difference of two."""
+    layout, score = problem.layout, problem.spec.score
+    dense = {**layout.dense.split(batch.dense, xp), **batch.constants}
+    users = layout.users.split(batch.users, xp)
+    scores = score(xp, users, layout.items.split(batch.items, xp), dense)
+    if batch.negatives is None:
+        return scores
+    # Apart: what both have in common cancels to the last bit, where Adam would follow the rounding.
+    return scores - score(xp, users, layout.items.split(batch.negatives, xp), dense)
+
+
+def _losses(
+    xp: Operators, problem: BatchProblem, batch: GatheredBatch
+) -> Callable[[Array], tuple[Array, Array | None]]:
+    """Return the function from scores [m] to losses [m] and slopes [m], None where the loss gives none."""
+    objective, output = problem.objective, problem.spec.output
+    assert isinstance(objective, ScoreObjective)
+    terms = score_terms(objective, output, xp)
+    targets = 1.0 if batch.targets is None else batch.targets
+
+    def losses(scores: Array) -> tuple[Array, Array | None]:
+        linear, argument, *slope = terms(scores, targets, objective.constants(), output.constants())
+        return total_loss(xp, linear, argument), slope[0] if slope else None
+
+    return losses
+
+
+def _in_batch(
+    xp: DifferentiableOperators,
+    problem: BatchProblem,
+    batch: GatheredBatch,
+    n: Any,
+    in_parts: Callable[[Part], tuple[Array, ...]] | None,
+) -> tuple[Array, Gradients]:
+    """Return the same where an instance is a row of the matrix of all users and items of the batch."""
+
+    def embed(users: Array, items: Array, dense: Array) -> tuple[Array, ...]:
+        of_users, of_items = _embeddings(xp, problem, batch._replace(users=users, items=items, dense=dense))
+        given = (of_users.vectors, *of_items)
+        return given if of_items.offsets is not None else given[:2]
+
+    (of_users, *of_items), backward = xp.vjp(embed, batch.users, batch.items, batch.dense)
+    assert isinstance(problem.objective, InBatchObjective)
+    terms = problem.objective.matrix_terms(xp)
+
+    def part(numbers: Array | None) -> tuple[Array, ...]:
+        def scores_of(users: Array, *items: Array) -> Array:
+            # What is added to all scores of a user cancels.
+            return score_embeddings(xp, Embeddings(users), Embeddings(*items))
+
+        def some(of_all: Array) -> Array:
+            return of_all if numbers is None else xp.take(of_all, numbers)
+
+        scores, through = xp.vjp(scores_of, some(of_users), *of_items)
+        losses, slopes = terms(scores, *_masks(xp, some(batch.positions), batch), batch.log_q)
+        if batch.weights is not None:
+            weights = some(batch.weights)
+            losses, slopes = losses * weights, slopes * weights[:, None]
+        return xp.total(losses), *through(slopes / n)
+
+    total, *grads = part(None) if in_parts is None else in_parts(part)
+    users, items, dense = backward(tuple(grads))
+    return total, Gradients(total, users, items, None, dense)
+
+
+def _embeddings(xp: Operators, problem: BatchProblem, batch: GatheredBatch) -> tuple[Embeddings, Embeddings]:
+    layout, spec = problem.layout, problem.spec
+    assert isinstance(spec, InnerProduct)
+    dense = {**layout.dense.split(batch.dense, xp), **batch.constants}
+    return (
+        spec.user_embeddings(xp, layout.users.split(batch.users, xp), dense),
+        spec.item_embeddings(xp, layout.items.split(batch.items, xp), dense),
+    )
+
+
+def _masks(xp: Operators, positions: Any, batch: Any) -> tuple[Array, Array]:
+    """Return which entries of the matrix are the instances' own, and which are accidental hits."""
+    own = positions[:, None] == batch.every[None, :]
+    return own, (xp.take(batch.item_rows, positions)[:, None] == batch.item_rows[None, :]) & ~own
+
+
+def _decayed(xp: Operators, rows: Any, numbers: Array) -> Array:
+    """Return packed parameters with zeros for those that do not decay."""
+    if all(rows.decayed):
+        return numbers
+    parts = [numbers] if len(rows.names) == 1 else xp.split(numbers, rows.sizes)
+    kept = [part if decayed else 0 * part for part, decayed in zip(parts, rows.decayed, strict=True)]
+    return kept[0] if len(kept) == 1 else xp.concat(kept, axis=-1)

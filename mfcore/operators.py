@@ -1,0 +1,138 @@
+"""The few functions that definitions are written on, and numpy's set of them.
+
+A definition (a loss, an output, an activation, a score, an update rule) is a plain function of arrays that
+takes its functions from an object `xp`. Numpy runs it as the reference, PyTorch and TensorFlow run it on
+tensors, and Numba compiles the loss, the output and the rule to work on single numbers. Beside the functions
+below, definitions use the arithmetic operators, comparisons, ``@`` and slices, which arrays of all libraries
+have.
+
+>>> import numpy as np
+>>> from mfcore.operators import NUMPY
+>>> def softplus(xp, x):
+...     return xp.maximum(x, 0 * x) + xp.log1p(xp.exp(-xp.abs(x)))
+>>> softplus(NUMPY, np.array([0.0, 1000.0])).round(4).tolist()
+[0.6931, 1000.0]
+"""
+
+from collections.abc import Sequence
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+
+Array: TypeAlias = Any
+
+
+class Operators(Protocol):
+    """What an engine hands in as `xp`.
+
+    Functions of one array work element by element and keep its shape and dtype. An engine whose losses,
+    outputs and rules run on single numbers (as Numba's do) needs the functions up to `minimum` alone.
+    """
+
+    def exp(self, x: Array) -> Array:
+        """Return e to the power of x."""
+
+    def expm1(self, x: Array) -> Array:
+        """Return exp(x) - 1, exact for small x."""
+
+    def log(self, x: Array) -> Array:
+        """Return the natural logarithm of x."""
+
+    def log1p(self, x: Array) -> Array:
+        """Return log(1 + x), exact for small x."""
+
+    def abs(self, x: Array) -> Array:
+        """Return the absolute value of x."""
+
+    def sqrt(self, x: Array) -> Array:
+        """Return the square root of x."""
+
+    def tanh(self, x: Array) -> Array:
+        """Return the hyperbolic tangent of x."""
+
+    def sigmoid(self, x: Array) -> Array:
+        """Return 1 / (1 + exp(-x)), without overflow for x of any size."""
+
+    def relu(self, x: Array) -> Array:
+        """Return max(x, 0), whose derivative at 0 is 0."""
+
+    def where(self, condition: Array, x: Array, y: Array) -> Array:
+        """Return x where the condition holds, else y."""
+
+    def maximum(self, x: Array, y: Array) -> Array:
+        """Return the larger of x and y, element by element; y may be a single number."""
+
+    def minimum(self, x: Array, y: Array) -> Array:
+        """Return the smaller of x and y, element by element; y may be a single number."""
+
+    def sum(self, x: Array, axis: int) -> Array:
+        """Return the sum along an axis, which goes."""
+
+    def max(self, x: Array, axis: int) -> Array:
+        """Return the largest element along an axis, which goes."""
+
+    def concat(self, arrays: Sequence[Array], axis: int) -> Array:
+        """Return arrays one after the other along an axis."""
+
+    def split(self, x: Array, sizes: Sequence[int]) -> Sequence[Array]:
+        """Return parts of x of the given lengths along its last axis."""
+
+    def reshape(self, x: Array, shape: tuple[int, ...]) -> Array:
+        """Return the elements of x in another shape; -1 stands for the length that is left."""
+
+    def take(self, x: Array, rows: Array) -> Array:
+        """Return the rows of x with the given numbers: [n, ...] from x [m, ...] and integers [n]."""
+
+    def affine(self, x: Array, kernel: Array, bias: Array) -> Array:
+        """Return x @ kernel + bias: [n, n_out] from [n, n_in], [n_in, n_out] and [n_out]."""
+
+    def inner(self, x: Array, y: Array) -> Array:
+        """Return the inner product of each row of x [n, d] with each row of y [m, d]: [n, m]."""
+
+
+class _Numpy:
+    """Numpy's operators: the reference."""
+
+    exp = staticmethod(np.exp)
+    expm1 = staticmethod(np.expm1)
+    log = staticmethod(np.log)
+    log1p = staticmethod(np.log1p)
+    abs = staticmethod(np.abs)
+    sqrt = staticmethod(np.sqrt)
+    tanh = staticmethod(np.tanh)
+    where = staticmethod(np.where)
+    maximum = staticmethod(np.maximum)
+    minimum = staticmethod(np.minimum)
+    sum = staticmethod(np.sum)
+    max = staticmethod(np.max)
+    reshape = staticmethod(np.reshape)
+    inner = staticmethod(np.inner)
+
+    @staticmethod
+    def sigmoid(x: Array) -> Array:
+        small = np.exp(-np.abs(x))
+        inverse = 1 / (1 + small)
+        return np.where(x >= 0, inverse, small * inverse).astype(x.dtype)
+
+    @staticmethod
+    def relu(x: Array) -> Array:
+        return np.maximum(x, x.dtype.type(0))
+
+    @staticmethod
+    def concat(arrays: Sequence[Array], axis: int) -> Array:
+        return np.concatenate(list(arrays), axis=axis)
+
+    @staticmethod
+    def split(x: Array, sizes: Sequence[int]) -> Sequence[Array]:
+        return np.split(x, np.cumsum(np.asarray(sizes, dtype=np.int64))[:-1], axis=-1)
+
+    @staticmethod
+    def take(x: Array, rows: Array) -> Array:
+        return x[rows]
+
+    @staticmethod
+    def affine(x: Array, kernel: Array, bias: Array) -> Array:
+        return x @ kernel + bias
+
+
+NUMPY: Operators = _Numpy()
