@@ -42,17 +42,17 @@ def download(
 
     Parameters
     ----------
-    url
+    url : str
         http, https or file address.
-    destination
+    destination : Path
         Path to write; its folder is made. An existing file is replaced.
-    sha256
+    sha256 : str or None
         Expected SHA-256 in hexadecimal; None only where none is known.
-    progress
+    progress : bool
         Show a bar on stderr, if that is a terminal.
-    timeout
+    timeout : float
         Seconds without an answer before giving up.
-    retries
+    retries : int
         Further attempts after a transfer that broke off or a server that was busy. A server that cannot be
         reached at all is not tried again.
 
@@ -88,11 +88,11 @@ def extract_zip(archive: Path, destination: Path, *, max_bytes: int = MAX_UNPACK
 
     Parameters
     ----------
-    archive
+    archive : Path
         Path of the zip.
-    destination
+    destination : Path
         Folder to make; its parent exists.
-    max_bytes
+    max_bytes : int
         Bound on the unpacked size.
 
     Raises

@@ -197,7 +197,7 @@ def evaluate(
 
 
 class _Result(NamedTuple):
-    """A metric over all users, and float64[n_users] for each of them where it has such values."""
+    """A metric over all users, and float64 [n_users] for each of them where it has such values."""
 
     value: float
     per_user: FloatArray | None

@@ -42,12 +42,12 @@ class RankedBlock:
 
     Parameters
     ----------
-    owners
-        int64[n_rankings]: the evaluated user, 0 to n_users - 1, of each ranking.
-    groups
+    owners : int64 array [n_rankings]
+        The evaluated user, 0 to n_users - 1, of each ranking.
+    groups : TieGroups
         The rankings' tie groups.
-    catalogue_scores
-        What returns float[n_rankings, n_items] with NaN at items that are no candidates, where the protocol
+    catalogue_scores : callable or None
+        Returns float [n_rankings, n_items] with NaN at items that are no candidates, where the protocol
         ranks the catalogue; None elsewhere, and then there is no `Coverage`.
     """
 
@@ -349,11 +349,11 @@ def _positives(held_out: HeldOut, users: slice) -> tuple[IntArray, IntArray, Int
 
     Returns
     -------
-    rows, items
-        int64[n_positives] each: the user's position within the run, ascending, and the model's item row,
+    rows, items : int64 arrays [n_positives]
+        The user's position within the run, ascending, and the model's item row,
         of the positives in the catalogue.
-    n_relevant
-        int64[n_users]: positives of each user, those outside the catalogue included.
+    n_relevant : int64 array [n_users]
+        Positives of each user, those outside the catalogue included.
     """
     interactions = held_out.interactions_of(users)
     rows = held_out.owners[interactions] - users.start

@@ -167,7 +167,7 @@ class HitRate(WithCutoff, RankingMetric):
     _requires_k: ClassVar[bool] = True
 
     def values(self, groups: TieGroups) -> FloatArray:
-        """Return the chance of a hit in each ranking, float64[n_rankings]."""
+        """Return the chance of a hit in each ranking, float64 [n_rankings]."""
         first = groups.first
         missed = np.ones(groups.n_rankings)
         missed[groups.ranking[first]] = _chance_of_none(
@@ -208,7 +208,7 @@ class Precision(WithCutoff, RankingMetric):
     _requires_k: ClassVar[bool] = True
 
     def values(self, groups: TieGroups) -> FloatArray:
-        """Return the precision of each ranking, float64[n_rankings]."""
+        """Return the precision of each ranking, float64 [n_rankings]."""
         return _expected_hits(groups, self.k) / self.k
 
 
@@ -242,7 +242,7 @@ class Recall(WithCutoff, RankingMetric):
     _requires_k: ClassVar[bool] = True
 
     def values(self, groups: TieGroups) -> FloatArray:
-        """Return the recall of each ranking, float64[n_rankings]."""
+        """Return the recall of each ranking, float64 [n_rankings]."""
         return _expected_hits(groups, self.k) / groups.n_relevant
 
 
@@ -283,11 +283,11 @@ class TopKAccuracy(WithCutoff, RankingMetric):
     _requires_k: ClassVar[bool] = True
 
     def values(self, groups: TieGroups) -> FloatArray:
-        """Return the share of each ranking's positives that are among the first k, float64[n_rankings]."""
+        """Return the share of each ranking's positives that are among the first k, float64 [n_rankings]."""
         return _expected_hits(groups, self.k) / groups.n_relevant
 
     def weights(self, groups: TieGroups) -> FloatArray:
-        """Return the number of positives of each ranking, float64[n_rankings]."""
+        """Return the number of positives of each ranking, float64 [n_rankings]."""
         return groups.n_relevant.astype(np.float64)
 
 
@@ -324,7 +324,7 @@ class NDCG(WithCutoff, RankingMetric):
     _label: ClassVar[str] = "NDCG"
 
     def values(self, groups: TieGroups) -> FloatArray:
-        """Return the NDCG of each ranking, float64[n_rankings]."""
+        """Return the NDCG of each ranking, float64 [n_rankings]."""
         positions = np.arange(1, _longest(groups) + 1)
         discounts = _cumulative(1.0 / np.log2(1.0 + positions))
         gained = discounts[groups.above + groups.within(self.k)] - discounts[groups.above]
@@ -372,7 +372,7 @@ class MAP(WithCutoff, RankingMetric):
     _label: ClassVar[str] = "MAP"
 
     def values(self, groups: TieGroups) -> FloatArray:
-        """Return the average precision of each ranking, float64[n_rankings]."""
+        """Return the average precision of each ranking, float64 [n_rankings]."""
         above, size, relevant = groups.above, groups.size, groups.relevant
         within = groups.within(self.k)
         reciprocals = _reciprocals_between(groups, above, above + within)
@@ -418,7 +418,7 @@ class MRR(WithCutoff, RankingMetric):
     _label: ClassVar[str] = "MRR"
 
     def values(self, groups: TieGroups) -> FloatArray:
-        """Return the reciprocal rank of each ranking, float64[n_rankings]."""
+        """Return the reciprocal rank of each ranking, float64 [n_rankings]."""
         first = groups.first
         above, size, relevant = groups.above[first], groups.size[first], groups.relevant[first]
         within = groups.within(self.k)[first]
@@ -464,7 +464,7 @@ class AUC(RankingMetric):
         return "AUC"
 
     def values(self, groups: TieGroups) -> FloatArray:
-        """Return the area of each ranking, float64[n_rankings]; NaN without negatives."""
+        """Return the area of each ranking, float64 [n_rankings]; NaN without negatives."""
         relevant = groups.relevant.astype(np.float64)
         negatives = groups.n_candidates - groups.total(relevant)
         outranked_by = groups.above - groups.relevant_above + (groups.size - relevant) / 2

@@ -91,7 +91,7 @@ class TieGroups:
 
     @cached_property
     def relevant_above(self) -> IntArray:
-        """int64[n_groups]: positives of the same ranking that score strictly higher than the group."""
+        """int64 [n_groups]: positives of the same ranking that score strictly higher than the group."""
         before = np.cumsum(self.relevant) - self.relevant
         groups_per_ranking = np.diff(self.first, append=len(self.ranking))
         return before - np.repeat(before[self.first], groups_per_ranking)
@@ -203,12 +203,12 @@ def tie_groups(scores: ScoreArray, rows: IntArray, columns: IntArray, n_relevant
 
     Parameters
     ----------
-    scores
-        float[n_rankings, n_items]; NaN marks an item that is no candidate. Infinities are ordinary scores.
-    rows, columns
-        int64[n_positives]: where the positives stand in `scores`, each once; `rows` ascending.
-    n_relevant
-        int64[n_rankings]: positives of each ranking, those outside the catalogue included.
+    scores : float array [n_rankings, n_items]
+        NaN marks an item that is no candidate. Infinities are ordinary scores.
+    rows, columns : int64 arrays [n_positives]
+        Where the positives stand in `scores`, each once; `rows` ascending.
+    n_relevant : int64 array [n_rankings]
+        Positives of each ranking, those outside the catalogue included.
     """
     values = scores[rows, columns]
     order = np.lexsort((-values, rows))
@@ -231,12 +231,12 @@ def tie_groups_of_ranks(ranks: "PositiveRanks", rows: IntArray, n_relevant: IntA
 
     Parameters
     ----------
-    ranks
+    ranks : PositiveRanks
         Of n_positives positives in n_rankings rankings.
-    rows
-        int64[n_positives]: the ranking that each positive belongs to, ascending.
-    n_relevant
-        int64[n_rankings]: positives of each ranking, those outside the catalogue included.
+    rows : int64 array [n_positives]
+        The ranking that each positive belongs to, ascending.
+    n_relevant : int64 array [n_rankings]
+        Positives of each ranking, those outside the catalogue included.
     """
     order = np.lexsort((ranks.n_higher, rows))
     # Positives of one ranking share a score if, and only if, as many candidates are above them.
@@ -257,8 +257,8 @@ def tie_groups_of_first(scores: ScoreArray) -> TieGroups:
 
     Parameters
     ----------
-    scores
-        float[n_rankings, 1 + n_negatives]; NaN marks a negative that is no candidate.
+    scores : float array [n_rankings, 1 + n_negatives]
+        NaN marks a negative that is no candidate.
     """
     positive = scores[:, :1]
     n_rankings = len(scores)

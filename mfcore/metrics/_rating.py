@@ -105,7 +105,7 @@ class RMSE(RatingMetric):
         return "RMSE"
 
     def losses(self, predictions: FloatArray, targets: FloatArray) -> FloatArray:
-        """Return the squared errors, float64[n]."""
+        """Return the squared errors, float64 [n]."""
         return np.square(predictions - targets)
 
     def from_mean(self, mean_loss: FloatArray) -> FloatArray:
@@ -131,7 +131,7 @@ class MAE(RatingMetric):
         return "MAE"
 
     def losses(self, predictions: FloatArray, targets: FloatArray) -> FloatArray:
-        """Return the absolute errors, float64[n]."""
+        """Return the absolute errors, float64 [n]."""
         return np.abs(predictions - targets)
 
 
@@ -157,5 +157,5 @@ class RoundedMAE(RatingMetric):
         return "rounded MAE"
 
     def losses(self, predictions: FloatArray, targets: FloatArray) -> FloatArray:
-        """Return the absolute errors of the rounded predictions, float64[n]."""
+        """Return the absolute errors of the rounded predictions, float64 [n]."""
         return np.abs(np.rint(predictions) - targets)
