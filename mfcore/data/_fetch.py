@@ -65,8 +65,8 @@ def download(
     for attempt in range(retries + 1):
         try:
             with replacing(destination) as scratch, scratch.open("wb") as file:
-                found = _transfer(url, file, progress=progress, timeout=timeout)
-                _verify(url, found, sha256)
+                actual = _transfer(url, file, progress=progress, timeout=timeout)
+                _verify(url, actual, sha256)
             return
         except _Transient as error:
             if attempt == retries:
@@ -166,17 +166,17 @@ def _transfer(url: str, file: BinaryIO, *, progress: bool, timeout: float) -> st
     return digest.hexdigest()
 
 
-def _verify(url: str, found: str, expected: str | None) -> None:
-    if expected is not None and found != expected:
+def _verify(url: str, actual: str, expected: str | None) -> None:
+    if expected is not None and actual != expected:
         raise DatasetUnavailableError(
-            f"{url} sent other bytes than expected, which were discarded: SHA-256 is {found}, should be "
+            f"{url} sent other bytes than expected, which were discarded: SHA-256 is {actual}, should be "
             f"{expected}. The file was replaced at its source, or changed on the way"
         )
 
 
 @contextmanager
-def _progress_bar(url: str, total: int, wanted: bool) -> Iterator[Callable[[int], None]]:
-    if not (wanted and sys.stderr.isatty()):
+def _progress_bar(url: str, total: int, shown: bool) -> Iterator[Callable[[int], None]]:
+    if not (shown and sys.stderr.isatty()):
         yield lambda _: None
         return
     from rich.console import Console

@@ -1,4 +1,4 @@
-"""Interactions: who met what, how much, and when. The one form of data that everything else reads."""
+"""Interactions: which user, which item, what value, when. The form of data that everything else reads."""
 
 from __future__ import annotations
 

@@ -98,8 +98,8 @@ def find_prefix(path: Path) -> Path | None:
     """
     if not path.is_dir():
         return path if _file(path, TRAIN).is_file() else None
-    found = [file for file in path.iterdir() if file.name.endswith(TRAIN)]
-    return found[0].with_name(found[0].name.removesuffix(TRAIN)) if len(found) == 1 else None
+    files = [file for file in path.iterdir() if file.name.endswith(TRAIN)]
+    return files[0].with_name(files[0].name.removesuffix(TRAIN)) if len(files) == 1 else None
 
 
 def _file(prefix: Path, suffix: str) -> Path:

@@ -4,7 +4,7 @@ The planted model is that of biased matrix factorisation,
 
     score(u, i) = global_bias + user_bias[u] + item_bias[i] + user_factors[u] . item_factors[i],
 
-and a rating is the score plus normal noise, clipped to the range and, if wanted, rounded to steps. Who rates
+and a rating is the score plus normal noise, clipped to the range and optionally rounded to steps. Who rates
 what does not depend on the score: item popularity follows a Zipf-Mandelbrot law,
 p(i) ~ (rank(i) + n_items / 100)^-a, and user activity a log-normal one, as in real catalogues.
 """
@@ -246,16 +246,16 @@ def _pairs(
     counts = _activity(n_ratings, n_users, n_items, generator)
     popularity = _popularity(n_items, exponent, generator)
     ends = np.cumsum(counts)
-    given_users, given_items = _one_for_each_item(ends, n_items, generator)
+    assigned_users, assigned_items = _one_for_each_item(ends, n_items, generator)
     bounds = np.searchsorted(ends, np.arange(BLOCK_RATINGS, n_ratings, BLOCK_RATINGS))
     firsts = np.unique(np.concatenate(([0], bounds, [n_users]))).tolist()
     # Item i fills a share of the table that is its popularity, so a uniform slot draws by popularity.
     slots = np.maximum(1, np.rint(popularity * max(TABLE_SIZE, 4 * n_items))).astype(np.int64)
     table = np.repeat(np.arange(n_items), slots)
     for first, last in pairwise(firsts):
-        mine = slice(*np.searchsorted(given_users, (first, last)))
-        given = np.sort((given_users[mine] - first) * n_items + given_items[mine])
-        keys = _draw_block(counts[first:last], given, table, popularity, generator)
+        in_block = slice(*np.searchsorted(assigned_users, (first, last)))
+        assigned = np.sort((assigned_users[in_block] - first) * n_items + assigned_items[in_block])
+        keys = _draw_block(counts[first:last], assigned, table, popularity, generator)
         yield first + keys // n_items, keys % n_items
 
 
@@ -284,7 +284,7 @@ def _popularity(n_items: int, exponent: float, generator: np.random.Generator) -
 def _one_for_each_item(
     ends: npt.NDArray[np.int64], n_items: int, generator: np.random.Generator
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Give each item to one user who has room for it, ascending by user; none where ratings are too few.
+    """Assign each item to a user with ratings left, ascending by user; none where ratings are too few.
 
     `ends` [n_users] are the cumulated numbers of ratings.
     """
@@ -297,14 +297,14 @@ def _one_for_each_item(
 
 def _draw_block(
     counts: npt.NDArray[np.int64],
-    given: npt.NDArray[np.int64],
+    assigned: npt.NDArray[np.int64],
     table: npt.NDArray[np.int64],
     popularity: npt.NDArray[np.float64],
     generator: np.random.Generator,
 ) -> npt.NDArray[np.int64]:
-    """Return the keys user x n_items + item of a block's users, ascending; `given` ones are among them."""
+    """Return the keys user x n_items + item of a block's users, ascending, the `assigned` ones among them."""
     n_users, n_items = len(counts), len(popularity)
-    keys = given
+    keys = assigned
     for _ in range(REDRAWS):
         missing = counts - np.bincount(keys // n_items, minlength=n_users)
         if not missing.any():

@@ -276,13 +276,13 @@ def fetch(dataset: str | DatasetInfo, *, folder: Path | None = None, progress: b
     >>> datasets.fetch("ml-100k", folder=Path("my-data")).name  # it is there
     'ml-100k'
     """
-    wanted = _known(dataset) if isinstance(dataset, str) else dataset
-    found = _find(wanted) if folder is None else _look(folder, wanted)
-    if found is not None:
-        return found
-    destination = (_cache() if folder is None else folder) / wanted.name
+    info = _known(dataset) if isinstance(dataset, str) else dataset
+    path = _find(info) if folder is None else _find_in(folder, info)
+    if path is not None:
+        return path
+    destination = (_cache() if folder is None else folder) / info.name
     failures = []
-    for source in wanted.sources:
+    for source in info.sources:
         try:
             source.fetch(destination, progress=progress)
         except (DatasetUnavailableError, InvalidDataError) as error:
@@ -290,9 +290,9 @@ def fetch(dataset: str | DatasetInfo, *, folder: Path | None = None, progress: b
         else:
             return destination
     raise DatasetUnavailableError(
-        f"{wanted.name} is not on disk and cannot be fetched ({'; '.join(failures)}). Get it by hand from "
-        f"{wanted.sources[0].origin}, put the zip or the unpacked folder into a folder of yours as "
-        f"{wanted.name}.zip or {wanted.name}, and set {DATA_VARIABLE} to that folder"
+        f"{info.name} is not on disk and cannot be fetched ({'; '.join(failures)}). Get it by hand from "
+        f"{info.sources[0].origin}, put the zip or the unpacked folder into a folder of yours as "
+        f"{info.name}.zip or {info.name}, and set {DATA_VARIABLE} to that folder"
     )
 
 
@@ -472,15 +472,15 @@ def _known(name: str) -> DatasetInfo:
         ) from None
 
 
-def _find(wanted: DatasetInfo) -> Path | None:
+def _find(info: DatasetInfo) -> Path | None:
     for folder in _data_folders():
-        if (found := _look(folder, wanted)) is not None:
-            return found
+        if (path := _find_in(folder, info)) is not None:
+            return path
     return None
 
 
-def _look(folder: Path, wanted: DatasetInfo) -> Path | None:
-    for name in (wanted.name, *wanted.folder_names):
+def _find_in(folder: Path, info: DatasetInfo) -> Path | None:
+    for name in (info.name, *info.folder_names):
         if (folder / name).is_dir():
             return folder / name
         if (folder / f"{name}.zip").is_file():

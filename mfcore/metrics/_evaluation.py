@@ -60,7 +60,7 @@ class Evaluation(Mapping[str, float]):
         self.protocol = protocol
 
     def __getitem__(self, name: str) -> float:
-        """Return the value of a metric; KeyError, with the names there are, if it was not asked for."""
+        """Return the value of a metric; KeyError, with the names there are, if it was not evaluated."""
         try:
             return self._values[name]
         except KeyError:
@@ -148,7 +148,7 @@ def evaluate(
     metrics : sequence of metrics
         Metric instances with distinct names, such as ``[RMSE(), NDCG(10)]``.
     protocol : RankingProtocol, optional
-        What ranking metrics rank: `FullRanking()` unless given. An error where no metric ranks.
+        What ranking metrics rank: `FullRanking()` by default. An error where no metric ranks.
     batch_users : int, optional
         How many users to rank at a time; by default as many as some hundred MB of scores allow. It bounds
         memory and changes no result.

@@ -194,7 +194,7 @@ class HeldOut:
         scores = np.array(answer)
         if scores.shape != shape:
             raise InvalidDataError(
-                f"the model returned an array of shape {scores.shape}; {shape} was asked for"
+                f"the model returned an array of shape {scores.shape}; {shape} was expected"
             )
         if not np.issubdtype(scores.dtype, np.floating):
             return scores.astype(np.float64)

@@ -361,8 +361,8 @@ def _positives(held_out: HeldOut, users: slice) -> tuple[IntArray, IntArray, Int
     once = np.ones(len(rows), dtype=np.bool_)
     once[1:] = (rows[1:] != rows[:-1]) | (test_items[1:] != test_items[:-1])
     items = held_out.items[interactions]
-    found = once & (items >= 0)
-    return rows[found], items[found], np.bincount(rows[once], minlength=users.stop - users.start)
+    known = once & (items >= 0)
+    return rows[known], items[known], np.bincount(rows[once], minlength=users.stop - users.start)
 
 
 def _rank_candidates(

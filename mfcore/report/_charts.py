@@ -150,17 +150,17 @@ def line_chart(
     """
     _check(series)
     with _figure(LINES_HEIGHT) as (figure, axes):
-        for position, one in enumerate(series):
+        for position, line in enumerate(series):
             axes.plot(
-                one.x,
-                one.y,
-                color=_colour(position if one.color is None else one.color),
+                line.x,
+                line.y,
+                color=_colour(position if line.color is None else line.color),
                 linewidth=1.6 + min(2.6, 8 / len(series)) * (len(series) - 1 - position),
-                marker="o" if len(one.x) == 1 else "",
-                label=one.label,
+                marker="o" if len(line.x) == 1 else "",
+                label=line.label,
             )
-        _scale(axes.xaxis, axes.set_xscale, [x for one in series for x in one.x], log_x)
-        _scale(axes.yaxis, axes.set_yscale, [y for one in series for y in one.y], log_y)
+        _scale(axes.xaxis, axes.set_xscale, [x for line in series for x in line.x], log_x)
+        _scale(axes.yaxis, axes.set_yscale, [y for line in series for y in line.y], log_y)
         axes.set_xlabel(x_label)
         # Read without turning the head.
         axes.set_title(y_label, loc="left", color=_QUIET, fontsize="medium", pad=8)
@@ -168,7 +168,7 @@ def line_chart(
         axes.margins(y=0.08)
         if len(series) > 1:
             figure.legend(loc="outside upper left", ncols=min(4, len(series)), handlelength=1.4)
-        names = ", ".join(one.label for one in series)
+        names = ", ".join(line.label for line in series)
         return _svg(figure, f"{y_label} by {x_label}: {names}")
 
 
@@ -227,10 +227,10 @@ def bar_chart(
         axes.margins(x=0.16)
         axes.spines["bottom"].set_visible(False)
         axes.set_xlabel(x_label, loc="left")
-        said = ", ".join(
+        bars_text = ", ".join(
             f"{label} {short_number(value)}" for label, value in zip(labels, values, strict=True)
         )
-        return _svg(figure, f"{x_label}: {said}")
+        return _svg(figure, f"{x_label}: {bars_text}")
 
 
 def short_number(value: float) -> str:
@@ -260,10 +260,11 @@ def short_number(value: float) -> str:
 def _check(series: Sequence[Series]) -> None:
     if not series:
         raise InvalidArgumentError("a line chart of no series; pass at least one")
-    for one in series:
-        if not len(one.x) == len(one.y) >= 1:
+    for line in series:
+        if not len(line.x) == len(line.y) >= 1:
             raise InvalidArgumentError(
-                f"series {one.label!r} has {len(one.x)} x and {len(one.y)} y; pass equally many, at least one"
+                f"series {line.label!r} has {len(line.x)} x and {len(line.y)} y; pass"
+                " equally many, at least one"
             )
 
 

@@ -181,13 +181,13 @@ def find_item(model: Model, text: str) -> int | str:
     """
     if (one_id := _known_id(model, text)) is not None:
         return one_id
-    wanted = text.casefold()
+    query = text.casefold()
     titles = [] if model.item_names is None else [str(title).casefold() for title in model.item_names]
     for matches in (
-        [row for row, title in enumerate(titles) if title == wanted],
-        [row for row, title in enumerate(titles) if title.startswith(wanted)],
-        [row for row, title in enumerate(titles) if wanted in title],
-        [row for row, title in enumerate(titles) if title in get_close_matches(wanted, titles, n=1)],
+        [row for row, title in enumerate(titles) if title == query],
+        [row for row, title in enumerate(titles) if title.startswith(query)],
+        [row for row, title in enumerate(titles) if query in title],
+        [row for row, title in enumerate(titles) if title in get_close_matches(query, titles, n=1)],
     ):
         if matches:
             best: int | str = model.item_ids[max(matches, key=lambda row: (model.item_counts[row], -row))]

@@ -281,5 +281,5 @@ def _environment() -> "Environment":
 
 
 def _is_numeric(texts: Sequence[Any]) -> bool:
-    said = [text.strip() for text in texts if text.strip() not in _NOTHING]
-    return bool(said) and all(_NUMBER.fullmatch(text) for text in said)
+    filled = [text.strip() for text in texts if text.strip() not in _NOTHING]
+    return bool(filled) and all(_NUMBER.fullmatch(text) for text in filled)

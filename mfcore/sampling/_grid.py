@@ -46,8 +46,8 @@ def choose_n_blocks(n_instances: int, n_users: int, n_items: int) -> int:
     """
     if n_instances < WORTH_CUTTING:
         return 1
-    wanted = int(np.clip(np.sqrt(n_instances / INSTANCES_PER_CELL), MINIMUM_BLOCKS, MAXIMUM_BLOCKS))
-    return max(1, min(wanted, n_users, n_items))
+    n_blocks = int(np.clip(np.sqrt(n_instances / INSTANCES_PER_CELL), MINIMUM_BLOCKS, MAXIMUM_BLOCKS))
+    return max(1, min(n_blocks, n_users, n_items))
 
 
 @dataclass(frozen=True)

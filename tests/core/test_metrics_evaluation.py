@@ -478,7 +478,7 @@ def test_an_unknown_tie_rule_is_refused_with_those_there_are(protocol):
 
 def test_an_answer_of_another_shape_is_refused(model):
     model.score_catalogue = lambda rows: np.zeros((len(rows), 99))
-    with pytest.raises(InvalidDataError, match=r"shape \(2, 99\); \(2, 5\) was asked for"):
+    with pytest.raises(InvalidDataError, match=r"shape \(2, 99\); \(2, 5\) was expected"):
         evaluate(model, TEST, [MRR()])
 
 
