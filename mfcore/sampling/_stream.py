@@ -321,7 +321,7 @@ def slices(
     """Yield the instances of an epoch in the order of the plan, some at a time.
 
     Joined, the slices are `epoch(...)` between `start` and `stop`, whatever their size. Memory is that of one
-    slice, and for the blocked order 8 bytes more for each instance of the epoch.
+    slice, and for the blocked order 8 bytes more for each instance of the epoch (some 30 while it is sorted).
 
     Parameters
     ----------
