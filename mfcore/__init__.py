@@ -113,10 +113,28 @@ _ROOMS = ("specs", "data", "optimizers", "objectives", "errors", "metrics", "mod
 def load(path: "str | _os.PathLike[str]") -> "Model":
     """Return the model that `Model.save` wrote.
 
+    Parameters
+    ----------
+    path : str or path
+
+    Returns
+    -------
+    Model
+
     Raises
     ------
     ModelFileError
         The file is missing, truncated, foreign, or written by a newer mfcore.
+
+    Examples
+    --------
+    >>> import mfcore
+    >>> data = mfcore.data.synthetic(1_000, n_users=50, n_items=40).interactions
+    >>> wals = mfcore.WALS(l2=0.1)
+    >>> model = mfcore.fit(mfcore.MF(2), data, optimizer=wals, epochs=1, backend="reference")
+    >>> model.save("model.safetensors")
+    >>> mfcore.load("model.safetensors").predict(3, [5]) == model.predict(3, [5])
+    array([ True])
     """
     from mfcore.model import load_model
 

@@ -7,7 +7,17 @@ from typing import Any
 
 
 class MfcoreError(Exception):
-    """Base of every error that mfcore raises on purpose."""
+    """Base of every error that mfcore raises on purpose.
+
+    Examples
+    --------
+    >>> import mfcore
+    >>> try:
+    ...     mfcore.Interactions.from_columns([1, 1], [2, 2])
+    ... except mfcore.MfcoreError as error:
+    ...     print(error)
+    user 1 and item 2 occur together at positions 0 and 1 (1 repeated rows in all); pass duplicates= ...
+    """
 
 
 class InvalidDataError(MfcoreError, ValueError):

@@ -11,8 +11,31 @@ from pathlib import Path
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Give a temporary path in the folder of `path`; move it to `path` once the body has succeeded.
 
-    The content is flushed to disk before the move, so an interruption at any time leaves `path` as it was
-    or complete. On an error the temporary file is removed.
+    The content is flushed to disk before the move, so an interruption at any time leaves `path` as it was or
+    complete. On an error the temporary file is removed.
+
+    Parameters
+    ----------
+    path : str or path
+
+    Yields
+    ------
+    Path
+        To write to; it exists and is empty.
+
+    Raises
+    ------
+    FileNotFoundError
+        The folder does not exist.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from mfcore.files import replacing
+    >>> with replacing("notes.txt") as scratch:
+    ...     _ = scratch.write_text("whole", encoding="utf-8")
+    >>> Path("notes.txt").read_text(encoding="utf-8")
+    'whole'
     """
     target = Path(path)
     if not target.parent.is_dir():

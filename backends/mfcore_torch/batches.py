@@ -42,7 +42,7 @@ class BatchTrainer:
     Parameters
     ----------
     job : TrainingJob
-    compile, matmul, cut_tables
+    compile, matmul, cut_tables : optional
         As in `TorchBackend`.
 
     Raises

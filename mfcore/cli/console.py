@@ -23,7 +23,7 @@ class Output:
 
     Parameters
     ----------
-    as_json
+    as_json : bool
         Print the document alone; headings, fields and tables are for people and are left out.
     """
 

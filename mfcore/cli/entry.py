@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Parameters
     ----------
-    arguments
+    arguments : sequence of str, optional
         What stands behind `mfcore` on the command line; None takes it from there.
 
     Returns

@@ -28,7 +28,7 @@ def run_in_process(
 
     Parameters
     ----------
-    engine, assignment, seeds, tell
+    engine, assignment, seeds, tell : as of `run`
         See `mfcore.comparison.runs.run`.
 
     Returns

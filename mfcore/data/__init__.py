@@ -1,4 +1,7 @@
-"""Data: interactions and their ids, readers, published and synthetic data sets, splits."""
+"""Data: interactions and their ids, readers, published and synthetic data sets, splits.
+
+`datasets` (named data sets) and `splits` are doors of their own; other modules of this room are private.
+"""
 
 from mfcore.data import datasets, splits
 from mfcore.data._ids import Vocabulary

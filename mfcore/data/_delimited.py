@@ -33,17 +33,17 @@ def parse_table(
 
     Parameters
     ----------
-    source
+    source : Path or binary stream
         Path of a file, or a binary stream, which is read to its end.
-    names
+    names : sequence of str
         Name of each column; a line with more or fewer fields is an error.
-    types
+    types : mapping from str to Arrow type or None
         Arrow type of each column to keep, None to infer it; the other columns are left out.
-    separator
+    separator : str
         One character, or "::".
-    skip_rows
+    skip_rows : int
         Lines to leave out at the top.
-    where
+    where : str or Path, optional
         What error messages call the source; None is its path.
 
     Raises

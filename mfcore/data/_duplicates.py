@@ -59,7 +59,7 @@ def merge(
     values : floating [n]
     timestamps : int64 [n] or None
         Decide what is first and last; equal ones, and None, leave it to the position.
-    policy
+    policy : str
         "last" or "first" keep that row; "mean", "sum" and "max" keep the last row and its timestamp, with
         the mean, sum or maximum of the pair's values, computed in float64.
 

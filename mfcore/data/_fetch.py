@@ -42,17 +42,17 @@ def download(
 
     Parameters
     ----------
-    url
+    url : str
         http, https or file address.
-    destination
+    destination : Path
         Path to write; its folder is made. An existing file is replaced.
-    sha256
+    sha256 : str or None
         Expected SHA-256 in hexadecimal; None only where none is known.
-    progress
+    progress : bool
         Show a bar on stderr, if that is a terminal.
-    timeout
+    timeout : float
         Seconds without an answer before giving up.
-    retries
+    retries : int
         Further attempts after a transfer that broke off or a server that was busy. A server that cannot be
         reached at all is not tried again.
 
@@ -65,8 +65,8 @@ def download(
     for attempt in range(retries + 1):
         try:
             with replacing(destination) as scratch, scratch.open("wb") as file:
-                found = _transfer(url, file, progress=progress, timeout=timeout)
-                _verify(url, found, sha256)
+                actual = _transfer(url, file, progress=progress, timeout=timeout)
+                _verify(url, actual, sha256)
             return
         except _Transient as error:
             if attempt == retries:
@@ -88,11 +88,11 @@ def extract_zip(archive: Path, destination: Path, *, max_bytes: int = MAX_UNPACK
 
     Parameters
     ----------
-    archive
+    archive : Path
         Path of the zip.
-    destination
+    destination : Path
         Folder to make; its parent exists.
-    max_bytes
+    max_bytes : int
         Bound on the unpacked size.
 
     Raises
@@ -166,17 +166,17 @@ def _transfer(url: str, file: BinaryIO, *, progress: bool, timeout: float) -> st
     return digest.hexdigest()
 
 
-def _verify(url: str, found: str, expected: str | None) -> None:
-    if expected is not None and found != expected:
+def _verify(url: str, actual: str, expected: str | None) -> None:
+    if expected is not None and actual != expected:
         raise DatasetUnavailableError(
-            f"{url} sent other bytes than expected, which were discarded: SHA-256 is {found}, should be "
+            f"{url} sent other bytes than expected, which were discarded: SHA-256 is {actual}, should be "
             f"{expected}. The file was replaced at its source, or changed on the way"
         )
 
 
 @contextmanager
-def _progress_bar(url: str, total: int, wanted: bool) -> Iterator[Callable[[int], None]]:
-    if not (wanted and sys.stderr.isatty()):
+def _progress_bar(url: str, total: int, shown: bool) -> Iterator[Callable[[int], None]]:
+    if not (shown and sys.stderr.isatty()):
         yield lambda _: None
         return
     from rich.console import Console

@@ -25,12 +25,12 @@ def frame_columns(
         table = table.collect()
     if not isinstance(table, nw.DataFrame):
         raise InvalidDataError("frame is a single column; use from_columns(users=..., items=...)")
-    wanted = {"users": user, "items": item}
+    columns = {"users": user, "items": item}
     for role, name, default in (("values", value, "value"), ("timestamps", timestamp, "timestamp")):
         if name is not None:
-            wanted[role] = name
+            columns[role] = name
         elif default in table.columns:
-            wanted[role] = default
-    for name in wanted.values():
+            columns[role] = default
+    for name in columns.values():
         require_column(name, table.columns, "the frame")
-    return RawInteractions(None, **{role: table[name].to_native() for role, name in wanted.items()})
+    return RawInteractions(None, **{role: table[name].to_native() for role, name in columns.items()})

@@ -26,15 +26,23 @@ class Vocabulary:
 
     Parameters
     ----------
-    ids
-        Column of unique ids in ascending order: integers (not negative) or strings (not empty, ordered by
-        code point).
+    ids : column [n]
+        Unique ids in ascending order: integers (not negative) or strings (not empty, ordered by code point).
 
     Raises
     ------
     InvalidDataError
         Where the ids are not sorted and unique, are floats, bools or missing, are negative or empty, or are
         more than 2**31 - 1.
+
+    Examples
+    --------
+    >>> from mfcore.data import Vocabulary
+    >>> films = Vocabulary(["Alien", "Brazil", "Casablanca"])
+    >>> films
+    Vocabulary(3 strings: 'Alien' … 'Casablanca')
+    >>> "Brazil" in films, films[1]
+    (True, 'Brazil')
     """
 
     __slots__ = ("_consecutive", "_ids")
@@ -56,7 +64,28 @@ class Vocabulary:
 
     @classmethod
     def range(cls, n: int) -> Vocabulary:
-        """Return the ids 0..n-1, for data that is already numbered."""
+        """Return the ids 0, 1, ..., n - 1, for data that is already numbered.
+
+        Parameters
+        ----------
+        n : int
+            In [0, 2**31 - 1].
+
+        Returns
+        -------
+        Vocabulary
+
+        Raises
+        ------
+        InvalidArgumentError
+            For a number outside that range.
+
+        Examples
+        --------
+        >>> from mfcore.data import Vocabulary
+        >>> list(Vocabulary.range(3))
+        [0, 1, 2]
+        """
         if not 0 <= n <= MAX_ROWS:
             raise InvalidArgumentError(f"n must be between 0 and {MAX_ROWS}, not {n}")
         return cls(np.arange(n, dtype=np.int64))
@@ -67,23 +96,30 @@ class Vocabulary:
 
         Parameters
         ----------
-        raw
-            Ids [n] in any order, with repetitions: integers or strings from numpy, pandas, polars, pyarrow
-            or a list.
-        name
-            What the column is called in error messages.
+        raw : column [n]
+            Ids in any order, with repetitions: integers or strings from numpy, pandas, polars, pyarrow or a
+            list.
+        name : str
+            What error messages call the column.
 
         Returns
         -------
-        vocabulary
+        vocabulary : Vocabulary
             The distinct ids in ascending order.
-        rows : int32 [n]
+        rows : int32 array [n]
             Row of each entry, so that ``vocabulary.ids[rows]`` gives the column back.
 
         Raises
         ------
         InvalidDataError
             For ids that are neither integers nor strings, missing, negative or empty.
+
+        Examples
+        --------
+        >>> from mfcore.data import Vocabulary
+        >>> vocabulary, rows = Vocabulary.build([30, 10, 30, 20])
+        >>> vocabulary.ids.tolist(), rows.tolist()
+        ([10, 20, 30], [2, 0, 2, 1])
         """
         column = id_column(raw, name)
         if isinstance(column, np.ndarray):
@@ -111,19 +147,26 @@ class Vocabulary:
 
         Parameters
         ----------
-        ids
-            One id, or a column of ids [n], of the vocabulary's own kind: 7 and "7" are different ids.
+        ids : int, str or column [n]
+            One id or several, of the vocabulary's own kind: 7 and "7" are different ids.
 
         Returns
         -------
-        int64 [n], or [] for one id
+        int64 array [n], or [] for one id
             Rows, -1 where the id is unknown.
 
         Raises
         ------
         InvalidDataError
-            For strings asked of an integer vocabulary, integers asked of a string vocabulary, and what
-            can be no id at all (floats, bools, missing entries).
+            For strings asked of an integer vocabulary, integers asked of a string vocabulary, and what can be
+            no id at all (floats, bools, missing entries).
+
+        Examples
+        --------
+        >>> from mfcore.data import Vocabulary
+        >>> films = Vocabulary(["Alien", "Brazil", "Casablanca"])
+        >>> films.rows(["Casablanca", "Dune"]).tolist(), int(films.rows("Alien"))
+        ([2, -1], 0)
         """
         if isinstance(ids, np.ndarray | np.generic) and ids.ndim == 0:
             ids = ids.item()

@@ -1,4 +1,4 @@
-"""Interactions: who met what, how much, and when. The one form of data that everything else reads."""
+"""Interactions: which user, which item, what value, when. The form of data that everything else reads."""
 
 from __future__ import annotations
 
@@ -36,22 +36,31 @@ FLOAT32_MAX = float(np.finfo(np.float32).max)
 class Interactions:
     """Validated interactions of users with items, n of them.
 
-    Made by `from_columns`, `from_frame`, `from_scipy` or `read`, which check everything once; the
-    constructor itself trusts its arguments. All arrays are read-only.
+    Made by `from_columns`, `from_frame`, `from_scipy` or `read`, which check everything once; the constructor
+    itself trusts its arguments. All arrays are read-only.
 
     Attributes
     ----------
-    users, items : int32 [n]
+    users, items : int32 arrays [n]
         Rows of the two vocabularies: ``user_ids.ids[users]`` are the ids as they came in.
-    values : float32 [n]
-        Ratings, counts or weights; 1 where none were given. All finite.
-    timestamps : int64 [n] or None
+    values : float32 array [n]
+        Ratings, counts or weights; 1 where there were none. All finite.
+    timestamps : int64 array [n] or None
         Unix seconds, or any other integers that grow with time.
     user_ids, item_ids : Vocabulary
         May hold ids without an interaction, such as those of a test set.
-    item_names : StringDType [n_items] or None
+    item_names : StringDType array [n_items] or None
         Title of each item, its id where it has none.
     item_genres : tuple of n_items tuples of str, or None
+
+    Examples
+    --------
+    >>> import mfcore
+    >>> ratings = mfcore.Interactions.from_columns(["ann", "bob", "ann"], ["a", "a", "b"], [5, 3, 4])
+    >>> ratings
+    Interactions(3 interactions, 2 users × 2 items, density 75.000%, values 3 to 5)
+    >>> ratings.users.tolist(), ratings.item_counts.tolist()
+    ([0, 1, 0], [2, 1])
     """
 
     users: npt.NDArray[np.int32]
@@ -83,32 +92,53 @@ class Interactions:
         item_ids: Vocabulary | None = None,
         duplicates: Policy = "error",
     ) -> Interactions:
-        """Validate columns of equal length n.
+        """Check and number columns of equal length n.
 
         Parameters
         ----------
-        users, items
-            Ids [n], integers or strings: numpy arrays, lists, or pandas, polars or pyarrow columns.
-        values
-            Numbers [n], stored as float32; None means 1 for each.
-        timestamps
-            Integers [n], or dates and datetimes, which become Unix seconds.
-        item_names, item_genres
-            Title and genres by item id. Ids that do not occur are ignored; an item without a title is
-            named by its id.
-        user_ids, item_ids
+        users, items : column [n]
+            Ids, integers or strings: numpy arrays, lists, or pandas, polars or pyarrow columns.
+        values : column [n], optional
+            Numbers, stored as float32; None means 1 for each.
+        timestamps : column [n], optional
+            Integers, or dates and datetimes, which become Unix seconds.
+        item_names : mapping from id to str, optional
+            Titles. Ids that do not occur are ignored; an item without a title is named by its id.
+        item_genres : mapping from id to sequence of str, optional
+            Ids that do not occur are ignored.
+        user_ids, item_ids : Vocabulary, optional
             Vocabularies to use, such as those of the training data; None collects the ids that occur.
-        duplicates
+        duplicates : {"error", "last", "first", "mean", "sum", "max", "keep"}
             What to do with a (user, item) pair that occurs more than once: "error" refuses it; "last" and
-            "first" (by timestamp, then position) keep one row; "mean", "sum" and "max" merge the values
-            into the last row; "keep" leaves all rows.
+            "first" (by timestamp, then position) keep one row; "mean", "sum" and "max" merge the values into
+            the last row; "keep" leaves all rows.
+
+        Returns
+        -------
+        Interactions
+            In the order of the columns.
 
         Raises
         ------
         InvalidDataError
-            For columns that are empty or of unequal length, ids that are floats, negative, missing or
-            outside a given vocabulary, values that are not finite in float32, and repeated pairs under
+            For columns that are empty or of unequal length, ids that are floats, negative, missing or outside
+            a vocabulary that was passed, values that are not finite in float32, and repeated pairs under
             "error".
+        InvalidArgumentError
+            For an unknown policy of duplicates.
+
+        Examples
+        --------
+        >>> import mfcore
+        >>> plays = mfcore.Interactions.from_columns(
+        ...     users=["ann", "bob", "ann"],
+        ...     items=[7, 7, 7],
+        ...     values=[1, 2, 3],
+        ...     item_names={7: "Seven"},
+        ...     duplicates="sum",
+        ... )
+        >>> plays.values.tolist(), plays.item_names.tolist()
+        ([2.0, 4.0], ['Seven'])
         """
         pairs.check_policy(duplicates)
         user_vocabulary, user_rows = _rows(users, user_ids, "users")
@@ -148,20 +178,34 @@ class Interactions:
 
         Parameters
         ----------
-        frame
+        frame : frame
             Anything that narwhals understands; a lazy frame is collected.
-        user, item
+        user, item : str
             Names of the id columns.
-        value, timestamp
+        value, timestamp : str, optional
             Names of these columns. None takes the column "value" or "timestamp" where the frame has one of
             that name, and does without otherwise.
-        duplicates, user_ids, item_ids
+        duplicates, user_ids, item_ids : optional
             As in `from_columns`.
+
+        Returns
+        -------
+        Interactions
+            In the order of the frame.
 
         Raises
         ------
         InvalidDataError
             For a column that the frame does not have, and all that `from_columns` refuses.
+
+        Examples
+        --------
+        >>> import mfcore
+        >>> import pyarrow
+        >>> table = pyarrow.table({"customer": ["ann", "bob"], "product": [1, 2], "stars": [5, 3]})
+        >>> data = mfcore.Interactions.from_frame(table, user="customer", item="product", value="stars")
+        >>> data.values.tolist()
+        [5.0, 3.0]
         """
         raw = frame_columns(frame, user=user, item=item, value=value, timestamp=timestamp)
         return from_raw(replace(raw, user_ids=user_ids, item_ids=item_ids), duplicates)
@@ -179,18 +223,32 @@ class Interactions:
 
         Parameters
         ----------
-        matrix
-            Any scipy.sparse matrix or array. The duplicates policy is applied to its entries as they are
-            stored, where scipy itself would add repeated ones up.
-        user_ids, item_ids
+        matrix : scipy.sparse matrix or array
+            The duplicates policy is applied to its entries as they are stored, where scipy itself would add
+            repeated ones up.
+        user_ids, item_ids : Vocabulary or column, optional
             Id of each matrix row and column, unique, in any order; None numbers them from 0.
-        duplicates
+        duplicates : str
             As in `from_columns`.
+
+        Returns
+        -------
+        Interactions
+            In the order in which the matrix stores its entries.
 
         Raises
         ------
         InvalidDataError
             For a dense matrix, ids that do not fit its shape, and all that `from_columns` refuses.
+
+        Examples
+        --------
+        >>> import mfcore
+        >>> from scipy import sparse
+        >>> matrix = sparse.coo_array(([5.0, 3.0], ([0, 1], [2, 0])), shape=(2, 3))
+        >>> data = mfcore.Interactions.from_scipy(matrix, item_ids=["a", "b", "c"])
+        >>> data.item_ids[data.items].tolist(), data.n_items
+        (['c', 'a'], 3)
         """
         return from_raw(matrix_entries(matrix, user_ids, item_ids), duplicates)
 
@@ -204,7 +262,7 @@ class Interactions:
         string_ids: bool = False,
         duplicates: Policy = "error",
     ) -> Interactions:
-        """Read interactions from a file or folder.
+        r"""Read interactions from a file or folder.
 
         Parameters
         ----------
@@ -236,6 +294,15 @@ class Interactions:
             not there, and all that `from_columns` refuses.
         InvalidArgumentError
             For an unknown format, and columns or string_ids where the format fixes them.
+
+        Examples
+        --------
+        >>> import mfcore
+        >>> from pathlib import Path
+        >>> path = Path("ratings.csv")
+        >>> _ = path.write_text("userId,movieId,rating\n1,31,2.5\n2,31,4\n", encoding="utf-8")
+        >>> mfcore.Interactions.read(path).values.tolist()
+        [2.5, 4.0]
         """
         path = Path(path).expanduser()
         raw = read_raw(path, format=format, columns=columns, string_ids=string_ids)
@@ -275,12 +342,24 @@ class Interactions:
         )
 
     def to_csr(self) -> sparse.csr_array:
-        """Return the values as a scipy.sparse.csr_array, float32 [n_users, n_items], with sorted indices.
+        """Return the values as a sparse matrix.
+
+        Returns
+        -------
+        scipy.sparse.csr_array of float32 [n_users, n_items]
+            With sorted indices.
 
         Raises
         ------
         InvalidDataError
             Where pairs repeat (``duplicates="keep"``): a matrix has one entry for each.
+
+        Examples
+        --------
+        >>> import mfcore
+        >>> data = mfcore.Interactions.from_columns(["ann", "bob", "ann"], ["a", "a", "b"], [5, 3, 4])
+        >>> data.to_csr().toarray().tolist()
+        [[5.0, 4.0], [3.0, 0.0]]
         """
         matrix = self._sparse(self.values)
         if matrix.nnz != len(self):
@@ -295,13 +374,25 @@ class Interactions:
 
         Parameters
         ----------
-        chosen
-            Boolean mask [n], or positions [m] in any order (repeated ones are repeated).
+        chosen : bool array [n] or integer array [m]
+            A mask, or positions in any order (repeated ones are repeated).
+
+        Returns
+        -------
+        Interactions
 
         Raises
         ------
         InvalidArgumentError
             For a mask of another length, positions outside [0, n), and a selection of nothing.
+
+        Examples
+        --------
+        >>> import mfcore
+        >>> data = mfcore.Interactions.from_columns(["ann", "bob", "ann"], ["a", "a", "b"], [5, 3, 4])
+        >>> liked = data.select(data.values >= 4)
+        >>> len(liked), liked.n_users
+        (2, 2)
         """
         index = _positions(np.asarray(chosen), len(self))
         return replace(

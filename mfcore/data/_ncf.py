@@ -69,11 +69,37 @@ def parse_ncf(path: Path, titles: Mapping[int, str] | None = None) -> RawNcf:
 
 
 def find_prefix(path: Path) -> Path | None:
-    """Return the prefix of the one set of files in a folder, or the path if it is one; None for neither."""
+    r"""Return the common prefix of the files of an NCF data set.
+
+    Parameters
+    ----------
+    path : Path
+        A folder that holds one such set, or the prefix itself.
+
+    Returns
+    -------
+    Path or None
+        None where there is no set, or more than one.
+
+    Examples
+    --------
+    >>> from mfcore.data import find_prefix
+    >>> from pathlib import Path
+    >>> folder = Path("toy-ncf")
+    >>> folder.mkdir()
+    >>> for name, text in {
+    ...     "toy.train.rating": "0\t10\t5\t1\n1\t11\t3\t2\n",
+    ...     "toy.test.rating": "0\t11\t4\t3\n1\t10\t2\t4\n",
+    ...     "toy.test.negative": "(0,11)\t12\t13\n(1,10)\t12\t13\n",
+    ... }.items():
+    ...     _ = (folder / name).write_text(text, encoding="utf-8")
+    >>> find_prefix(folder).name
+    'toy'
+    """
     if not path.is_dir():
         return path if _file(path, TRAIN).is_file() else None
-    found = [file for file in path.iterdir() if file.name.endswith(TRAIN)]
-    return found[0].with_name(found[0].name.removesuffix(TRAIN)) if len(found) == 1 else None
+    files = [file for file in path.iterdir() if file.name.endswith(TRAIN)]
+    return files[0].with_name(files[0].name.removesuffix(TRAIN)) if len(files) == 1 else None
 
 
 def _file(prefix: Path, suffix: str) -> Path:

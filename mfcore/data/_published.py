@@ -15,7 +15,7 @@ from mfcore.data._ncf import parse_ncf
 
 
 def read_movielens(path: str | Path) -> Interactions:
-    """Read a MovieLens folder or zip of any size.
+    r"""Read a MovieLens folder or zip of any size.
 
     Parameters
     ----------
@@ -32,22 +32,51 @@ def read_movielens(path: str | Path) -> Interactions:
     ------
     InvalidDataError
         Where there are no such files, or a line of them cannot be parsed.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from mfcore.data import read_movielens
+    >>> folder = Path("ml-small")
+    >>> folder.mkdir()
+    >>> ratings = "userId,movieId,rating,timestamp\n1,31,2.5,1260759144\n"
+    >>> _ = (folder / "ratings.csv").write_text(ratings, encoding="utf-8")
+    >>> films = "movieId,title,genres\n31,Dangerous Minds (1995),Drama\n"
+    >>> _ = (folder / "movies.csv").write_text(films, encoding="utf-8")
+    >>> read_movielens(folder).item_names.tolist()
+    ['Dangerous Minds (1995)']
     """
     return from_raw(parse_movielens(Path(path)))
 
 
 @dataclass(frozen=True, eq=False)
 class NcfSplit:
-    """A training set, one held-out interaction for each user, and the negatives to rank it among.
+    r"""A training set, one held-out interaction for each user, and the negatives to rank it among.
 
     Attributes
     ----------
     train, test : Interactions
         With the same vocabularies, which hold every id of the three files: some test items never occur in
         training.
-    negatives : int32 [n_test, n_negatives]
+    negatives : int32 array [n_test, n_negatives]
         Item rows; line r belongs to test interaction r. As published: for 156 users of ml-1m the held-out
         item stands among its own negatives, where an evaluator must count it as one candidate.
+
+    Examples
+    --------
+    >>> from mfcore.data import read_ncf
+    >>> from pathlib import Path
+    >>> folder = Path("toy-ncf")
+    >>> folder.mkdir()
+    >>> for name, text in {
+    ...     "toy.train.rating": "0\t10\t5\t1\n1\t11\t3\t2\n",
+    ...     "toy.test.rating": "0\t11\t4\t3\n1\t10\t2\t4\n",
+    ...     "toy.test.negative": "(0,11)\t12\t13\n(1,10)\t12\t13\n",
+    ... }.items():
+    ...     _ = (folder / name).write_text(text, encoding="utf-8")
+    >>> split = read_ncf(folder)
+    >>> split.train.item_ids[split.negatives].tolist()
+    [[12, 13], [12, 13]]
     """
 
     train: Interactions
@@ -63,7 +92,7 @@ class NcfSplit:
 
 
 def read_ncf(path: str | Path, *, titles: Mapping[int, str] | None = None) -> NcfSplit:
-    """Read the three files of an NCF data set.
+    r"""Read the three files of an NCF data set.
 
     Parameters
     ----------
@@ -82,6 +111,21 @@ def read_ncf(path: str | Path, *, titles: Mapping[int, str] | None = None) -> Nc
     InvalidDataError
         For a missing file, a malformed line (by its number), and negatives that do not belong to the test
         interactions.
+
+    Examples
+    --------
+    >>> from mfcore.data import read_ncf
+    >>> from pathlib import Path
+    >>> folder = Path("toy-ncf")
+    >>> folder.mkdir()
+    >>> for name, text in {
+    ...     "toy.train.rating": "0\t10\t5\t1\n1\t11\t3\t2\n",
+    ...     "toy.test.rating": "0\t11\t4\t3\n1\t10\t2\t4\n",
+    ...     "toy.test.negative": "(0,11)\t12\t13\n(1,10)\t12\t13\n",
+    ... }.items():
+    ...     _ = (folder / name).write_text(text, encoding="utf-8")
+    >>> read_ncf(folder)
+    NcfSplit(2 training and 2 test interactions, 2 negatives each, 2 users × 4 items)
     """
     raw = parse_ncf(Path(path), titles)
     return NcfSplit(from_raw(raw.train), from_raw(raw.test), raw.negatives)

@@ -88,11 +88,11 @@ class NcfSource:
                 download(
                     self.origin + suffix, scratch / (self.prefix + suffix), sha256=None, progress=progress
                 )
-            found = ncf_content_sha256(read_ncf(scratch))
-            if found != self.content_sha256:
+            actual = ncf_content_sha256(read_ncf(scratch))
+            if actual != self.content_sha256:
                 raise DatasetUnavailableError(
                     f"{self.origin} holds other data than expected, which were discarded: the SHA-256 of the "
-                    f"content is {found}, should be {self.content_sha256}"
+                    f"content is {actual}, should be {self.content_sha256}"
                 )
 
 
@@ -109,7 +109,7 @@ class RecboleWheelSource:
 
     @property
     def origin(self) -> str:
-        """The requirement, as pip is told it."""
+        """The requirement, as pip takes it."""
         return f"pip download {self.requirement}"
 
     def fetch(self, folder: Path, *, progress: bool) -> None:
@@ -120,10 +120,11 @@ class RecboleWheelSource:
 
         with tempfile.TemporaryDirectory() as scratch:
             wheel = self._download(Path(scratch))
-            found = file_sha256(wheel)
-            if found != self.sha256:
+            actual = file_sha256(wheel)
+            if actual != self.sha256:
                 raise DatasetUnavailableError(
-                    f"{wheel.name} is another file than expected: SHA-256 is {found}, should be {self.sha256}"
+                    f"{wheel.name} is another file than expected: SHA-256 is {actual}, should be "
+                    f"{self.sha256}"
                 )
             convert_recbole_wheel(wheel, folder)
 

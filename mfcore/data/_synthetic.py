@@ -4,7 +4,7 @@ The planted model is that of biased matrix factorisation,
 
     score(u, i) = global_bias + user_bias[u] + item_bias[i] + user_factors[u] . item_factors[i],
 
-and a rating is the score plus normal noise, clipped to the range and, if wanted, rounded to steps. Who rates
+and a rating is the score plus normal noise, clipped to the range and optionally rounded to steps. Who rates
 what does not depend on the score: item popularity follows a Zipf-Mandelbrot law,
 p(i) ~ (rank(i) + n_items / 100)^-a, and user activity a log-normal one, as in real catalogues.
 """
@@ -37,10 +37,10 @@ class PlantedModel:
 
     Attributes
     ----------
-    user_factors : float32 [n_users, n_factors]
-    item_factors : float32 [n_items, n_factors]
-    user_bias : float32 [n_users]
-    item_bias : float32 [n_items]
+    user_factors : float32 array [n_users, n_factors]
+    item_factors : float32 array [n_items, n_factors]
+    user_bias : float32 array [n_users]
+    item_bias : float32 array [n_items]
     global_bias : float
     """
 
@@ -51,7 +51,17 @@ class PlantedModel:
     global_bias: float
 
     def scores(self, users: npt.NDArray[Any], items: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-        """Return the scores of pairs of rows [n], without noise and clipping: float32 [n]."""
+        """Return the scores of pairs, without noise and clipping.
+
+        Parameters
+        ----------
+        users, items : integer arrays [n]
+            Rows.
+
+        Returns
+        -------
+        float32 array [n]
+        """
         dots = np.einsum("nk,nk->n", self.user_factors[users], self.item_factors[items])
         scores: npt.NDArray[np.float32] = dots + self.user_bias[users] + self.item_bias[items]
         return scores + np.float32(self.global_bias)
@@ -66,6 +76,15 @@ class SyntheticData:
     interactions : Interactions
         Ordered by user, then item; ids 0..n_users - 1 and 0..n_items - 1.
     truth : PlantedModel
+        Its factors and biases, and `scores` of pairs of rows.
+
+    Examples
+    --------
+    >>> from mfcore.data import synthetic
+    >>> made = synthetic(1_000, n_users=50, n_items=40, noise=0.0, rating_range=None)
+    >>> ratings = made.interactions
+    >>> bool((made.truth.scores(ratings.users, ratings.items) == ratings.values).all())
+    True
     """
 
     interactions: Interactions
@@ -89,24 +108,25 @@ def synthetic(
 
     Parameters
     ----------
-    n_ratings
+    n_ratings : int
         Number of interactions, exactly.
-    n_users, n_items
+    n_users, n_items : int, optional
         Sizes of the two sides; None takes n_ratings^0.7 and 6 sqrt(n_ratings), about the shape of MovieLens.
         Every user and item has an interaction, as far as n_ratings reaches.
-    n_factors
+    n_factors : int
         Rank of the planted product; the product has standard deviation 0.6 whatever the rank, biases 0.4.
-    noise
+    noise : float
         Standard deviation of the noise, in units of the rating.
-    popularity_exponent
-        The a of the law above; 0 makes all items equally popular.
-    rating_range
+    popularity_exponent : float
+        The exponent a of the law of item popularity, p(i) ~ (rank(i) + n_items / 100)^-a; 0 makes all items
+        equally popular.
+    rating_range : (float, float) or None
         Lowest and highest rating, around whose upper middle the scores lie; None clips nothing.
-    step
+    step : float, optional
         Round ratings to multiples of this above the lowest one, such as 1 or 0.5; None does not round.
-    timestamps
+    timestamps : bool
         Add uniformly drawn times: ten years of Unix seconds.
-    seed
+    seed : int
         The result is a pure function of all arguments.
 
     Returns
@@ -117,6 +137,12 @@ def synthetic(
     ------
     InvalidArgumentError
         For sizes below 1, more ratings than pairs, and parameters outside their domain.
+
+    Examples
+    --------
+    >>> from mfcore.data import synthetic
+    >>> synthetic(1_000, n_users=50, n_items=40, step=1.0).interactions
+    Interactions(1,000 interactions, 50 users × 40 items, density 50.000%, values 1 to 5)
     """
     if n_ratings < 1:
         raise InvalidArgumentError(f"n_ratings={n_ratings} must be at least 1")
@@ -220,16 +246,16 @@ def _pairs(
     counts = _activity(n_ratings, n_users, n_items, generator)
     popularity = _popularity(n_items, exponent, generator)
     ends = np.cumsum(counts)
-    given_users, given_items = _one_for_each_item(ends, n_items, generator)
+    assigned_users, assigned_items = _one_for_each_item(ends, n_items, generator)
     bounds = np.searchsorted(ends, np.arange(BLOCK_RATINGS, n_ratings, BLOCK_RATINGS))
     firsts = np.unique(np.concatenate(([0], bounds, [n_users]))).tolist()
     # Item i fills a share of the table that is its popularity, so a uniform slot draws by popularity.
     slots = np.maximum(1, np.rint(popularity * max(TABLE_SIZE, 4 * n_items))).astype(np.int64)
     table = np.repeat(np.arange(n_items), slots)
     for first, last in pairwise(firsts):
-        mine = slice(*np.searchsorted(given_users, (first, last)))
-        given = np.sort((given_users[mine] - first) * n_items + given_items[mine])
-        keys = _draw_block(counts[first:last], given, table, popularity, generator)
+        in_block = slice(*np.searchsorted(assigned_users, (first, last)))
+        assigned = np.sort((assigned_users[in_block] - first) * n_items + assigned_items[in_block])
+        keys = _draw_block(counts[first:last], assigned, table, popularity, generator)
         yield first + keys // n_items, keys % n_items
 
 
@@ -258,7 +284,7 @@ def _popularity(n_items: int, exponent: float, generator: np.random.Generator) -
 def _one_for_each_item(
     ends: npt.NDArray[np.int64], n_items: int, generator: np.random.Generator
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Give each item to one user who has room for it, ascending by user; none where ratings are too few.
+    """Assign each item to a user with ratings left, ascending by user; none where ratings are too few.
 
     `ends` [n_users] are the cumulated numbers of ratings.
     """
@@ -271,14 +297,14 @@ def _one_for_each_item(
 
 def _draw_block(
     counts: npt.NDArray[np.int64],
-    given: npt.NDArray[np.int64],
+    assigned: npt.NDArray[np.int64],
     table: npt.NDArray[np.int64],
     popularity: npt.NDArray[np.float64],
     generator: np.random.Generator,
 ) -> npt.NDArray[np.int64]:
-    """Return the keys user x n_items + item of a block's users, ascending; `given` ones are among them."""
+    """Return the keys user x n_items + item of a block's users, ascending, the `assigned` ones among them."""
     n_users, n_items = len(counts), len(popularity)
-    keys = given
+    keys = assigned
     for _ in range(REDRAWS):
         missing = counts - np.bincount(keys // n_items, minlength=n_users)
         if not missing.any():

@@ -44,8 +44,8 @@ def read_delimited(path: Path, columns: Sequence[str | int] | None, string_ids: 
     positions = _column_positions(fields if has_header else len(fields), columns, str(path))
     names = [str(position) for position in range(len(fields))]
     id_type = pa.string() if string_ids else None
-    wanted = {"user": id_type, "item": id_type, "value": pa.float64(), "timestamp": None}
-    types = {names[position]: wanted[role] for role, position in positions.items()}
+    kinds = {"user": id_type, "item": id_type, "value": pa.float64(), "timestamp": None}
+    types = {names[position]: kinds[role] for role, position in positions.items()}
     table = parse_table(path, names, types, separator=separator, skip_rows=int(has_header))
     return RawInteractions.from_roles(
         path, {role: table[names[position]] for role, position in positions.items()}
@@ -83,7 +83,7 @@ def _column_positions(
     chosen = range(min(4, n_columns)) if columns is None else columns
     if not 2 <= len(chosen) <= len(ROLES):
         raise InvalidArgumentError(
-            f"columns names {len(chosen)} columns; it takes user, item and, if wanted, value and timestamp"
+            f"columns names {len(chosen)} columns; it takes user, item and optionally value and timestamp"
         )
     positions = {}
     for role, column in zip(ROLES, chosen, strict=False):

@@ -33,22 +33,28 @@ class DatasetInfo:
 
     Attributes
     ----------
-    name
+    name : str
         As `load` takes it.
-    description
+    description : str
         One line.
-    n_ratings
+    n_ratings : int
         Number of interactions.
-    size_bytes
+    size_bytes : int
         Size of the download; about, where the files are not pinned byte for byte.
-    licence
+    licence : str
         Address of the terms of use.
-    sources
+    sources : tuple of sources
         Where it is fetched from, in this order.
-    folder_names
+    folder_names : tuple of str
         Further names under which its folder may lie in MFCORE_DATA.
-    path
-        Folder or zip where it was found; None where it would have to be fetched.
+    path : Path or None
+        Folder or zip where it lies; None where it would have to be fetched.
+
+    Examples
+    --------
+    >>> from mfcore import datasets
+    >>> datasets.info("ml-1m").n_ratings
+    1000209
     """
 
     name: str
@@ -164,24 +170,79 @@ DATASETS: dict[str, DatasetInfo] = {
 
 
 def available() -> list[DatasetInfo]:
-    """Return all named data sets, with the path of those that are on disk."""
+    """Return all named data sets.
+
+    Returns
+    -------
+    list of DatasetInfo
+        With the path of those that are on disk.
+
+    Examples
+    --------
+    >>> from mfcore import datasets
+    >>> [dataset.name for dataset in datasets.available()]
+    ['ml-100k', 'ml-1m', 'ml-10m', 'ml-20m', 'ml-25m', 'ml-32m', 'ml-latest-small', 'ml-1m-ncf']
+    """
     return [info(name) for name in DATASETS]
 
 
 def info(name: str) -> DatasetInfo:
     """Return what is known of a named data set, and where it lies.
 
+    Parameters
+    ----------
+    name : str
+        A name of `available`.
+
+    Returns
+    -------
+    DatasetInfo
+
     Raises
     ------
     DatasetUnavailableError
-        For a name that is none.
+        For an unknown name.
+
+    Examples
+    --------
+    >>> from mfcore import datasets
+    >>> datasets.info("ml-100k").description
+    'MovieLens 100K (1998): 943 users, 1,682 films, whole stars'
     """
     known = _known(name)
     return replace(known, path=_find(known))
 
 
 def find(name: str) -> Path | None:
-    """Return the folder or zip of a named data set, None where it is not on disk."""
+    """Return the folder or zip of a named data set.
+
+    Parameters
+    ----------
+    name : str
+        A name of `available`.
+
+    Returns
+    -------
+    Path or None
+        None where it is not on disk.
+
+    Raises
+    ------
+    DatasetUnavailableError
+        For an unknown name, and where MFCORE_DATA names no folder.
+
+    Examples
+    --------
+    >>> import os
+    >>> from pathlib import Path
+    >>> from mfcore import datasets
+    >>> Path("my-data", "ml-100k").mkdir(parents=True)
+    >>> os.environ["MFCORE_DATA"] = "my-data"
+    >>> datasets.find("ml-100k").name
+    'ml-100k'
+    >>> print(datasets.find("ml-32m"))
+    None
+    """
     return _find(_known(name))
 
 
@@ -190,11 +251,11 @@ def fetch(dataset: str | DatasetInfo, *, folder: Path | None = None, progress: b
 
     Parameters
     ----------
-    dataset
+    dataset : str or DatasetInfo
         Name, or the description of a data set of your own.
-    folder
+    folder : Path, optional
         Where to make the data set's folder; None is the cache folder of the user.
-    progress
+    progress : bool
         Show progress on stderr, if that is a terminal.
 
     Returns
@@ -206,14 +267,22 @@ def fetch(dataset: str | DatasetInfo, *, folder: Path | None = None, progress: b
     ------
     DatasetUnavailableError
         Where no source can be reached or verified; the message says where to put the data by hand.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from mfcore import datasets
+    >>> Path("my-data", "ml-100k").mkdir(parents=True)
+    >>> datasets.fetch("ml-100k", folder=Path("my-data")).name  # it is there
+    'ml-100k'
     """
-    wanted = _known(dataset) if isinstance(dataset, str) else dataset
-    found = _find(wanted) if folder is None else _look(folder, wanted)
-    if found is not None:
-        return found
-    destination = (_cache() if folder is None else folder) / wanted.name
+    info = _known(dataset) if isinstance(dataset, str) else dataset
+    path = _find(info) if folder is None else _find_in(folder, info)
+    if path is not None:
+        return path
+    destination = (_cache() if folder is None else folder) / info.name
     failures = []
-    for source in wanted.sources:
+    for source in info.sources:
         try:
             source.fetch(destination, progress=progress)
         except (DatasetUnavailableError, InvalidDataError) as error:
@@ -221,9 +290,9 @@ def fetch(dataset: str | DatasetInfo, *, folder: Path | None = None, progress: b
         else:
             return destination
     raise DatasetUnavailableError(
-        f"{wanted.name} is not on disk and cannot be fetched ({'; '.join(failures)}). Get it by hand from "
-        f"{wanted.sources[0].origin}, put the zip or the unpacked folder into a folder of yours as "
-        f"{wanted.name}.zip or {wanted.name}, and set {DATA_VARIABLE} to that folder"
+        f"{info.name} is not on disk and cannot be fetched ({'; '.join(failures)}). Get it by hand from "
+        f"{info.sources[0].origin}, put the zip or the unpacked folder into a folder of yours as "
+        f"{info.name}.zip or {info.name}, and set {DATA_VARIABLE} to that folder"
     )
 
 
@@ -232,14 +301,24 @@ def load(name_or_path: str | Path) -> Interactions:
 
     Parameters
     ----------
-    name_or_path
+    name_or_path : str or Path
         A name of `available`, fetched where needed; "synthetic:100k", "synthetic:20m" and the like; or a path
         as `Interactions.read` takes it. Of an NCF data set it is the training part.
+
+    Returns
+    -------
+    Interactions
 
     Raises
     ------
     DatasetUnavailableError
         For what is neither a name nor a path, and a data set that cannot be fetched.
+
+    Examples
+    --------
+    >>> from mfcore import datasets
+    >>> datasets.load("synthetic:10k")
+    Interactions(10,000 interactions, 631 users × 600 items, density 2.641%, values 1 to 5)
     """
     name = str(name_or_path)
     if generated := _SYNTHETIC.fullmatch(name.lower()):
@@ -253,15 +332,51 @@ def load(name_or_path: str | Path) -> Interactions:
 
 
 def movielens(size: str = "100k") -> Interactions:
-    """Return a MovieLens data set by size, such as "100k", "1m", "25m" or "latest-small"."""
+    r"""Return a MovieLens data set by size, fetched where needed.
+
+    Parameters
+    ----------
+    size : str
+        "100k", "1m", "10m", "20m", "25m", "32m" or "latest-small".
+
+    Returns
+    -------
+    Interactions
+        With timestamps, titles and genres.
+
+    Raises
+    ------
+    DatasetUnavailableError
+        For another size, and a data set that cannot be fetched.
+
+    Examples
+    --------
+    A folder of this name in MFCORE_DATA goes before the published one:
+
+    >>> import os
+    >>> from pathlib import Path
+    >>> from mfcore import datasets
+    >>> folder = Path("my-data", "ml-100k")
+    >>> folder.mkdir(parents=True)
+    >>> lines = ["1\t31\t4\t10", "1\t7\t5\t20", "2\t31\t3\t5", "2\t8\t1\t9", "3\t8\t2\t7"]
+    >>> _ = (folder / "u.data").write_text("\n".join(lines), encoding="utf-8")
+    >>> os.environ["MFCORE_DATA"] = "my-data"
+    >>> datasets.movielens("100k").values.tolist()
+    [4.0, 5.0, 3.0, 1.0, 2.0]
+    """
     return read_movielens(fetch(_movielens_name(size)))
 
 
 def movielens_folds(size: str = "100k") -> Iterator[tuple[Interactions, Interactions]]:
-    """Return the five published folds of MovieLens 100K, u1 to u5.
+    r"""Return the five published folds of MovieLens 100K, u1 to u5.
 
     GroupLens cut them from u.data by position: the test part of fold k is the k-th run of 20,000 lines. So
     they need no file but u.data. Rows are ordered as in the published files, by user and item.
+
+    Parameters
+    ----------
+    size : str
+        "100k".
 
     Yields
     ------
@@ -272,6 +387,23 @@ def movielens_folds(size: str = "100k") -> Iterator[tuple[Interactions, Interact
     ------
     InvalidArgumentError
         For another size: no others have published folds.
+    DatasetUnavailableError
+        Where the data set cannot be fetched.
+
+    Examples
+    --------
+    On a folder of five ratings in MFCORE_DATA each fold tests one:
+
+    >>> import os
+    >>> from pathlib import Path
+    >>> from mfcore import datasets
+    >>> folder = Path("my-data", "ml-100k")
+    >>> folder.mkdir(parents=True)
+    >>> lines = ["1\t31\t4\t10", "1\t7\t5\t20", "2\t31\t3\t5", "2\t8\t1\t9", "3\t8\t2\t7"]
+    >>> _ = (folder / "u.data").write_text("\n".join(lines), encoding="utf-8")
+    >>> os.environ["MFCORE_DATA"] = "my-data"
+    >>> [test.values.tolist() for _, test in datasets.movielens_folds()]
+    [[4.0], [5.0], [3.0], [1.0], [2.0]]
     """
     if _movielens_name(size) != "ml-100k":
         raise InvalidArgumentError(
@@ -287,7 +419,41 @@ def movielens_folds(size: str = "100k") -> Iterator[tuple[Interactions, Interact
 
 
 def ncf(name: str = "ml-1m") -> NcfSplit:
-    """Return the leave-one-out split of the NCF paper."""
+    r"""Return the leave-one-out split of the NCF paper, fetched where needed.
+
+    Parameters
+    ----------
+    name : str
+        "ml-1m".
+
+    Returns
+    -------
+    NcfSplit
+
+    Raises
+    ------
+    DatasetUnavailableError
+        For another name, and a data set that cannot be fetched.
+
+    Examples
+    --------
+    A folder "ml-1m-ncf" in MFCORE_DATA goes before the published one:
+
+    >>> import os
+    >>> from mfcore import datasets
+    >>> from pathlib import Path
+    >>> folder = Path("ml-1m-ncf")
+    >>> folder.mkdir()
+    >>> for name, text in {
+    ...     "toy.train.rating": "0\t10\t5\t1\n1\t11\t3\t2\n",
+    ...     "toy.test.rating": "0\t11\t4\t3\n1\t10\t2\t4\n",
+    ...     "toy.test.negative": "(0,11)\t12\t13\n(1,10)\t12\t13\n",
+    ... }.items():
+    ...     _ = (folder / name).write_text(text, encoding="utf-8")
+    >>> os.environ["MFCORE_DATA"] = "."
+    >>> datasets.ncf("ml-1m")
+    NcfSplit(2 training and 2 test interactions, 2 negatives each, 2 users × 4 items)
+    """
     return read_ncf(fetch(f"{name.removesuffix('-ncf')}-ncf"))
 
 
@@ -306,15 +472,15 @@ def _known(name: str) -> DatasetInfo:
         ) from None
 
 
-def _find(wanted: DatasetInfo) -> Path | None:
+def _find(info: DatasetInfo) -> Path | None:
     for folder in _data_folders():
-        if (found := _look(folder, wanted)) is not None:
-            return found
+        if (path := _find_in(folder, info)) is not None:
+            return path
     return None
 
 
-def _look(folder: Path, wanted: DatasetInfo) -> Path | None:
-    for name in (wanted.name, *wanted.folder_names):
+def _find_in(folder: Path, info: DatasetInfo) -> Path | None:
+    for name in (info.name, *info.folder_names):
         if (folder / name).is_dir():
             return folder / name
         if (folder / f"{name}.zip").is_file():

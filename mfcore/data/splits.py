@@ -23,11 +23,11 @@ def ratio(data: Interactions, test: float = 0.2, seed: int = 0) -> Split:
 
     Parameters
     ----------
-    data
+    data : Interactions
         n interactions.
-    test
+    test : float
         Share of the test part, in (0, 1); its size is round(test x n), and at least 1.
-    seed
+    seed : int
         Seed of the permutation.
 
     Returns
@@ -38,6 +38,14 @@ def ratio(data: Interactions, test: float = 0.2, seed: int = 0) -> Split:
     ------
     InvalidArgumentError
         For a share outside (0, 1), and where it leaves nothing to train on.
+
+    Examples
+    --------
+    >>> from mfcore import data, splits
+    >>> ratings = data.synthetic(1_000, n_users=50, n_items=40).interactions
+    >>> train, test = splits.ratio(ratings, test=0.2, seed=0)
+    >>> len(train), len(test)
+    (800, 200)
     """
     in_test = np.zeros(len(data), dtype=np.bool_)
     in_test[_permutation(len(data), seed)[: _test_size(data, test)]] = True
@@ -49,11 +57,11 @@ def k_fold(data: Interactions, n_folds: int = 5, seed: int = 0) -> Iterator[Spli
 
     Parameters
     ----------
-    data
+    data : Interactions
         n interactions.
-    n_folds
+    n_folds : int
         Between 2 and n; the folds differ in size by one interaction at most.
-    seed
+    seed : int
         Seed of the permutation.
 
     Yields
@@ -65,6 +73,13 @@ def k_fold(data: Interactions, n_folds: int = 5, seed: int = 0) -> Iterator[Spli
     ------
     InvalidArgumentError
         For a number of folds outside [2, n], when called.
+
+    Examples
+    --------
+    >>> from mfcore import data, splits
+    >>> ratings = data.synthetic(1_000, n_users=50, n_items=40).interactions
+    >>> [(len(train), len(test)) for train, test in splits.k_fold(ratings, n_folds=3)]
+    [(666, 334), (667, 333), (667, 333)]
     """
     if not 2 <= n_folds <= len(data):
         raise InvalidArgumentError(f"n_folds={n_folds} must be between 2 and the {len(data):,} interactions")
@@ -80,8 +95,8 @@ def leave_one_out(data: Interactions) -> Split:
 
     Parameters
     ----------
-    data
-        Interactions with timestamps.
+    data : Interactions
+        With timestamps.
 
     Returns
     -------
@@ -91,6 +106,16 @@ def leave_one_out(data: Interactions) -> Split:
     ------
     InvalidDataError
         Without timestamps, and where no user has two interactions.
+
+    Examples
+    --------
+    >>> from mfcore import Interactions, splits
+    >>> visits = Interactions.from_columns(
+    ...     ["ann", "ann", "ann", "bob"], ["a", "b", "c", "a"], timestamps=[30, 10, 20, 5]
+    ... )
+    >>> train, test = splits.leave_one_out(visits)
+    >>> test.user_ids[test.users].tolist(), test.item_ids[test.items].tolist()
+    (['ann'], ['a'])
     """
     timestamps = _timestamps(data, "leave_one_out")
     order = np.lexsort((timestamps, data.users))
@@ -106,12 +131,12 @@ def temporal(data: Interactions, test: float = 0.2, *, after: int | None = None)
 
     Parameters
     ----------
-    data
-        Interactions with timestamps.
-    test
+    data : Interactions
+        With timestamps.
+    test : float
         Share of the test part, in (0, 1): the latest round(test x n), at least 1; among equal timestamps the
         later positions.
-    after
+    after : int, optional
         Hold out what is later than this timestamp instead, whatever the share.
 
     Returns
@@ -124,6 +149,17 @@ def temporal(data: Interactions, test: float = 0.2, *, after: int | None = None)
         Without timestamps.
     InvalidArgumentError
         For a share outside (0, 1), and where one of the parts would be empty.
+
+    Examples
+    --------
+    >>> from mfcore import Interactions, splits
+    >>> visits = Interactions.from_columns([1, 1, 2, 2], [1, 2, 1, 3], timestamps=[30, 10, 20, 40])
+    >>> train, test = splits.temporal(visits, test=0.25)
+    >>> test.timestamps.tolist()
+    [40]
+    >>> train, test = splits.temporal(visits, after=15)
+    >>> train.timestamps.tolist()
+    [10]
     """
     timestamps = _timestamps(data, "temporal")
     if after is None:

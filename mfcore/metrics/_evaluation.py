@@ -26,14 +26,25 @@ class Evaluation(Mapping[str, float]):
 
     Parameters
     ----------
-    values
+    values : mapping from str to float
         The value of each metric, by name.
-    per_user
-        float64[n_users] for each metric that has a value per user.
-    users
-        Ids of the evaluated users, [n_users]: those with at least one test interaction.
-    protocol
-        The ranking protocol, or None where only ratings were evaluated.
+    per_user : mapping from str to float64 array [n_users]
+        For each metric that has a value per user.
+    users : array [n_users]
+        Ids of the evaluated users: those with at least one test interaction.
+    protocol : RankingProtocol or None
+        None where only ratings were evaluated.
+
+    Examples
+    --------
+    >>> import mfcore
+    >>> data = mfcore.data.synthetic(2_000, n_users=100, n_items=200).interactions
+    >>> train, test = mfcore.splits.ratio(data)
+    >>> wals = mfcore.WALS(l2=0.1)
+    >>> model = mfcore.fit(mfcore.MF(2), train, optimizer=wals, epochs=2, backend="reference")
+    >>> found = mfcore.evaluate(model, test, [mfcore.RMSE(), mfcore.NDCG(10)])
+    >>> sorted(found), found.n_users == len(found.users)
+    (['NDCG@10', 'RMSE'], True)
     """
 
     def __init__(
@@ -49,7 +60,7 @@ class Evaluation(Mapping[str, float]):
         self.protocol = protocol
 
     def __getitem__(self, name: str) -> float:
-        """Return the value of a metric; KeyError, with the names there are, if it was not asked for."""
+        """Return the value of a metric; KeyError, with the names there are, if it was not evaluated."""
         try:
             return self._values[name]
         except KeyError:
@@ -67,15 +78,37 @@ class Evaluation(Mapping[str, float]):
         return len(self.users)
 
     def per_user(self, name: str) -> FloatArray:
-        """Return the metric for each user, float64[n_users], in the order of `users`.
+        """Return the metric for each user.
 
         Where a protocol makes several rankings of a user, it is their mean, weighted as the mean of all
-        rankings is. NaN stands for a user for whom the metric is undefined (AUC without negatives).
+        rankings is.
+
+        Parameters
+        ----------
+        name : str
+            Of the metric.
+
+        Returns
+        -------
+        float64 array [n_users]
+            In the order of `users`. NaN stands for a user for whom the metric is undefined (AUC without
+            negatives).
 
         Raises
         ------
         KeyError
             If the metric was not evaluated, or has no value per user (coverage).
+
+        Examples
+        --------
+        >>> import mfcore
+        >>> data = mfcore.data.synthetic(2_000, n_users=100, n_items=200).interactions
+        >>> train, test = mfcore.splits.ratio(data)
+        >>> wals = mfcore.WALS(l2=0.1)
+        >>> model = mfcore.fit(mfcore.MF(2), train, optimizer=wals, epochs=2, backend="reference")
+        >>> found = mfcore.evaluate(model, test, [mfcore.HitRate(10)])
+        >>> bool(abs(found.per_user("HR@10").mean() - found["HR@10"]) < 1e-12)
+        True
         """
         if name in self._values and name not in self._per_user:
             raise KeyError(f"{name!r} is a property of all users together; it has no value per user")
@@ -108,15 +141,15 @@ def evaluate(
 
     Parameters
     ----------
-    model
+    model : ScoringModel
         A trained model.
-    test
+    test : Interactions
         Interactions to evaluate on; its vocabularies may differ from the model's.
-    metrics
+    metrics : sequence of metrics
         Metric instances with distinct names, such as ``[RMSE(), NDCG(10)]``.
-    protocol
-        What ranking metrics rank: `FullRanking()` unless given. An error where no metric ranks.
-    batch_users
+    protocol : RankingProtocol, optional
+        What ranking metrics rank: `FullRanking()` by default. An error where no metric ranks.
+    batch_users : int, optional
         How many users to rank at a time; by default as many as some hundred MB of scores allow. It bounds
         memory and changes no result.
 
@@ -131,6 +164,17 @@ def evaluate(
         If metrics, protocol and `batch_users` do not fit each other or the data.
     InvalidDataError
         If there is nothing to evaluate on, or the model answers NaN.
+
+    Examples
+    --------
+    >>> import mfcore
+    >>> data = mfcore.data.synthetic(2_000, n_users=100, n_items=200).interactions
+    >>> train, test = mfcore.splits.ratio(data)
+    >>> wals = mfcore.WALS(l2=0.1)
+    >>> model = mfcore.fit(mfcore.MF(2), train, optimizer=wals, epochs=2, backend="reference")
+    >>> found = mfcore.evaluate(model, test, [mfcore.RMSE(), mfcore.NDCG(10)])
+    >>> 0 < found["RMSE"] < 5, 0 < found["NDCG@10"] < 1
+    (True, True)
     """
     _check_metrics(metrics)
     raters = [metric for metric in metrics if isinstance(metric, RatingMetric)]
@@ -153,7 +197,7 @@ def evaluate(
 
 
 class _Result(NamedTuple):
-    """A metric over all users, and float64[n_users] for each of them where it has such values."""
+    """A metric over all users, and float64 [n_users] for each of them where it has such values."""
 
     value: float
     per_user: FloatArray | None

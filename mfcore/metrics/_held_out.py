@@ -33,24 +33,24 @@ class HeldOut:
 
     Parameters
     ----------
-    model
+    model : ScoringModel
         The model under evaluation.
-    test
+    test : Interactions
         The test interactions in their own order and rows.
-    order
-        int64[n]: the position in `test` of each interaction here.
-    test_users
-        int64[n_users]: the test's own rows of the evaluated users, ascending.
-    indptr
-        int64[n_users + 1]: where each user's interactions start.
-    users
-        int64[n_users]: the model's rows of the evaluated users, -1 where unknown.
-    test_items
-        int64[n]: the test's own rows of the items, ascending within a user.
-    items
-        int64[n]: the model's rows of the items, -1 where unknown.
-    item_rows
-        int64[test.n_items]: the model's row of every item row of the test, -1 where unknown.
+    order : int64 array [n]
+        The position in `test` of each interaction here.
+    test_users : int64 array [n_users]
+        The test's own rows of the evaluated users, ascending.
+    indptr : int64 array [n_users + 1]
+        Where each user's interactions start.
+    users : int64 array [n_users]
+        The model's rows of the evaluated users, -1 where unknown.
+    test_items : int64 array [n]
+        The test's own rows of the items, ascending within a user.
+    items : int64 array [n]
+        The model's rows of the items, -1 where unknown.
+    item_rows : int64 array [test.n_items]
+        The model's row of every item row of the test, -1 where unknown.
     """
 
     model: ScoringModel
@@ -103,12 +103,12 @@ class HeldOut:
 
     @property
     def counts(self) -> IntArray:
-        """int64[n_users]: test interactions of each user."""
+        """int64 [n_users]: test interactions of each user."""
         return np.diff(self.indptr)
 
     @cached_property
     def owners(self) -> IntArray:
-        """int64[n]: the user, 0 to n_users - 1, of each interaction."""
+        """int64 [n]: the user, 0 to n_users - 1, of each interaction."""
         return np.repeat(np.arange(self.n_users), self.counts)
 
     def interactions_of(self, users: slice) -> slice:
@@ -120,11 +120,11 @@ class HeldOut:
 
         Parameters
         ----------
-        costs
-            int64[n_users]: what a user takes of the budget, such as the number of scores it needs.
-        budget
+        costs : int64 array [n_users]
+            What a user takes of the budget, such as the number of scores it needs.
+        budget : int
             The most that a run of several users may cost.
-        batch_users
+        batch_users : int or None
             Users in a run; None to go by cost.
         """
         spent = np.cumsum(costs)
@@ -143,23 +143,23 @@ class HeldOut:
 
         Returns
         -------
-        owners
-            int64[nnz]: the user's position within the run, ascending.
-        items
-            int32[nnz]: the model's item row.
+        owners : int64 array [nnz]
+            The user's position within the run, ascending.
+        items : int32 array [nnz]
+            The model's item row.
         """
         return seen_pairs(self.model.seen, self.users[users])
 
     def score_pairs(self, owners: IntArray, items: IntArray) -> ScoreArray:
-        """Return float[n], the model's scores for evaluated users and item rows; NaN is refused."""
+        """Return float [n], the model's scores for evaluated users and item rows; NaN is refused."""
         return self._ask_in_blocks(self.model.score_pairs, "score", owners, items)
 
     def predict_pairs(self, owners: IntArray, items: IntArray) -> ScoreArray:
-        """Return float[n], the model's predictions for evaluated users and item rows; NaN is refused."""
+        """Return float [n], the model's predictions for evaluated users and item rows; NaN is refused."""
         return self._ask_in_blocks(self.model.predict_pairs, "prediction", owners, items)
 
     def score_catalogue(self, users: slice) -> ScoreArray:
-        """Return float[n_users, n_items], a run of users' scores of the catalogue; NaN is refused."""
+        """Return float [n_users, n_items], a run of users' scores of the catalogue; NaN is refused."""
         owners = np.arange(users.start, users.stop)[:, np.newaxis]
         items = np.arange(self.n_items)
         answer = self.model.score_catalogue(self.users[users])
@@ -194,7 +194,7 @@ class HeldOut:
         scores = np.array(answer)
         if scores.shape != shape:
             raise InvalidDataError(
-                f"the model returned an array of shape {scores.shape}; {shape} was asked for"
+                f"the model returned an array of shape {scores.shape}; {shape} was expected"
             )
         if not np.issubdtype(scores.dtype, np.floating):
             return scores.astype(np.float64)

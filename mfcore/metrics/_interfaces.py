@@ -13,6 +13,29 @@ class ScoringModel(Protocol):
 
     Rows are int64 positions in its vocabularies; row -1 stands for an id that it does not know and asks
     for its cold-start answer. Scores and predictions are floating-point arrays without NaN.
+
+    Examples
+    --------
+    A model of popularity, which scores an item by its number of interactions:
+
+    >>> import mfcore
+    >>> import numpy as np
+    >>> class Popularity:
+    ...     def __init__(self, data):
+    ...         self.user_ids, self.item_ids, self.seen = data.user_ids, data.item_ids, data.seen
+    ...         self.counts = np.append(data.item_counts, 0).astype(float)
+    ...
+    ...     def score_pairs(self, user_rows, item_rows):
+    ...         return self.counts[item_rows]
+    ...
+    ...     predict_pairs = score_pairs
+    ...
+    ...     def score_catalogue(self, user_rows):
+    ...         return np.tile(self.counts[:-1], (len(user_rows), 1))
+    >>> data = mfcore.data.synthetic(2_000, n_users=100, n_items=200).interactions
+    >>> train, test = mfcore.splits.ratio(data)
+    >>> 0 < mfcore.evaluate(Popularity(train), test, [mfcore.NDCG(10)])["NDCG@10"] < 1
+    True
     """
 
     @property
@@ -31,15 +54,45 @@ class ScoringModel(Protocol):
         ...
 
     def score_pairs(self, user_rows: "IntArray", item_rows: "IntArray", /) -> Any:
-        """Return float[n], the scores of n pairs."""
+        """Return the scores of n pairs.
+
+        Parameters
+        ----------
+        user_rows, item_rows : int64 arrays [n]
+            -1 for an unknown id.
+
+        Returns
+        -------
+        float array [n]
+        """
         ...
 
     def predict_pairs(self, user_rows: "IntArray", item_rows: "IntArray", /) -> Any:
-        """Return float[n], the predictions (scores after the output function) of n pairs."""
+        """Return the predictions (scores after the output function) of n pairs.
+
+        Parameters
+        ----------
+        user_rows, item_rows : int64 arrays [n]
+            -1 for an unknown id.
+
+        Returns
+        -------
+        float array [n]
+        """
         ...
 
     def score_catalogue(self, user_rows: "IntArray", /) -> Any:
-        """Return float[n, n_items], the scores of the whole catalogue for each of n users."""
+        """Return the scores of the whole catalogue for each of n users.
+
+        Parameters
+        ----------
+        user_rows : int64 array [n]
+            -1 for an unknown id.
+
+        Returns
+        -------
+        float array [n, n_items]
+        """
         ...
 
 

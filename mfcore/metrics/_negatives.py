@@ -25,22 +25,21 @@ def draw_negatives(
 
     Parameters
     ----------
-    seed
-        Integer in [0, 2^64).
-    n_negatives
+    seed : int in [0, 2^64)
+    n_negatives : int
         Size of each set. Each user must have at least that many items that are not closed.
-    n_items
+    n_items : int
         Size of the catalogue.
-    user_rows, item_rows
-        int64[n]: the user and the item of each interaction, which name its random words.
-    closed
+    user_rows, item_rows : int64 arrays [n]
+        The user and the item of each interaction, which name its random words.
+    closed : SeenItems
         The items that may not be drawn for each user.
-    owners
-        int64[n]: the row in `closed` of each interaction's user.
+    owners : int64 array [n]
+        The row in `closed` of each interaction's user.
 
     Returns
     -------
-    int64[n, n_negatives]
+    int64 array [n, n_negatives]
         Item rows.
 
     Notes

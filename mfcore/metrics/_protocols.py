@@ -42,12 +42,12 @@ class RankedBlock:
 
     Parameters
     ----------
-    owners
-        int64[n_rankings]: the evaluated user, 0 to n_users - 1, of each ranking.
-    groups
+    owners : int64 array [n_rankings]
+        The evaluated user, 0 to n_users - 1, of each ranking.
+    groups : TieGroups
         The rankings' tie groups.
-    catalogue_scores
-        What returns float[n_rankings, n_items] with NaN at items that are no candidates, where the protocol
+    catalogue_scores : callable or None
+        Returns float [n_rankings, n_items] with NaN at items that are no candidates, where the protocol
         ranks the catalogue; None elsewhere, and then there is no `Coverage`.
     """
 
@@ -57,13 +57,38 @@ class RankedBlock:
 
 
 class RankingProtocol(ABC):
-    """Which candidates a positive has to outrank, and where it stands among those of its own score."""
+    """Which candidates a positive has to outrank, and where it stands among those of its own score.
+
+    Attributes
+    ----------
+    ties : {"pessimistic", "average", "optimistic"}
+
+    Examples
+    --------
+    >>> from mfcore import FullRanking, SampledRanking
+    >>> from mfcore.metrics import RankingProtocol
+    >>> all(isinstance(one, RankingProtocol) for one in (FullRanking(), SampledRanking(99)))
+    True
+    """
 
     ties: Ties
 
     @abstractmethod
     def blocks(self, held_out: HeldOut, batch_users: int | None) -> Iterator[RankedBlock]:
-        """Rank the positives of all users, a bounded number of users at a time."""
+        """Rank the positives of all users, a bounded number of users at a time.
+
+        Parameters
+        ----------
+        held_out : HeldOut
+            The test interactions in the rows of the model.
+        batch_users : int or None
+            Users at a time; None for as many as memory allows.
+
+        Yields
+        ------
+        RankedBlock
+            The rankings of a run of users.
+        """
 
 
 @dataclass(frozen=True)
@@ -72,16 +97,34 @@ class FullRanking(RankingProtocol):
 
     Candidates are all items of the model's catalogue but those that the user has seen in training. A test
     item always stays a candidate, even where training has seen it too (a repeated interaction). One that the
-    catalogue lacks is a miss: never found, but counted among the positives. A test item listed twice for a
-    user is one positive. Unknown users are ranked by the model's cold-start answer.
+    catalogue lacks is a miss: never among the first k, but counted among the positives. A test item listed
+    twice for a user is one positive. Unknown users are ranked by the model's cold-start answer.
 
     Parameters
     ----------
-    exclude_seen
+    exclude_seen : bool
         Whether items seen in training are left out of the candidates.
-    ties
+    ties : {"pessimistic", "average", "optimistic"}
         "pessimistic": a positive stands behind all other candidates of its score; "optimistic": before them;
         "average": metrics are exact expectations over all orders of candidates of the same score.
+
+    Raises
+    ------
+    InvalidArgumentError
+        For an unknown rule of ties.
+
+    Examples
+    --------
+    >>> import mfcore
+    >>> data = mfcore.data.synthetic(2_000, n_users=100, n_items=200).interactions
+    >>> train, test = mfcore.splits.ratio(data)
+    >>> wals = mfcore.WALS(l2=0.1)
+    >>> model = mfcore.fit(mfcore.MF(2), train, optimizer=wals, epochs=2, backend="reference")
+    >>> among_all = mfcore.FullRanking(exclude_seen=False)
+    >>> hidden = mfcore.evaluate(model, test, [mfcore.NDCG(10)])
+    >>> shown = mfcore.evaluate(model, test, [mfcore.NDCG(10)], among_all)
+    >>> hidden["NDCG@10"] != shown["NDCG@10"]
+    True
     """
 
     exclude_seen: bool = True
@@ -139,14 +182,31 @@ class SampledRanking(RankingProtocol):
 
     Parameters
     ----------
-    n_negatives
+    n_negatives : int
         Negatives of each positive, at least 1. A user with fewer items to draw from is an error.
-    seed
-        Integer in [0, 2^64) that names the draw.
-    ties
+    seed : int in [0, 2^64)
+        Names the draw.
+    ties : {"pessimistic", "average", "optimistic"}
         As for `FullRanking`.
-    exclude_seen
+    exclude_seen : bool
         Whether items seen in training are barred from being negatives.
+
+    Raises
+    ------
+    InvalidArgumentError
+        Here, if a setting is outside its domain; from `evaluate`, if a user has fewer items to draw from.
+
+    Examples
+    --------
+    >>> import mfcore
+    >>> data = mfcore.data.synthetic(2_000, n_users=100, n_items=200).interactions
+    >>> train, test = mfcore.splits.ratio(data)
+    >>> wals = mfcore.WALS(l2=0.1)
+    >>> model = mfcore.fit(mfcore.MF(2), train, optimizer=wals, epochs=2, backend="reference")
+    >>> protocol = mfcore.SampledRanking(n_negatives=5, seed=0)
+    >>> found = mfcore.evaluate(model, test, [mfcore.HitRate(6)], protocol)
+    >>> found["HR@6"]  # all six candidates are among the first six
+    1.0
     """
 
     n_negatives: int = 99
@@ -214,16 +274,30 @@ class GivenNegatives(RankingProtocol):
 
     Parameters
     ----------
-    negatives
-        Integer[n_test, n_negatives], not copied: row i holds the negatives of test interaction i,
-        as rows of the test data's item vocabulary.
-    ties
+    negatives : integer array [n_test, n_negatives]
+        Row i holds the negatives of test interaction i, as rows of the test data's item vocabulary. Not
+        copied.
+    ties : {"pessimistic", "average", "optimistic"}
         As for `FullRanking`.
 
     Raises
     ------
     InvalidArgumentError
-        Here, if `negatives` is no such array; from `evaluate`, if it does not fit the test interactions.
+        Here, if `negatives` is no such array or the rule of ties is unknown; from `evaluate`, if `negatives`
+        does not fit the test interactions.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import mfcore
+    >>> data = mfcore.data.synthetic(2_000, n_users=100, n_items=200).interactions
+    >>> train, test = mfcore.splits.ratio(data)
+    >>> wals = mfcore.WALS(l2=0.1)
+    >>> model = mfcore.fit(mfcore.MF(2), train, optimizer=wals, epochs=2, backend="reference")
+    >>> negatives = np.tile(np.arange(5), (len(test), 1))  # each positive among items 0 to 4
+    >>> found = mfcore.evaluate(model, test, [mfcore.MRR()], mfcore.GivenNegatives(negatives))
+    >>> 1 / 6 <= found["MRR"] <= 1
+    True
     """
 
     negatives: npt.NDArray[np.integer[Any]] = field(repr=False)
@@ -275,11 +349,11 @@ def _positives(held_out: HeldOut, users: slice) -> tuple[IntArray, IntArray, Int
 
     Returns
     -------
-    rows, items
-        int64[n_positives] each: the user's position within the run, ascending, and the model's item row,
+    rows, items : int64 arrays [n_positives]
+        The user's position within the run, ascending, and the model's item row,
         of the positives in the catalogue.
-    n_relevant
-        int64[n_users]: positives of each user, those outside the catalogue included.
+    n_relevant : int64 array [n_users]
+        Positives of each user, those outside the catalogue included.
     """
     interactions = held_out.interactions_of(users)
     rows = held_out.owners[interactions] - users.start
@@ -287,8 +361,8 @@ def _positives(held_out: HeldOut, users: slice) -> tuple[IntArray, IntArray, Int
     once = np.ones(len(rows), dtype=np.bool_)
     once[1:] = (rows[1:] != rows[:-1]) | (test_items[1:] != test_items[:-1])
     items = held_out.items[interactions]
-    found = once & (items >= 0)
-    return rows[found], items[found], np.bincount(rows[once], minlength=users.stop - users.start)
+    known = once & (items >= 0)
+    return rows[known], items[known], np.bincount(rows[once], minlength=users.stop - users.start)
 
 
 def _rank_candidates(

@@ -16,14 +16,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Quality:
-    """What was measured.
+    """Metrics of a model on held-out interactions: of ratings once, of rankings for each of some protocols.
 
     Attributes
     ----------
     n_interactions, n_users : int
         Of the held-out part.
-    ratings : mapping of metric name to value
-    rankings : list of (protocol, mapping of metric name to value)
+    ratings : mapping from str to float
+        By name of the metric.
+    rankings : sequence of (RankingProtocol, mapping from str to float)
+
+    Examples
+    --------
+    >>> from mfcore.metrics import FullRanking, Quality
+    >>> quality = Quality(100, 20, {"RMSE": 0.9}, [(FullRanking(), {"NDCG@10": 0.3})])
+    >>> quality.by_metric
+    {'RMSE': 0.9, 'NDCG@10': 0.3}
     """
 
     n_interactions: int
@@ -38,7 +46,20 @@ class Quality:
         return {**self.ratings, **first}
 
     def document(self) -> dict[str, Any]:
-        """Return it for a JSON document."""
+        """Return it as a JSON document.
+
+        Returns
+        -------
+        dict
+            Of numbers, strings, lists and dicts.
+
+        Examples
+        --------
+        >>> from mfcore.metrics import FullRanking, Quality
+        >>> quality = Quality(100, 20, {"RMSE": 0.9}, [(FullRanking(), {"NDCG@10": 0.3})])
+        >>> quality.document()["rankings"]
+        [{'protocol': 'full', 'exclude_seen': True, 'ties': 'pessimistic', 'metrics': {'NDCG@10': 0.3}}]
+        """
         return {
             "n_interactions": self.n_interactions,
             "n_users": self.n_users,
@@ -53,9 +74,39 @@ class Quality:
 def evaluate_quality(
     model: "Model", test: Interactions, metrics: Sequence[Metric], protocols: Sequence[RankingProtocol]
 ) -> Quality:
-    """Measure a model on held-out interactions.
+    """Evaluate a model on held-out interactions, by several protocols.
 
     Coverage is left out of protocols that do not rank the catalogue, as long as another one does.
+
+    Parameters
+    ----------
+    model : Model
+    test : Interactions
+    metrics : sequence of metrics
+    protocols : sequence of RankingProtocol
+        At least one, if any metric ranks.
+
+    Returns
+    -------
+    Quality
+
+    Raises
+    ------
+    InvalidArgumentError, InvalidDataError
+        As `evaluate` does.
+
+    Examples
+    --------
+    >>> import mfcore
+    >>> data = mfcore.data.synthetic(2_000, n_users=100, n_items=200).interactions
+    >>> train, test = mfcore.splits.ratio(data)
+    >>> wals = mfcore.WALS(l2=0.1)
+    >>> model = mfcore.fit(mfcore.MF(2), train, optimizer=wals, epochs=2, backend="reference")
+    >>> from mfcore.metrics import FullRanking, SampledRanking, evaluate_quality
+    >>> protocols = [FullRanking(), SampledRanking(5)]
+    >>> quality = evaluate_quality(model, test, [mfcore.RMSE(), mfcore.NDCG(10)], protocols)
+    >>> [list(values) for _, values in quality.rankings]
+    [['NDCG@10'], ['NDCG@10']]
     """
     raters = [metric for metric in metrics if isinstance(metric, RatingMetric)]
     rankers = [metric for metric in metrics if not isinstance(metric, RatingMetric)]
@@ -70,7 +121,22 @@ def evaluate_quality(
 
 
 def format_protocol(protocol: RankingProtocol) -> str:
-    """Return what a positive is ranked among."""
+    """Return what a positive is ranked among, as a table's heading says it.
+
+    Parameters
+    ----------
+    protocol : RankingProtocol
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> from mfcore.metrics import FullRanking, SampledRanking, format_protocol
+    >>> format_protocol(FullRanking()), format_protocol(SampledRanking(99))
+    ('full ranking', '1 + 99 drawn')
+    """
     if isinstance(protocol, GivenNegatives):
         return f"1 + {protocol.negatives.shape[1]} given"
     if isinstance(protocol, SampledRanking):

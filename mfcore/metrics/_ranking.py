@@ -30,6 +30,33 @@ class RankingMetric(ABC):
     """A metric with one value per ranking, computed from tie groups.
 
     Subclasses are frozen dataclasses; one written elsewhere is accepted by `evaluate` as any other.
+
+    Attributes
+    ----------
+    higher_is_better : bool
+
+    Examples
+    --------
+    The share of rankings that begin with a positive:
+
+    >>> from dataclasses import dataclass
+    >>> import mfcore
+    >>> from mfcore.metrics import RankingMetric
+    >>> @dataclass(frozen=True)
+    ... class FirstHit(RankingMetric):
+    ...     @property
+    ...     def name(self):
+    ...         return "first hit"
+    ...
+    ...     def values(self, groups):
+    ...         return groups.total(groups.within(1) * groups.relevant / groups.size)
+    >>> data = mfcore.data.synthetic(2_000, n_users=100, n_items=200).interactions
+    >>> train, test = mfcore.splits.ratio(data)
+    >>> wals = mfcore.WALS(l2=0.1)
+    >>> model = mfcore.fit(mfcore.MF(2), train, optimizer=wals, epochs=2, backend="reference")
+    >>> found = mfcore.evaluate(model, test, [FirstHit(), mfcore.HitRate(1)])
+    >>> found["first hit"] == found["HR@1"]
+    True
     """
 
     higher_is_better: ClassVar[bool] = True
@@ -41,13 +68,47 @@ class RankingMetric(ABC):
 
     @abstractmethod
     def values(self, groups: TieGroups) -> FloatArray:
-        """Return float64[n_rankings], each ranking's expectation over the orders of its tied candidates.
+        """Return each ranking's expectation over the orders of its tied candidates.
 
-        NaN stands for a ranking in which the metric is undefined; such rankings are left out of the mean.
+        Parameters
+        ----------
+        groups : TieGroups
+            Of n_rankings rankings.
+
+        Returns
+        -------
+        float64 array [n_rankings]
+            NaN stands for a ranking in which the metric is undefined; such rankings are left out of the mean.
         """
 
     def weights(self, groups: TieGroups) -> FloatArray:
-        """Return float64[n_rankings], each above 0: how much a ranking counts in the mean; by default 1."""
+        """Return how much each ranking counts in the mean: alike, unless a metric says otherwise.
+
+        Parameters
+        ----------
+        groups : TieGroups
+            Of n_rankings rankings.
+
+        Returns
+        -------
+        float64 array [n_rankings]
+            Each above 0.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from mfcore.metrics import NDCG, TieGroups
+        >>> groups = TieGroups(
+        ...     ranking=np.array([0, 0]),
+        ...     above=np.array([0, 2]),
+        ...     size=np.array([1, 1]),
+        ...     relevant=np.array([1, 1]),
+        ...     n_candidates=np.array([5]),
+        ...     n_relevant=np.array([2]),
+        ... )  # five candidates, the positives at positions 1 and 3
+        >>> NDCG(10).weights(groups).tolist()
+        [1.0]
+        """
         return np.ones(groups.n_rankings)
 
 
@@ -77,13 +138,28 @@ class HitRate(WithCutoff, RankingMetric):
 
     Parameters
     ----------
-    k
+    k : int
         Cutoff, at least 1.
 
     Notes
     -----
     Only the highest group can decide, as all others stand behind it. The chance that none of its m positives
     falls on its first t positions is hypergeometric: C(n - t, m) / C(n, m).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mfcore.metrics import HitRate, TieGroups
+    >>> groups = TieGroups(
+    ...     ranking=np.array([0, 0]),
+    ...     above=np.array([0, 2]),
+    ...     size=np.array([1, 1]),
+    ...     relevant=np.array([1, 1]),
+    ...     n_candidates=np.array([5]),
+    ...     n_relevant=np.array([2]),
+    ... )  # five candidates, the positives at positions 1 and 3
+    >>> HitRate(2).values(groups).tolist()
+    [1.0]
     """
 
     k: int
@@ -91,7 +167,7 @@ class HitRate(WithCutoff, RankingMetric):
     _requires_k: ClassVar[bool] = True
 
     def values(self, groups: TieGroups) -> FloatArray:
-        """Return the chance of a hit in each ranking, float64[n_rankings]."""
+        """Return the chance of a hit in each ranking, float64 [n_rankings]."""
         first = groups.first
         missed = np.ones(groups.n_rankings)
         missed[groups.ranking[first]] = _chance_of_none(
@@ -108,8 +184,23 @@ class Precision(WithCutoff, RankingMetric):
 
     Parameters
     ----------
-    k
+    k : int
         Cutoff, at least 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mfcore.metrics import Precision, TieGroups
+    >>> groups = TieGroups(
+    ...     ranking=np.array([0, 0]),
+    ...     above=np.array([0, 2]),
+    ...     size=np.array([1, 1]),
+    ...     relevant=np.array([1, 1]),
+    ...     n_candidates=np.array([5]),
+    ...     n_relevant=np.array([2]),
+    ... )  # five candidates, the positives at positions 1 and 3
+    >>> Precision(2).values(groups).tolist()
+    [0.5]
     """
 
     k: int
@@ -117,7 +208,7 @@ class Precision(WithCutoff, RankingMetric):
     _requires_k: ClassVar[bool] = True
 
     def values(self, groups: TieGroups) -> FloatArray:
-        """Return the precision of each ranking, float64[n_rankings]."""
+        """Return the precision of each ranking, float64 [n_rankings]."""
         return _expected_hits(groups, self.k) / self.k
 
 
@@ -127,8 +218,23 @@ class Recall(WithCutoff, RankingMetric):
 
     Parameters
     ----------
-    k
+    k : int
         Cutoff, at least 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mfcore.metrics import Recall, TieGroups
+    >>> groups = TieGroups(
+    ...     ranking=np.array([0, 0]),
+    ...     above=np.array([0, 2]),
+    ...     size=np.array([1, 1]),
+    ...     relevant=np.array([1, 1]),
+    ...     n_candidates=np.array([5]),
+    ...     n_relevant=np.array([2]),
+    ... )  # five candidates, the positives at positions 1 and 3
+    >>> Recall(2).values(groups).tolist()
+    [0.5]
     """
 
     k: int
@@ -136,7 +242,7 @@ class Recall(WithCutoff, RankingMetric):
     _requires_k: ClassVar[bool] = True
 
     def values(self, groups: TieGroups) -> FloatArray:
-        """Return the recall of each ranking, float64[n_rankings]."""
+        """Return the recall of each ranking, float64 [n_rankings]."""
         return _expected_hits(groups, self.k) / groups.n_relevant
 
 
@@ -153,8 +259,23 @@ class TopKAccuracy(WithCutoff, RankingMetric):
 
     Parameters
     ----------
-    k
+    k : int
         Cutoff, at least 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mfcore.metrics import TopKAccuracy, TieGroups
+    >>> groups = TieGroups(
+    ...     ranking=np.array([0, 0]),
+    ...     above=np.array([0, 2]),
+    ...     size=np.array([1, 1]),
+    ...     relevant=np.array([1, 1]),
+    ...     n_candidates=np.array([5]),
+    ...     n_relevant=np.array([2]),
+    ... )  # five candidates, the positives at positions 1 and 3
+    >>> TopKAccuracy(2).values(groups).tolist(), TopKAccuracy(2).weights(groups).tolist()
+    ([0.5], [2.0])
     """
 
     k: int
@@ -162,11 +283,11 @@ class TopKAccuracy(WithCutoff, RankingMetric):
     _requires_k: ClassVar[bool] = True
 
     def values(self, groups: TieGroups) -> FloatArray:
-        """Return the share of each ranking's positives that are among the first k, float64[n_rankings]."""
+        """Return the share of each ranking's positives that are among the first k, float64 [n_rankings]."""
         return _expected_hits(groups, self.k) / groups.n_relevant
 
     def weights(self, groups: TieGroups) -> FloatArray:
-        """Return the number of positives of each ranking, float64[n_rankings]."""
+        """Return the number of positives of each ranking, float64 [n_rankings]."""
         return groups.n_relevant.astype(np.float64)
 
 
@@ -180,15 +301,30 @@ class NDCG(WithCutoff, RankingMetric):
 
     Parameters
     ----------
-    k
+    k : int, optional
         Cutoff, at least 1; None for the whole ranking.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mfcore.metrics import NDCG, TieGroups
+    >>> groups = TieGroups(
+    ...     ranking=np.array([0, 0]),
+    ...     above=np.array([0, 2]),
+    ...     size=np.array([1, 1]),
+    ...     relevant=np.array([1, 1]),
+    ...     n_candidates=np.array([5]),
+    ...     n_relevant=np.array([2]),
+    ... )  # five candidates, the positives at positions 1 and 3
+    >>> NDCG(3).values(groups).round(4).tolist()  # (1 + 1/2) / (1 + 1/log2(3))
+    [0.9197]
     """
 
     k: int | None = None
     _label: ClassVar[str] = "NDCG"
 
     def values(self, groups: TieGroups) -> FloatArray:
-        """Return the NDCG of each ranking, float64[n_rankings]."""
+        """Return the NDCG of each ranking, float64 [n_rankings]."""
         positions = np.arange(1, _longest(groups) + 1)
         discounts = _cumulative(1.0 / np.log2(1.0 + positions))
         gained = discounts[groups.above + groups.within(self.k)] - discounts[groups.above]
@@ -202,11 +338,11 @@ class MAP(WithCutoff, RankingMetric):
 
     Average precision = sum over the positives within the cutoff of (positives up to that position /
     position), over min(k, P), the number of positives that the best ranking shows. (Some tools divide by P
-    whatever k is, or by the positives found: their figures differ.)
+    whatever k is, or by the number of positives within the cutoff: their figures differ.)
 
     Parameters
     ----------
-    k
+    k : int, optional
         Cutoff, at least 1; None for the whole ranking.
 
     Notes
@@ -215,13 +351,28 @@ class MAP(WithCutoff, RankingMetric):
     m(m - 1) / (n(n - 1)) another given position does too; so position l adds
     ((R + 1) m/n + (l - 1) m(m - 1) / (n(n - 1))) / (a + l). The sum over l = 1..t has a closed form in
     harmonic numbers: sum 1/(a + l) = H(a + t) - H(a) =: h and sum (l - 1)/(a + l) = t - (a + 1) h.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mfcore.metrics import MAP, TieGroups
+    >>> groups = TieGroups(
+    ...     ranking=np.array([0, 0]),
+    ...     above=np.array([0, 2]),
+    ...     size=np.array([1, 1]),
+    ...     relevant=np.array([1, 1]),
+    ...     n_candidates=np.array([5]),
+    ...     n_relevant=np.array([2]),
+    ... )  # five candidates, the positives at positions 1 and 3
+    >>> MAP().values(groups).round(4).tolist()  # (1/1 + 2/3) / 2
+    [0.8333]
     """
 
     k: int | None = None
     _label: ClassVar[str] = "MAP"
 
     def values(self, groups: TieGroups) -> FloatArray:
-        """Return the average precision of each ranking, float64[n_rankings]."""
+        """Return the average precision of each ranking, float64 [n_rankings]."""
         above, size, relevant = groups.above, groups.size, groups.relevant
         within = groups.within(self.k)
         reciprocals = _reciprocals_between(groups, above, above + within)
@@ -239,20 +390,35 @@ class MRR(WithCutoff, RankingMetric):
 
     Parameters
     ----------
-    k
+    k : int, optional
         Cutoff, at least 1; None for the whole ranking.
 
     Notes
     -----
     Only the highest group can decide. The chance that its first positive is at position i of the group is
     C(n - i, m - 1) / C(n, m).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mfcore.metrics import MRR, TieGroups
+    >>> groups = TieGroups(
+    ...     ranking=np.array([0, 0]),
+    ...     above=np.array([0, 2]),
+    ...     size=np.array([1, 1]),
+    ...     relevant=np.array([1, 1]),
+    ...     n_candidates=np.array([5]),
+    ...     n_relevant=np.array([2]),
+    ... )  # five candidates, the positives at positions 1 and 3
+    >>> MRR().values(groups).tolist()
+    [1.0]
     """
 
     k: int | None = None
     _label: ClassVar[str] = "MRR"
 
     def values(self, groups: TieGroups) -> FloatArray:
-        """Return the reciprocal rank of each ranking, float64[n_rankings]."""
+        """Return the reciprocal rank of each ranking, float64 [n_rankings]."""
         first = groups.first
         above, size, relevant = groups.above[first], groups.size[first], groups.relevant[first]
         within = groups.within(self.k)[first]
@@ -275,6 +441,21 @@ class AUC(RankingMetric):
     AUC = (pairs of a positive above a negative + half of the tied pairs) / (P x negatives); with pessimistic
     ties a tied pair counts 0, with optimistic 1. A positive outside the catalogue counts below every
     negative. A ranking without negatives has no AUC: NaN, left out of the mean.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mfcore.metrics import AUC, TieGroups
+    >>> groups = TieGroups(
+    ...     ranking=np.array([0, 0]),
+    ...     above=np.array([0, 2]),
+    ...     size=np.array([1, 1]),
+    ...     relevant=np.array([1, 1]),
+    ...     n_candidates=np.array([5]),
+    ...     n_relevant=np.array([2]),
+    ... )  # five candidates, the positives at positions 1 and 3
+    >>> AUC().values(groups).round(4).tolist()  # 5 of the 6 pairs are in order
+    [0.8333]
     """
 
     @property
@@ -283,7 +464,7 @@ class AUC(RankingMetric):
         return "AUC"
 
     def values(self, groups: TieGroups) -> FloatArray:
-        """Return the area of each ranking, float64[n_rankings]; NaN without negatives."""
+        """Return the area of each ranking, float64 [n_rankings]; NaN without negatives."""
         relevant = groups.relevant.astype(np.float64)
         negatives = groups.n_candidates - groups.total(relevant)
         outranked_by = groups.above - groups.relevant_above + (groups.size - relevant) / 2
@@ -303,8 +484,19 @@ class Coverage(WithCutoff):
 
     Parameters
     ----------
-    k
+    k : int
         Cutoff, at least 1.
+
+    Examples
+    --------
+    >>> import mfcore
+    >>> data = mfcore.data.synthetic(2_000, n_users=100, n_items=200).interactions
+    >>> train, test = mfcore.splits.ratio(data)
+    >>> wals = mfcore.WALS(l2=0.1)
+    >>> model = mfcore.fit(mfcore.MF(2), train, optimizer=wals, epochs=2, backend="reference")
+    >>> coverage = mfcore.evaluate(model, test, [mfcore.Coverage(10)])["Coverage@10"]
+    >>> 0 < coverage <= 1
+    True
     """
 
     k: int
@@ -313,12 +505,24 @@ class Coverage(WithCutoff):
     _requires_k: ClassVar[bool] = True
 
     def covered(self, scores: ScoreArray) -> BoolArray:
-        """Return bool[n_items]: which items are among the first k of any row.
+        """Return which items are among the first k of any row.
 
         Parameters
         ----------
-        scores
-            float[n_users, n_items]; NaN marks an item that is no candidate.
+        scores : float array [n_users, n_items]
+            NaN marks an item that is no candidate.
+
+        Returns
+        -------
+        bool array [n_items]
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from mfcore.metrics import Coverage
+        >>> scores = np.array([[0.1, 0.9, 0.3], [np.nan, 0.8, 0.2]])
+        >>> Coverage(1).covered(scores).tolist()
+        [False, True, False]
         """
         items, _ = top_k_of(np.where(np.isnan(scores), -np.inf, scores), min(self.k, scores.shape[1]))
         shown = np.zeros(scores.shape[1], dtype=np.bool_)

@@ -40,18 +40,34 @@ class TieGroups:
 
     Parameters
     ----------
-    ranking
-        int64[n_groups]: the ranking that a group belongs to, ascending.
-    above
-        int64[n_groups]: how many candidates of the ranking score strictly higher than the group.
-    size
-        int64[n_groups]: how many candidates share the group's score, positives included.
-    relevant
-        int64[n_groups]: how many of those are positives, at least 1.
-    n_candidates
-        int64[n_rankings]: length of each ranking, positives included.
-    n_relevant
-        int64[n_rankings]: positives of each ranking, at least 1, misses included.
+    ranking : int64 array [n_groups]
+        The ranking that a group belongs to, ascending.
+    above : int64 array [n_groups]
+        How many candidates of the ranking score strictly higher than the group.
+    size : int64 array [n_groups]
+        How many candidates share the group's score, positives included.
+    relevant : int64 array [n_groups]
+        How many of those are positives, at least 1.
+    n_candidates : int64 array [n_rankings]
+        Length of each ranking, positives included.
+    n_relevant : int64 array [n_rankings]
+        Positives of each ranking, at least 1, misses included.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mfcore.metrics import TieGroups
+    >>> groups = TieGroups(
+    ...     ranking=np.array([0]),
+    ...     above=np.array([1]),
+    ...     size=np.array([3]),
+    ...     relevant=np.array([2]),
+    ...     n_candidates=np.array([6]),
+    ...     n_relevant=np.array([2]),
+    ... )  # two positives and a negative share positions 2 to 4 of six
+    >>> from mfcore.metrics import Precision
+    >>> Precision(2).values(groups).round(4).tolist()  # a positive is at position 2 in two of three orders
+    [0.3333]
     """
 
     ranking: IntArray
@@ -75,24 +91,95 @@ class TieGroups:
 
     @cached_property
     def relevant_above(self) -> IntArray:
-        """int64[n_groups]: positives of the same ranking that score strictly higher than the group."""
+        """int64 [n_groups]: positives of the same ranking that score strictly higher than the group."""
         before = np.cumsum(self.relevant) - self.relevant
         groups_per_ranking = np.diff(self.first, append=len(self.ranking))
         return before - np.repeat(before[self.first], groups_per_ranking)
 
     def within(self, k: int | None) -> IntArray:
-        """int64[n_groups]: how many of the group's positions are among the first `k` (None: all of them)."""
+        """Return how many of each group's positions are among the first k.
+
+        Parameters
+        ----------
+        k : int or None
+            None for no cutoff.
+
+        Returns
+        -------
+        int64 array [n_groups]
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from mfcore.metrics import TieGroups
+        >>> groups = TieGroups(
+        ...     ranking=np.array([0]),
+        ...     above=np.array([1]),
+        ...     size=np.array([3]),
+        ...     relevant=np.array([2]),
+        ...     n_candidates=np.array([6]),
+        ...     n_relevant=np.array([2]),
+        ... )  # two positives and a negative share positions 2 to 4 of six
+        >>> groups.within(3).tolist(), groups.within(None).tolist()
+        ([2], [3])
+        """
         return self.size if k is None else np.clip(k - self.above, 0, self.size)
 
     def total(self, of_groups: FloatArray) -> FloatArray:
-        """float64[n_rankings]: the sum over each ranking's groups of a float64[n_groups]."""
+        """Return the sum over each ranking's groups.
+
+        Parameters
+        ----------
+        of_groups : float64 array [n_groups]
+
+        Returns
+        -------
+        float64 array [n_rankings]
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from mfcore.metrics import TieGroups
+        >>> groups = TieGroups(
+        ...     ranking=np.array([0]),
+        ...     above=np.array([1]),
+        ...     size=np.array([3]),
+        ...     relevant=np.array([2]),
+        ...     n_candidates=np.array([6]),
+        ...     n_relevant=np.array([2]),
+        ... )  # two positives and a negative share positions 2 to 4 of six
+        >>> groups.total(np.array([0.5])).tolist()
+        [0.5]
+        """
         return np.bincount(self.ranking, of_groups, self.n_rankings).astype(np.float64, copy=False)
 
     def resolved(self, ties: Ties) -> Self:
         """Return the groups after the tie rule.
 
-        "average" leaves the groups as they are: the metrics compute expectations over the orders of a group.
-        The other rules settle the order, after which every positive is a group of its own.
+        Parameters
+        ----------
+        ties : {"pessimistic", "average", "optimistic"}
+            "average" leaves the groups as they are: the metrics compute expectations over the orders of a
+            group. The other rules settle the order, after which every positive is a group of its own.
+
+        Returns
+        -------
+        TieGroups
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from mfcore.metrics import TieGroups
+        >>> groups = TieGroups(
+        ...     ranking=np.array([0]),
+        ...     above=np.array([1]),
+        ...     size=np.array([3]),
+        ...     relevant=np.array([2]),
+        ...     n_candidates=np.array([6]),
+        ...     n_relevant=np.array([2]),
+        ... )  # two positives and a negative share positions 2 to 4 of six
+        >>> groups.resolved("optimistic").above.tolist(), groups.resolved("pessimistic").above.tolist()
+        ([1, 2], [2, 3])
         """
         if ties == "average":
             return self
@@ -116,12 +203,12 @@ def tie_groups(scores: ScoreArray, rows: IntArray, columns: IntArray, n_relevant
 
     Parameters
     ----------
-    scores
-        float[n_rankings, n_items]; NaN marks an item that is no candidate. Infinities are ordinary scores.
-    rows, columns
-        int64[n_positives]: where the positives stand in `scores`, each once; `rows` ascending.
-    n_relevant
-        int64[n_rankings]: positives of each ranking, those outside the catalogue included.
+    scores : float array [n_rankings, n_items]
+        NaN marks an item that is no candidate. Infinities are ordinary scores.
+    rows, columns : int64 arrays [n_positives]
+        Where the positives stand in `scores`, each once; `rows` ascending.
+    n_relevant : int64 array [n_rankings]
+        Positives of each ranking, those outside the catalogue included.
     """
     values = scores[rows, columns]
     order = np.lexsort((-values, rows))
@@ -144,12 +231,12 @@ def tie_groups_of_ranks(ranks: "PositiveRanks", rows: IntArray, n_relevant: IntA
 
     Parameters
     ----------
-    ranks
+    ranks : PositiveRanks
         Of n_positives positives in n_rankings rankings.
-    rows
-        int64[n_positives]: the ranking that each positive belongs to, ascending.
-    n_relevant
-        int64[n_rankings]: positives of each ranking, those outside the catalogue included.
+    rows : int64 array [n_positives]
+        The ranking that each positive belongs to, ascending.
+    n_relevant : int64 array [n_rankings]
+        Positives of each ranking, those outside the catalogue included.
     """
     order = np.lexsort((ranks.n_higher, rows))
     # Positives of one ranking share a score if, and only if, as many candidates are above them.
@@ -170,8 +257,8 @@ def tie_groups_of_first(scores: ScoreArray) -> TieGroups:
 
     Parameters
     ----------
-    scores
-        float[n_rankings, 1 + n_negatives]; NaN marks a negative that is no candidate.
+    scores : float array [n_rankings, 1 + n_negatives]
+        NaN marks a negative that is no candidate.
     """
     positive = scores[:, :1]
     n_rankings = len(scores)

@@ -17,6 +17,33 @@ class RatingMetric(ABC):
     """A metric that is a function of the mean of one loss per test interaction.
 
     Subclasses are frozen dataclasses; one written elsewhere is accepted by `evaluate` as any other.
+
+    Attributes
+    ----------
+    higher_is_better : bool
+
+    Examples
+    --------
+    The share of predictions that are off by more than one:
+
+    >>> from dataclasses import dataclass
+    >>> import mfcore
+    >>> import numpy as np
+    >>> from mfcore.metrics import RatingMetric
+    >>> @dataclass(frozen=True)
+    ... class Misses(RatingMetric):
+    ...     @property
+    ...     def name(self):
+    ...         return "misses"
+    ...
+    ...     def losses(self, predictions, targets):
+    ...         return (np.abs(predictions - targets) > 1).astype(np.float64)
+    >>> data = mfcore.data.synthetic(2_000, n_users=100, n_items=200).interactions
+    >>> train, test = mfcore.splits.ratio(data)
+    >>> wals = mfcore.WALS(l2=0.1)
+    >>> model = mfcore.fit(mfcore.MF(2), train, optimizer=wals, epochs=2, backend="reference")
+    >>> 0 < mfcore.evaluate(model, test, [Misses()])["misses"] < 1
+    True
     """
 
     higher_is_better: ClassVar[bool] = False
@@ -28,16 +55,49 @@ class RatingMetric(ABC):
 
     @abstractmethod
     def losses(self, predictions: FloatArray, targets: FloatArray) -> FloatArray:
-        """Return float64[n], the loss of each prediction, from predictions and targets, float64[n] each."""
+        """Return the loss of each prediction.
+
+        Parameters
+        ----------
+        predictions, targets : float64 arrays [n]
+
+        Returns
+        -------
+        float64 array [n]
+        """
 
     def from_mean(self, mean_loss: FloatArray) -> FloatArray:
-        """Return the metric, elementwise, from mean losses: over all interactions, or over a user's."""
+        """Return the metric, elementwise, from mean losses: over all interactions, or over a user's.
+
+        Parameters
+        ----------
+        mean_loss : float64 array
+
+        Returns
+        -------
+        float64 array of that shape
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from mfcore import MAE, RMSE
+        >>> RMSE().from_mean(np.array([4.0])).tolist(), MAE().from_mean(np.array([4.0])).tolist()
+        ([2.0], [4.0])
+        """
         return mean_loss
 
 
 @dataclass(frozen=True)
 class RMSE(RatingMetric):
-    """Root mean squared error: sqrt(mean((prediction - target)^2))."""
+    """Root mean squared error: sqrt(mean((prediction - target)^2)).
+
+    Examples
+    --------
+    >>> import mfcore
+    >>> import numpy as np
+    >>> mfcore.RMSE().losses(np.array([3.4, 5.0]), np.array([3.0, 3.0])).round(2).tolist()
+    [0.16, 4.0]
+    """
 
     @property
     def name(self) -> str:
@@ -45,7 +105,7 @@ class RMSE(RatingMetric):
         return "RMSE"
 
     def losses(self, predictions: FloatArray, targets: FloatArray) -> FloatArray:
-        """Return the squared errors, float64[n]."""
+        """Return the squared errors, float64 [n]."""
         return np.square(predictions - targets)
 
     def from_mean(self, mean_loss: FloatArray) -> FloatArray:
@@ -55,7 +115,15 @@ class RMSE(RatingMetric):
 
 @dataclass(frozen=True)
 class MAE(RatingMetric):
-    """Mean absolute error: mean(|prediction - target|)."""
+    """Mean absolute error: mean(|prediction - target|).
+
+    Examples
+    --------
+    >>> import mfcore
+    >>> import numpy as np
+    >>> mfcore.MAE().losses(np.array([3.4, 5.0]), np.array([3.0, 3.0])).round(2).tolist()
+    [0.4, 2.0]
+    """
 
     @property
     def name(self) -> str:
@@ -63,7 +131,7 @@ class MAE(RatingMetric):
         return "MAE"
 
     def losses(self, predictions: FloatArray, targets: FloatArray) -> FloatArray:
-        """Return the absolute errors, float64[n]."""
+        """Return the absolute errors, float64 [n]."""
         return np.abs(predictions - targets)
 
 
@@ -74,6 +142,13 @@ class RoundedMAE(RatingMetric):
     A prediction half way between two integers goes to the even one (2.5 to 2, 3.5 to 4: `numpy.rint`).
     Targets are not rounded. The figure is not comparable with MAE, hence its own name: on whole-star ratings
     a model that is right to within half a star has a rounded MAE of 0.
+
+    Examples
+    --------
+    >>> import mfcore
+    >>> import numpy as np
+    >>> mfcore.RoundedMAE().losses(np.array([3.4, 5.0]), np.array([3.0, 3.0])).round(2).tolist()
+    [0.0, 2.0]
     """
 
     @property
@@ -82,5 +157,5 @@ class RoundedMAE(RatingMetric):
         return "rounded MAE"
 
     def losses(self, predictions: FloatArray, targets: FloatArray) -> FloatArray:
-        """Return the absolute errors of the rounded predictions, float64[n]."""
+        """Return the absolute errors of the rounded predictions, float64 [n]."""
         return np.abs(np.rint(predictions) - targets)

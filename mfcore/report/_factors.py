@@ -29,15 +29,27 @@ class FactorTable:
 
     Attributes
     ----------
-    rows : int64 [n]
+    rows : int64 array [n]
         Item rows of the model.
     ids : array [n]
     titles : list of n str
         The ids where the model has no titles.
-    counts : int64 [n]
+    counts : int64 array [n]
         Training users of each item.
-    factors : array [n, d]
+    factors : array [n, n_factors]
         As `spec.item_vectors` gives them; factor numbers in what people see start at 1.
+
+    Examples
+    --------
+    >>> import mfcore
+    >>> data = mfcore.Interactions.from_columns(
+    ...     [1, 1, 2, 2, 3], [10, 20, 10, 30, 10], [5, 3, 4, 1, 5], item_names={10: "Alien", 20: "Brazil"}
+    ... )
+    >>> wals = mfcore.WALS(l2=0.1)
+    >>> model = mfcore.fit(mfcore.MF(2), data, optimizer=wals, epochs=2, backend="reference")
+    >>> from mfcore.report import popular_factors
+    >>> popular_factors(model).titles
+    ['Alien', 'Brazil', '30']
     """
 
     rows: npt.NDArray[np.int64]
@@ -68,15 +80,62 @@ class FactorExtremes:
 
 
 def popular_factors(model: Model, n: int = 20) -> FactorTable:
-    """Return the n most popular items with their factors, by falling popularity, ties by row."""
+    """Return the most popular items with their factors.
+
+    Parameters
+    ----------
+    model : Model
+    n : int
+        At most so many.
+
+    Returns
+    -------
+    FactorTable
+        By falling popularity, ties by row.
+
+    Examples
+    --------
+    >>> import mfcore
+    >>> data = mfcore.Interactions.from_columns(
+    ...     [1, 1, 2, 2, 3], [10, 20, 10, 30, 10], [5, 3, 4, 1, 5], item_names={10: "Alien", 20: "Brazil"}
+    ... )
+    >>> wals = mfcore.WALS(l2=0.1)
+    >>> model = mfcore.fit(mfcore.MF(2), data, optimizer=wals, epochs=2, backend="reference")
+    >>> from mfcore.report import popular_factors
+    >>> popular_factors(model, 1).counts.tolist()
+    [3]
+    """
     return _table(model, np.argsort(-model.item_counts, kind="stable")[:n])
 
 
 def factor_extremes(model: Model, n: int = 3) -> list[FactorExtremes]:
-    """Return the n lowest and n highest items of each factor.
+    """Return the lowest and highest items of each factor.
 
-    Only the more popular half of the items is looked at: the factors of items that hardly anybody met say
-    little, and would fill both ends.
+    Only the more popular half of the items counts: the factors of items that few users have rated are mostly
+    noise, and would fill both ends.
+
+    Parameters
+    ----------
+    model : Model
+    n : int
+        Items at each end.
+
+    Returns
+    -------
+    list of FactorExtremes
+        One for each factor.
+
+    Examples
+    --------
+    >>> import mfcore
+    >>> data = mfcore.Interactions.from_columns(
+    ...     [1, 1, 2, 2, 3], [10, 20, 10, 30, 10], [5, 3, 4, 1, 5], item_names={10: "Alien", 20: "Brazil"}
+    ... )
+    >>> wals = mfcore.WALS(l2=0.1)
+    >>> model = mfcore.fit(mfcore.MF(2), data, optimizer=wals, epochs=2, backend="reference")
+    >>> from mfcore.report import factor_extremes
+    >>> [(extremes.factor, len(extremes.lowest)) for extremes in factor_extremes(model, 2)]
+    [(1, 2), (2, 2)]
     """
     vectors = model.spec.item_vectors(model.parameters)
     known = np.flatnonzero(model.item_counts)
@@ -94,20 +153,41 @@ def find_item(model: Model, text: str) -> int | str:
     An id goes before a title. Of titles an equal one goes first, then one that begins with the text, then one
     that contains it, then the most similar one; among several the most popular. Case does not matter.
 
+    Parameters
+    ----------
+    model : Model
+    text : str
+
+    Returns
+    -------
+    int or str
+
     Raises
     ------
     UnknownIdError
         Where nothing is like it.
+
+    Examples
+    --------
+    >>> import mfcore
+    >>> data = mfcore.Interactions.from_columns(
+    ...     [1, 1, 2, 2, 3], [10, 20, 10, 30, 10], [5, 3, 4, 1, 5], item_names={10: "Alien", 20: "Brazil"}
+    ... )
+    >>> wals = mfcore.WALS(l2=0.1)
+    >>> model = mfcore.fit(mfcore.MF(2), data, optimizer=wals, epochs=2, backend="reference")
+    >>> from mfcore.report import find_item
+    >>> find_item(model, "alien"), find_item(model, "braz"), find_item(model, "30")
+    (10, 20, 30)
     """
     if (one_id := _known_id(model, text)) is not None:
         return one_id
-    wanted = text.casefold()
+    query = text.casefold()
     titles = [] if model.item_names is None else [str(title).casefold() for title in model.item_names]
     for matches in (
-        [row for row, title in enumerate(titles) if title == wanted],
-        [row for row, title in enumerate(titles) if title.startswith(wanted)],
-        [row for row, title in enumerate(titles) if wanted in title],
-        [row for row, title in enumerate(titles) if title in get_close_matches(wanted, titles, n=1)],
+        [row for row, title in enumerate(titles) if title == query],
+        [row for row, title in enumerate(titles) if title.startswith(query)],
+        [row for row, title in enumerate(titles) if query in title],
+        [row for row, title in enumerate(titles) if title in get_close_matches(query, titles, n=1)],
     ):
         if matches:
             best: int | str = model.item_ids[max(matches, key=lambda row: (model.item_counts[row], -row))]
@@ -117,7 +197,30 @@ def find_item(model: Model, text: str) -> int | str:
 
 
 def title_of(model: Model, row: int) -> str:
-    """Return an item's title, or its id where there are no titles."""
+    """Return an item's title, or its id where there are no titles.
+
+    Parameters
+    ----------
+    model : Model
+    row : int
+        Of the item.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> import mfcore
+    >>> data = mfcore.Interactions.from_columns(
+    ...     [1, 1, 2, 2, 3], [10, 20, 10, 30, 10], [5, 3, 4, 1, 5], item_names={10: "Alien", 20: "Brazil"}
+    ... )
+    >>> wals = mfcore.WALS(l2=0.1)
+    >>> model = mfcore.fit(mfcore.MF(2), data, optimizer=wals, epochs=2, backend="reference")
+    >>> from mfcore.report import title_of
+    >>> title_of(model, 0), title_of(model, 2)
+    ('Alien', '30')
+    """
     return str(model.item_ids[row]) if model.item_names is None else str(model.item_names[row])
 
 
@@ -136,6 +239,17 @@ def draw_model(model: Model, path: str | os.PathLike[str]) -> None:
         matplotlib is not installed.
     InvalidArgumentError
         The ending names no format that matplotlib writes.
+
+    Examples
+    --------
+    >>> import mfcore
+    >>> data = mfcore.Interactions.from_columns(
+    ...     [1, 1, 2, 2, 3], [10, 20, 10, 30, 10], [5, 3, 4, 1, 5], item_names={10: "Alien", 20: "Brazil"}
+    ... )
+    >>> wals = mfcore.WALS(l2=0.1)
+    >>> model = mfcore.fit(mfcore.MF(2), data, optimizer=wals, epochs=2, backend="reference")
+    >>> from mfcore.report import draw_model
+    >>> draw_model(model, "model.svg")
     """
     target = Path(path)
     figure = new_figure(13, 6)

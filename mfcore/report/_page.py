@@ -35,8 +35,14 @@ class Cell:
     Attributes
     ----------
     text : str
-    tone : "", "good", "bad" or "quiet"
+    tone : {"", "good", "bad", "quiet"}
         How it is to be taken. The text says so too: not everybody sees colours.
+
+    Examples
+    --------
+    >>> from mfcore.report import Cell
+    >>> Cell("12 failures", "bad").tone
+    'bad'
     """
 
     text: str
@@ -60,6 +66,13 @@ class Table:
     ------
     InvalidArgumentError
         A row is of another length, or holds something else.
+
+    Examples
+    --------
+    >>> from mfcore.report import Cell, Table
+    >>> table = Table(["engine", "seconds"], [["numba", Cell("1.2", "good")], ["torch", "3.4"]])
+    >>> table.numeric, table.kind
+    ([False, True], 'narrow table')
     """
 
     columns: Sequence[str]
@@ -98,8 +111,14 @@ class Chart:
     Attributes
     ----------
     svg : str
-        As `mfcore.report.charts` draws it. It is not escaped.
+        As `line_chart` and `bar_chart` draw it. It is not escaped.
     caption : str
+
+    Examples
+    --------
+    >>> from mfcore.report import Chart
+    >>> Chart('<svg width="10" height="10"></svg>', caption="Nothing").caption
+    'Nothing'
     """
 
     svg: str
@@ -118,6 +137,12 @@ class Prose:
     Attributes
     ----------
     text : str
+
+    Examples
+    --------
+    >>> from mfcore.report import Prose
+    >>> Prose("All engines agree.").kind
+    'prose'
     """
 
     text: str
@@ -130,7 +155,7 @@ class Prose:
 
 @dataclass(frozen=True)
 class Fact:
-    """A figure that is worth large letters; those that follow each other stand side by side.
+    """A figure in large letters; those that follow each other stand side by side.
 
     Attributes
     ----------
@@ -138,7 +163,13 @@ class Fact:
     label : str
         What it is.
     detail : str
-        What it is measured against, say.
+        What it is compared with, for instance.
+
+    Examples
+    --------
+    >>> from mfcore.report import Fact
+    >>> Fact("0.87", "RMSE", detail="baseline 0.94").label
+    'RMSE'
     """
 
     value: str
@@ -161,8 +192,15 @@ class Section:
     Attributes
     ----------
     title : str
-        Nothing for what comes before all headings.
+        Empty for what comes before all headings.
     blocks : sequence of Table, Chart, Prose or Fact
+
+    Examples
+    --------
+    >>> from mfcore.report import Fact, Prose, Section
+    >>> section = Section("Quality", [Fact("0.87", "RMSE"), Fact("0.68", "MAE"), Prose("Five folds.")])
+    >>> [(kind, len(blocks)) for kind, blocks in section.groups]
+    [('fact', 2), ('prose', 1)]
     """
 
     title: str
@@ -194,12 +232,35 @@ def page(title: str, lead: str, sections: Sequence[Section]) -> str:
 
 
 def write_page(path: str | os.PathLike[str], title: str, lead: str, sections: Sequence[Section]) -> Path:
-    """Write a report, whole or not at all, and return its path; see `page`.
+    """Write a report as an HTML document, whole or not at all.
+
+    The document refers to nothing outside it, follows the reader's choice of light or dark, and is readable
+    on a phone and on paper.
+
+    Parameters
+    ----------
+    path : str or path
+    title : str
+    lead : str
+        What it says, in a sentence or two.
+    sections : sequence of Section
+
+    Returns
+    -------
+    Path
+        Of the file.
 
     Raises
     ------
     FileNotFoundError
         The folder does not exist.
+
+    Examples
+    --------
+    >>> from mfcore.report import Prose, Section, write_page
+    >>> path = write_page("report.html", "Report", "All is well.", [Section("", [Prose("1 < 2")])])
+    >>> "1 &lt; 2" in path.read_text(encoding="utf-8")
+    True
     """
     target = Path(path)
     with replacing(target) as temporary:
@@ -220,5 +281,5 @@ def _environment() -> "Environment":
 
 
 def _is_numeric(texts: Sequence[Any]) -> bool:
-    said = [text.strip() for text in texts if text.strip() not in _NOTHING]
-    return bool(said) and all(_NUMBER.fullmatch(text) for text in said)
+    filled = [text.strip() for text in texts if text.strip() not in _NOTHING]
+    return bool(filled) and all(_NUMBER.fullmatch(text) for text in filled)

@@ -1,4 +1,8 @@
-"""What an epoch shows: a pure function of (seed, epoch, position), the same on every engine."""
+"""What an epoch shows: a pure function of (seed, epoch, position), the same on every engine.
+
+`philox` (random words) and `shuffle` (the keyed permutation) are doors of their own, with the constants that
+engines need; other modules of this room are private.
+"""
 
 from mfcore.sampling._grid import Grid, choose_n_blocks
 from mfcore.sampling._negatives import (

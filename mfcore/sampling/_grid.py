@@ -28,11 +28,26 @@ def choose_n_blocks(n_instances: int, n_users: int, n_items: int) -> int:
 
     About 65,536 instances a cell keep the rows of a cell in a core's cache and give each thread enough to
     do between two barriers; data below 16,384 instances are not cut.
+
+    Parameters
+    ----------
+    n_instances, n_users, n_items : int
+
+    Returns
+    -------
+    int
+        min(32, max(4, sqrt(n_instances / 65,536))), at most n_users and n_items; 1 for small data.
+
+    Examples
+    --------
+    >>> from mfcore.sampling import choose_n_blocks
+    >>> choose_n_blocks(10_000, 500, 200), choose_n_blocks(20_000_000, 138_000, 27_000)
+    (1, 17)
     """
     if n_instances < WORTH_CUTTING:
         return 1
-    wanted = int(np.clip(np.sqrt(n_instances / INSTANCES_PER_CELL), MINIMUM_BLOCKS, MAXIMUM_BLOCKS))
-    return max(1, min(wanted, n_users, n_items))
+    n_blocks = int(np.clip(np.sqrt(n_instances / INSTANCES_PER_CELL), MINIMUM_BLOCKS, MAXIMUM_BLOCKS))
+    return max(1, min(n_blocks, n_users, n_items))
 
 
 @dataclass(frozen=True)
@@ -44,6 +59,13 @@ class Grid:
     n_blocks : int
     user_block : int32 array [n_users]
     item_block : int32 array [n_items]
+
+    Examples
+    --------
+    >>> from mfcore.sampling import Grid
+    >>> grid = Grid.make(n_users=6, n_items=4, n_blocks=2, seed=0)
+    >>> sorted(grid.user_block.tolist()), sorted(grid.item_block.tolist())
+    ([0, 0, 0, 1, 1, 1], [0, 0, 1, 1])
     """
 
     n_blocks: int
@@ -52,7 +74,24 @@ class Grid:
 
     @classmethod
     def make(cls, n_users: int, n_items: int, n_blocks: int, seed: int) -> "Grid":
-        """Return the grid of a seed; it is the same in every epoch."""
+        """Return the grid of a seed; it is the same in every epoch.
+
+        Parameters
+        ----------
+        n_users, n_items, n_blocks : int
+        seed : int in [0, 2^64)
+
+        Returns
+        -------
+        Grid
+            Its blocks differ in size by one at most.
+
+        Examples
+        --------
+        >>> from mfcore.sampling import Grid
+        >>> Grid.make(n_users=6, n_items=4, n_blocks=2, seed=0).n_blocks
+        2
+        """
         return cls(
             n_blocks,
             _blocks(n_users, n_blocks, seed, Purpose.USER_GRID),
@@ -60,21 +99,79 @@ class Grid:
         )
 
     def cells(self, users: NDArray[np.integer], items: NDArray[np.integer]) -> NDArray[np.int32]:
-        """Return the number of each instance's cell, user block * n_blocks + item block."""
+        """Return the number of each instance's cell, user block * n_blocks + item block.
+
+        Parameters
+        ----------
+        users, items : integer arrays [n]
+            Rows.
+
+        Returns
+        -------
+        int32 array [n], in [0, n_blocks^2)
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from mfcore.sampling import Grid
+        >>> grid = Grid(2, user_block=np.array([0, 1, 1]), item_block=np.array([1, 0]))
+        >>> grid.cells(np.array([0, 1, 2]), np.array([0, 0, 1])).tolist()
+        [1, 3, 2]
+        """
         cells: NDArray[np.int32] = self.user_block[users] * np.int32(self.n_blocks) + self.item_block[items]
         return cells
 
     def strata(self, seed: int, epoch: int) -> Words:
-        """Return the order in which an epoch visits the strata: a permutation of [0, n_blocks)."""
+        """Return the order in which an epoch visits the strata.
+
+        Parameters
+        ----------
+        seed : int in [0, 2^64)
+        epoch : int
+
+        Returns
+        -------
+        int64 array [n_blocks]
+            A permutation of [0, n_blocks).
+
+        Examples
+        --------
+        >>> from mfcore.sampling import Grid
+        >>> grid = Grid.make(n_users=60, n_items=40, n_blocks=8, seed=0)
+        >>> sorted(grid.strata(seed=0, epoch=1).tolist())
+        [0, 1, 2, 3, 4, 5, 6, 7]
+        """
         order = KeyedShuffle.make(self.n_blocks, seed, epoch, Purpose.STRATUM_ORDER)
         return order(np.arange(self.n_blocks, dtype=np.int64))
 
     def rotations(self, sizes: Words, seed: int, epoch: int) -> Words:
-        """Return where an epoch starts within each cell, in [0, size of the cell).
+        """Return where an epoch starts within each cell.
 
-        Instances of a cell keep their shuffled order from epoch to epoch and are rotated: that reads
-        memory in sequence, and shuffling once converges like reshuffling (Mishchenko, Khaled & Richtárik,
-        "Random reshuffling: simple analysis with vast improvements", NeurIPS 2020).
+        Instances of a cell keep their shuffled order from epoch to epoch and are rotated: that reads memory
+        in sequence, and shuffling once converges like reshuffling (Mishchenko, Khaled & Richtárik, "Random
+        reshuffling: simple analysis with vast improvements", NeurIPS 2020).
+
+        Parameters
+        ----------
+        sizes : int64 array [n_blocks^2]
+            Number of instances of each cell.
+        seed : int in [0, 2^64)
+        epoch : int
+
+        Returns
+        -------
+        int64 array [n_blocks^2]
+            In [0, size of the cell), 0 for an empty one.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from mfcore.sampling import Grid
+        >>> grid = Grid.make(n_users=6, n_items=4, n_blocks=2, seed=0)
+        >>> sizes = np.array([5, 1, 0, 9])
+        >>> rotations = grid.rotations(sizes, seed=0, epoch=1)
+        >>> bool(np.all((rotations >= 0) & (rotations < np.maximum(sizes, 1))))
+        True
         """
         word = philox.words(seed, Purpose.CELL_ROTATION, epoch, np.arange(len(sizes), dtype=np.int64))
         return philox.bounded(word[0], word[1], np.maximum(sizes, 1))
@@ -85,7 +182,22 @@ class Grid:
         Parameters
         ----------
         starts : int64 array [n_blocks^2 + 1]
-            Where each cell begins in that list.
+            Where each cell begins in that list, and where the list ends.
+        seed : int in [0, 2^64)
+        epoch : int
+
+        Returns
+        -------
+        int64 array [starts[-1]]
+            A permutation: stratum by stratum, the cells of a stratum by user block, each cell rotated.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from mfcore.sampling import Grid
+        >>> grid = Grid.make(n_users=6, n_items=4, n_blocks=2, seed=0)
+        >>> sorted(grid.visit_order(np.array([0, 2, 3, 3, 6]), seed=0, epoch=1).tolist())
+        [0, 1, 2, 3, 4, 5]
         """
         sizes = np.diff(starts)
         rotations = self.rotations(sizes, seed, epoch)

@@ -40,6 +40,15 @@ def unseen_item(seen: SeenItems, users: Words, ranks: Words) -> Words:
     Returns
     -------
     int64 array [n] of item rows
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mfcore.data import SeenItems
+    >>> from mfcore.sampling import unseen_item
+    >>> seen = SeenItems(indptr=np.array([0, 2]), indices=np.array([0, 2]))  # of items 0 to 4
+    >>> unseen_item(seen, users=np.array([0, 0, 0]), ranks=np.array([0, 1, 2])).tolist()
+    [1, 3, 4]
     """
     first = seen.indptr[users]
     unseen_before = seen.indices - (np.arange(len(seen.indices)) - np.repeat(seen.indptr[:-1], seen.counts))
@@ -60,13 +69,27 @@ def uniform_negatives(
     n_items : int
     users : int64 array [n]
         The user row of each instance.
-    seed, epoch : int
+    seed : int in [0, 2^64)
+    epoch : int
     instances : int64 array [n]
-        The number of each instance in the epoch's list before shuffling, q in `stream.epoch`.
+        The number of each instance in the epoch's list before shuffling: see `mfcore.sampling.epoch`.
 
     Returns
     -------
-    int64 array [n] of item rows
+    int64 array [n]
+        Item rows.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mfcore import Interactions
+    >>> data = Interactions.from_columns(["ann", "ann", "bob"], ["a", "c", "b"])
+    >>> from mfcore.sampling import uniform_negatives
+    >>> users, instances = np.array([0, 0, 0]), np.array([1, 3, 5])
+    >>> uniform_negatives(
+    ...     data.seen, data.n_items, users, seed=0, epoch=0, instances=instances
+    ... ).tolist()  # the one item that ann has not seen
+    [1, 1, 1]
     """
     word = philox.words(seed, Purpose.NEGATIVE, epoch, instances)
     n_unseen = n_items - (seen.indptr[users + 1] - seen.indptr[users])
@@ -82,10 +105,20 @@ class PopularityTable:
     starts : int64 array [n_items + 1]
         c: where each item's span begins on the line of weights, and where the line ends; below 2^31.
     unseen_before : int64 array [n_seen]
-        For each seen item, in the order of `SeenItems.indices`: the weight of the user's unseen items
-        before it.
+        For each seen item, in the order of `SeenItems.indices`: the weight of the user's unseen items before
+        it.
     unseen_weight : int64 array [n_users]
         The weight of all items that the user has not seen.
+
+    Examples
+    --------
+    >>> from mfcore import Interactions
+    >>> from mfcore.sampling import PopularityTable
+    >>> data = Interactions.from_columns(["ann", "bob", "cat", "cat"], ["a", "a", "a", "b"])
+    >>> table = PopularityTable.make(data.seen, data.item_counts, exponent=1.0)
+    >>> weights = table.starts[1:] - table.starts[:-1]
+    >>> round(float(weights[0] / weights[1]), 6)  # a has three interactions, b one
+    3.0
     """
 
     starts: Words
@@ -98,6 +131,27 @@ class PopularityTable:
 
         A weight is 1 + floor(share * (2^31 - 1 - n_items)) for an item with interactions, where share is its
         part of the sum of count^exponent.
+
+        Parameters
+        ----------
+        seen : SeenItems
+        item_counts : int64 array [n_items]
+            Number of interactions of each item, not all 0.
+        exponent : float
+            alpha, at least 0.
+
+        Returns
+        -------
+        PopularityTable
+
+        Examples
+        --------
+        >>> from mfcore import Interactions
+        >>> data = Interactions.from_columns(["ann", "ann", "bob"], ["a", "c", "b"])
+        >>> from mfcore.sampling import PopularityTable
+        >>> table = PopularityTable.make(data.seen, data.item_counts, exponent=0.75)
+        >>> bool((table.unseen_weight > 0).all())
+        True
         """
         # Relative to the largest count, so that no exponent overflows.
         popularity = np.where(item_counts > 0, (item_counts / item_counts.max()) ** float(exponent), 0.0)
@@ -125,7 +179,36 @@ def popular_negatives(
     epoch: int,
     instances: Words,
 ) -> Words:
-    """Draw one negative for each instance by popularity^alpha; arguments as in `uniform_negatives`."""
+    """Draw one negative for each instance by popularity^alpha: a pure function of (seed, epoch, instance).
+
+    Parameters
+    ----------
+    table : PopularityTable
+    seen : SeenItems
+        That the table was made from.
+    users : int64 array [n]
+        The user row of each instance.
+    seed : int in [0, 2^64)
+    epoch : int
+    instances : int64 array [n]
+        The number of each instance in the epoch's list before shuffling: see `mfcore.sampling.epoch`.
+
+    Returns
+    -------
+    int64 array [n]
+        Item rows.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mfcore import Interactions
+    >>> data = Interactions.from_columns(["ann", "ann", "bob"], ["a", "c", "b"])
+    >>> from mfcore.sampling import PopularityTable, popular_negatives
+    >>> table = PopularityTable.make(data.seen, data.item_counts, exponent=0.75)
+    >>> users, instances = np.array([0, 0, 0]), np.array([1, 3, 5])
+    >>> popular_negatives(table, data.seen, users, seed=0, epoch=0, instances=instances).tolist()
+    [1, 1, 1]
+    """
     word = philox.words(seed, Purpose.NEGATIVE, epoch, instances)
     position = philox.bounded(word[0], word[1], table.unseen_weight[users])
     first = seen.indptr[users]
@@ -155,10 +238,27 @@ def _first_above(values: Words, low: Words, high: Words, bounds: Words) -> Words
 def require_unseen_items(seen: SeenItems, n_items: int, user_ids: Vocabulary) -> None:
     """Raise if a user of the training data has seen the whole catalogue: no negative exists for them.
 
+    Parameters
+    ----------
+    seen : SeenItems
+    n_items : int
+    user_ids : Vocabulary
+        For the message.
+
     Raises
     ------
     InvalidDataError
         Names the first such user and says what to do.
+
+    Examples
+    --------
+    >>> from mfcore import Interactions
+    >>> from mfcore.sampling import require_unseen_items
+    >>> data = Interactions.from_columns(["ann", "ann", "bob"], ["a", "b", "b"])
+    >>> require_unseen_items(data.seen, data.n_items, data.user_ids)
+    Traceback (most recent call last):
+        ...
+    mfcore.errors.InvalidDataError: user 'ann' has seen all 2 items, so no negative can be drawn ...
     """
     full = np.flatnonzero(np.diff(seen.indptr) >= n_items)
     if full.size:
@@ -172,10 +272,24 @@ def require_unseen_items(seen: SeenItems, n_items: int, user_ids: Vocabulary) ->
 def require_unseen_weight(table: PopularityTable, user_ids: Vocabulary) -> None:
     """Raise if a user has seen every item that has a weight: no negative exists for them.
 
+    Parameters
+    ----------
+    table : PopularityTable
+    user_ids : Vocabulary
+        For the message.
+
     Raises
     ------
     InvalidDataError
         Names the first such user and says what to do.
+
+    Examples
+    --------
+    >>> from mfcore import Interactions
+    >>> data = Interactions.from_columns(["ann", "ann", "bob"], ["a", "c", "b"])
+    >>> from mfcore.sampling import PopularityTable, require_unseen_weight
+    >>> table = PopularityTable.make(data.seen, data.item_counts, exponent=0.75)
+    >>> require_unseen_weight(table, data.user_ids)  # everyone has an item left
     """
     full = np.flatnonzero(table.unseen_weight <= 0)
     if full.size:

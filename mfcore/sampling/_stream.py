@@ -38,12 +38,23 @@ class SamplingPlan:
     ----------
     n_negatives : int
         Sampled negatives per interaction, drawn anew in every epoch; 0 for none.
-    order : "shuffled" or "blocked"
+    order : {"shuffled", "blocked"}
     popularity_exponent : float
         Negatives are drawn with a chance proportional to (number of the item's interactions)^exponent; 0 for
         uniform ones.
     paired : bool
         Whether an instance is an interaction together with one of its negatives.
+
+    Raises
+    ------
+    InvalidArgumentError
+        A setting is outside its domain, or does not fit the others.
+
+    Examples
+    --------
+    >>> from mfcore.sampling import SamplingPlan
+    >>> SamplingPlan(n_negatives=4).n_instances(100), SamplingPlan(4, paired=True).n_instances(100)
+    (500, 400)
     """
 
     n_negatives: int = 0
@@ -71,7 +82,22 @@ class SamplingPlan:
             raise InvalidArgumentError(f"order is {self.order!r}; it must be one of {', '.join(ORDERS)}")
 
     def n_instances(self, n_interactions: int) -> int:
-        """Return the number of instances of an epoch."""
+        """Return the number of instances of an epoch.
+
+        Parameters
+        ----------
+        n_interactions : int
+
+        Returns
+        -------
+        int
+
+        Examples
+        --------
+        >>> from mfcore.sampling import SamplingPlan
+        >>> SamplingPlan(n_negatives=4).n_instances(100)
+        500
+        """
         return n_interactions * self.per_interaction
 
     @property
@@ -80,7 +106,27 @@ class SamplingPlan:
         return self.n_negatives if self.paired else 1 + self.n_negatives
 
     def popularity_table(self, data: Interactions) -> PopularityTable | None:
-        """Return the table that negatives of these data are drawn from; None where they are uniform."""
+        """Return the table that negatives of these data are drawn from.
+
+        Parameters
+        ----------
+        data : Interactions
+
+        Returns
+        -------
+        PopularityTable or None
+            None where negatives are uniform.
+
+        Examples
+        --------
+        >>> from mfcore import Interactions
+        >>> data = Interactions.from_columns(["ann", "ann", "bob"], ["a", "c", "b"])
+        >>> from mfcore.sampling import SamplingPlan, epoch
+        >>> plan = SamplingPlan(n_negatives=1, popularity_exponent=0.75)
+        >>> table = plan.popularity_table(data)
+        >>> [len(epoch(data, plan, seed=0, epoch=number, popularity=table)) for number in range(2)]
+        [6, 6]
+        """
         if not self.popularity_exponent:
             return None
         return PopularityTable.make(data.seen, data.item_counts, self.popularity_exponent)
@@ -88,8 +134,24 @@ class SamplingPlan:
     def bucketing_epoch(self, epoch: int) -> int:
         """Return the epoch whose shuffle orders the cells of the blocked order.
 
-        With negatives the instances are new in every epoch and are sorted into cells again; without, they
-        are sorted once and an epoch only rotates the cells.
+        With negatives the instances are new in every epoch and are sorted into cells again; without, they are
+        sorted once and an epoch only rotates the cells.
+
+        Parameters
+        ----------
+        epoch : int
+
+        Returns
+        -------
+        int
+
+        Examples
+        --------
+        >>> from mfcore.sampling import SamplingPlan
+        >>> SamplingPlan(order="blocked").bucketing_epoch(3)
+        0
+        >>> SamplingPlan(n_negatives=4, order="blocked").bucketing_epoch(3)
+        3
         """
         return epoch if self.n_negatives else 0
 
@@ -106,8 +168,17 @@ class Instances:
         The interaction that each instance belongs to; targets and weights of positives are looked up there.
     positive : bool array [n]
         False where the item is a sampled negative.
-    negatives : int64 array [n], or None
+    negatives : int64 array [n] or None
         The item that each instance's item is compared with, in a paired epoch.
+
+    Examples
+    --------
+    >>> from mfcore import Interactions
+    >>> data = Interactions.from_columns(["ann", "ann", "bob"], ["a", "c", "b"])
+    >>> from mfcore.sampling import SamplingPlan, epoch
+    >>> shown = epoch(data, SamplingPlan(n_negatives=1), seed=0, epoch=0)
+    >>> len(shown), int(shown.positive.sum())
+    (6, 3)
     """
 
     users: Words
@@ -120,12 +191,50 @@ class Instances:
         return len(self.users)
 
     def batches(self, batch_size: int) -> Iterator["Instances"]:
-        """Yield successive batches; the last one may be shorter."""
+        """Cut the instances into successive batches.
+
+        Parameters
+        ----------
+        batch_size : int
+
+        Yields
+        ------
+        Instances
+            batch_size of them; the last batch may be shorter.
+
+        Examples
+        --------
+        >>> from mfcore import Interactions
+        >>> data = Interactions.from_columns(["ann", "ann", "bob"], ["a", "c", "b"])
+        >>> from mfcore.sampling import SamplingPlan, epoch
+        >>> shown = epoch(data, SamplingPlan(n_negatives=1), seed=0, epoch=0)
+        >>> [len(batch) for batch in shown.batches(4)]
+        [4, 2]
+        """
         for start in range(0, len(self), batch_size):
             yield self.take(slice(start, start + batch_size))
 
     def take(self, where: slice | Words) -> "Instances":
-        """Return the instances at those positions."""
+        """Return the instances at some positions.
+
+        Parameters
+        ----------
+        where : slice or int64 array [m]
+
+        Returns
+        -------
+        Instances
+            m of them.
+
+        Examples
+        --------
+        >>> from mfcore import Interactions
+        >>> data = Interactions.from_columns(["ann", "ann", "bob"], ["a", "c", "b"])
+        >>> from mfcore.sampling import SamplingPlan, epoch
+        >>> shown = epoch(data, SamplingPlan(n_negatives=1), seed=0, epoch=0)
+        >>> len(shown.take(shown.positive.nonzero()[0]))
+        3
+        """
         return Instances(
             self.users[where],
             self.items[where],
@@ -162,6 +271,17 @@ def shuffled_instances(
     -------
     Instances
         n of them, in the order of the positions.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mfcore import Interactions
+    >>> data = Interactions.from_columns(["ann", "ann", "bob"], ["a", "c", "b"])
+    >>> from mfcore.sampling import SamplingPlan, epoch, shuffled_instances
+    >>> plan = SamplingPlan(n_negatives=1)
+    >>> part = shuffled_instances(data, plan, seed=0, epoch=0, positions=np.array([4, 5]))
+    >>> bool((part.items == epoch(data, plan, seed=0, epoch=0).items[4:]).all())
+    True
     """
     shuffle = KeyedShuffle.make(plan.n_instances(len(data)), seed, epoch)
     interactions, slots = np.divmod(shuffle(positions), plan.per_interaction)
@@ -201,7 +321,7 @@ def slices(
     """Yield the instances of an epoch in the order of the plan, some at a time.
 
     Joined, the slices are `epoch(...)` between `start` and `stop`, whatever their size. Memory is that of one
-    slice, and for the blocked order 8 bytes more for each instance of the epoch.
+    slice, and for the blocked order 8 bytes more for each instance of the epoch (some 30 while it is sorted).
 
     Parameters
     ----------
@@ -226,6 +346,15 @@ def slices(
     ------
     InvalidArgumentError
         When called: `size` is below 1, or the positions do not lie in the epoch.
+
+    Examples
+    --------
+    >>> from mfcore import Interactions
+    >>> data = Interactions.from_columns(["ann", "ann", "bob"], ["a", "c", "b"])
+    >>> from mfcore.sampling import SamplingPlan, slices
+    >>> plan = SamplingPlan(n_negatives=1)
+    >>> [len(part) for part in slices(data, plan, seed=0, epoch=0, size=4)]
+    [4, 2]
     """
     n_instances = plan.n_instances(len(data))
     require_integer("size", size, 1)
@@ -298,6 +427,15 @@ def epoch(
     -------
     Instances
         plan.n_instances(len(data)) of them.
+
+    Examples
+    --------
+    >>> from mfcore import Interactions
+    >>> from mfcore.sampling import SamplingPlan, epoch
+    >>> data = Interactions.from_columns(["ann", "bob", "cat"], ["a", "b", "c"])
+    >>> shown = epoch(data, SamplingPlan(), seed=0, epoch=0)
+    >>> sorted(shown.interactions.tolist())
+    [0, 1, 2]
     """
     n_instances = plan.n_instances(len(data))
     return next(slices(data, plan, seed=seed, epoch=epoch, size=n_instances, popularity=popularity))

@@ -22,7 +22,16 @@ Words: TypeAlias = NDArray[np.int64]
 
 
 class Purpose(IntEnum):
-    """What a word is drawn for; it separates the streams that share a seed."""
+    """What a word is drawn for; it separates the streams that share a seed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mfcore.sampling import Purpose, words
+    >>> position = np.array([0])
+    >>> words(0, Purpose.SHUFFLE, 0, position)[0] == words(0, Purpose.NEGATIVE, 0, position)[0]
+    array([False])
+    """
 
     INITIAL_VALUES = 0
     SHUFFLE = 1
@@ -35,7 +44,22 @@ class Purpose(IntEnum):
 
 
 def split_seed(seed: int) -> tuple[int, int]:
-    """Return the low and the high 32-bit word of a seed in [0, 2^64)."""
+    """Return the low and the high 32-bit word of a seed.
+
+    Parameters
+    ----------
+    seed : int in [0, 2^64)
+
+    Returns
+    -------
+    low, high : int
+
+    Examples
+    --------
+    >>> from mfcore.sampling import split_seed
+    >>> split_seed(2**32 + 7)
+    (7, 1)
+    """
     return seed & MASK, (seed >> 32) & MASK
 
 
@@ -50,7 +74,18 @@ def philox4x32(counter: tuple[Words, Words, Words, Words], key: tuple[int, int])
 
     Returns
     -------
-    four int64 arrays of that shape, each word in [0, 2^32)
+    four int64 arrays of that shape
+        Each word in [0, 2^32).
+
+    Examples
+    --------
+    The first of the known answers of Random123:
+
+    >>> import numpy as np
+    >>> from mfcore.sampling import philox4x32
+    >>> zero = np.zeros(1, dtype=np.int64)
+    >>> [f"{int(word[0]):08x}" for word in philox4x32((zero, zero, zero, zero), (0, 0))]
+    ['6627e8d5', 'e169c58d', 'bc57ac4c', '9b00dbd8']
     """
     c0, c1, c2, c3 = counter
     k0, k1 = key
@@ -77,7 +112,22 @@ def words(seed: int, purpose: int, epoch: int, positions: Words) -> tuple[Words,
     ----------
     seed : int in [0, 2^64)
     purpose, epoch : int in [0, 2^32)
-    positions : int64 array, not negative
+    positions : int64 array
+        Not negative.
+
+    Returns
+    -------
+    four int64 arrays of that shape
+        Each word in [0, 2^32).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mfcore.sampling import Purpose, words
+    >>> several = words(3, Purpose.NEGATIVE, 0, np.arange(5))
+    >>> one = words(3, Purpose.NEGATIVE, 0, np.array([4]))
+    >>> bool(several[0][4] == one[0][0])  # no state: a position has its word, whatever came before
+    True
     """
     positions = np.asarray(positions, dtype=np.int64)
     constant = np.zeros_like(positions)
@@ -88,18 +138,47 @@ def words(seed: int, purpose: int, epoch: int, positions: Words) -> tuple[Words,
 def bounded(high: Words, low: Words, bound: Words | int) -> Words:
     """Map 64 random bits to an integer in [0, bound): floor(bits * bound / 2^64).
 
-    The probability of each value is within bound / 2^64 of uniform; nothing is rejected, so a position
-    always costs the same.
+    The probability of each value is within bound / 2^64 of uniform; nothing is rejected, so a position always
+    costs the same.
 
     Parameters
     ----------
-    high, low : int64 arrays of 32-bit words
+    high, low : int64 arrays
+        32-bit words.
     bound : int or int64 array in [1, 2^31)
+
+    Returns
+    -------
+    int64 array
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mfcore.sampling import bounded
+    >>> bounded(np.array([0, 2**31, 2**32 - 1]), np.array([0, 0, 0]), 10).tolist()
+    [0, 5, 9]
     """
     result: Words = (high * bound + ((low * bound) >> 32)) >> 32
     return result
 
 
 def uniforms(word: Words) -> NDArray[np.float64]:
-    """Map 32-bit words to float64 in the open interval (0, 1): (word + 1/2) / 2^32."""
+    """Map 32-bit words to float64 in the open interval (0, 1): (word + 1/2) / 2^32.
+
+    Parameters
+    ----------
+    word : int64 array
+        32-bit words.
+
+    Returns
+    -------
+    float64 array
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mfcore.sampling import philox
+    >>> philox.uniforms(np.array([2**31])).round(6).tolist()
+    [0.5]
+    """
     return (word.astype(np.float64) + 0.5) * 2.0**-32

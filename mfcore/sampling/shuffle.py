@@ -29,6 +29,17 @@ class KeyedShuffle:
     left_bits, right_bits : int
         The halves of a value: its upper and its lower bits; the right half may be one bit wider.
     keys : tuple of 24 ints in [0, 2^32)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mfcore.sampling import KeyedShuffle
+    >>> shuffle = KeyedShuffle.make(1_000, seed=0, epoch=0)
+    >>> values = shuffle(np.arange(1_000))
+    >>> bool((np.sort(values) == np.arange(1_000)).all())
+    True
+    >>> bool((shuffle(np.array([7, 8])) == values[7:9]).all())
+    True
     """
 
     n: int
@@ -38,7 +49,25 @@ class KeyedShuffle:
 
     @classmethod
     def make(cls, n: int, seed: int, epoch: int, purpose: int = philox.Purpose.SHUFFLE) -> "KeyedShuffle":
-        """Return the permutation of [0, n) that belongs to (seed, purpose, epoch)."""
+        """Return the permutation of [0, n) that belongs to (seed, purpose, epoch).
+
+        Parameters
+        ----------
+        n : int in [1, 2^62)
+        seed : int in [0, 2^64)
+        epoch, purpose : int in [0, 2^32)
+
+        Returns
+        -------
+        KeyedShuffle
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from mfcore.sampling import KeyedShuffle
+        >>> sorted(KeyedShuffle.make(5, seed=0, epoch=3)(np.arange(5)).tolist())
+        [0, 1, 2, 3, 4]
+        """
         bits = max(int(n - 1).bit_length(), MINIMUM_BITS)
         drawn = philox.words(seed, purpose, epoch, np.arange(ROUNDS // 4, dtype=np.int64))
         keys = tuple(int(word) for word in np.stack(drawn, axis=1).ravel())
@@ -50,6 +79,10 @@ class KeyedShuffle:
         Parameters
         ----------
         positions : int64 array of values in [0, n)
+
+        Returns
+        -------
+        int64 array of that shape
         """
         values = self._once(np.asarray(positions, dtype=np.int64))
         outside = np.flatnonzero(values >= self.n)

@@ -128,6 +128,7 @@ class BackendConformance(StreamConformance):
 
     Subclass it in a test module:
 
+    >>> from mfcore.testing.conformance import BackendConformance, Gap
     >>> class TestMine(BackendConformance):
     ...     backend = "mine"
     ...     gaps = (Gap("it knows no other update rule", optimizers=["adam", "rmsprop"]),)

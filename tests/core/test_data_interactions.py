@@ -156,6 +156,8 @@ def test_ids_outside_a_given_vocabulary_are_refused_by_name():
 def test_repeated_pairs_are_refused_with_the_first_pair_and_the_remedies():
     with pytest.raises(InvalidDataError, match=r"user 1 and item 'a'.*0 and 2 \(2 repeated rows.*last.*keep"):
         Interactions.from_columns([1, 1, 1, 1], ["a", "b", "a", "a"])
+    with pytest.raises(InvalidDataError, match="user 9 and item 'b' occur together at positions 1 and 3"):
+        Interactions.from_columns([8, 9, 8, 9, 8], ["a", "b", "c", "b", "a"])
 
 
 @pytest.mark.parametrize(
@@ -214,6 +216,8 @@ def test_a_selection_keeps_vocabularies_and_names(small):
     [
         ([True], "mask has shape"),
         ([3], "position 3 is outside the 3 interactions"),
+        ([0, 7, 2, 9], "position 7 is outside the 3 interactions"),
+        ([2, -1], "position -1 is outside the 3 interactions"),
         ([-1], "position -1"),
         ([0.0], "float64"),
         ([], "no interaction"),
@@ -284,6 +288,7 @@ def test_repeated_entries_of_a_sparse_matrix_are_not_added_up_silently():
         (np.eye(2), None, "is a ndarray"),
         (sparse.eye_array(2), [1], "user_ids has 1 ids, but the matrix has 2 rows"),
         (sparse.eye_array(2), [7, 7], "user_ids contains 7 more than once"),
+        (sparse.eye_array(4), [5, 9, 7, 9], "user_ids contains 9 more than once"),
         (sparse.coo_array((2, 2)), None, "no interactions"),
     ],
 )

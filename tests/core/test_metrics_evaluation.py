@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pytest
@@ -27,6 +28,7 @@ from mfcore.metrics import (
     SampledRanking,
     TopKAccuracy,
     evaluate,
+    evaluate_quality,
 )
 from mfcore.metrics._held_out import HeldOut
 from mfcore.metrics._negatives import draw_negatives
@@ -143,8 +145,13 @@ class TestFullRanking:
         assert evaluate(model, again, [MRR()])["MRR"] == 1.0
 
     def test_a_test_item_listed_twice_is_one_positive(self, model):
-        twice = interactions([("ann", "d"), ("ann", "d")], like=TRAIN)
-        assert evaluate(model, twice, [Recall(2)])["Recall@2"] == 1.0
+        # Of e, d, c, which ann has not seen, d and c are positives.
+        twice = interactions([("ann", "d"), ("ann", "d"), ("ann", "c")], like=TRAIN)
+        once = interactions([("ann", "d"), ("ann", "c")], like=TRAIN)
+        for one in (model, RankingTableModel(TRAIN, TABLE)):
+            found = evaluate(one, twice, RANKERS)
+            assert dict(found) == dict(evaluate(one, once, RANKERS))
+            assert evaluate(one, twice, [Recall(2)])["Recall@2"] == 1 / 2
 
     @pytest.mark.parametrize("ties", ["pessimistic", "average", "optimistic"])
     @pytest.mark.parametrize("exclude_seen", [True, False])
@@ -279,6 +286,32 @@ class TestSampledRanking:
         # 34 degrees of freedom: 66 is the 99.9 % quantile.
         assert np.sum((counts - expected) ** 2 / expected) < 66
 
+    def test_the_draw_is_pinned(self):
+        drawn = draw_negatives(
+            seed=11,
+            n_negatives=6,
+            n_items=1_000,
+            user_rows=np.array([0, 5]),
+            item_rows=np.array([7, 2**20]),
+            closed=SeenItems(indptr=np.array([0, 3]), indices=np.array([2, 3, 7], dtype=np.int32)),
+            owners=np.array([0, 0]),
+        )
+        assert drawn.tolist() == [[815, 269, 570, 883, 646, 463], [167, 659, 723, 15, 311, 894]]
+
+    def test_a_test_item_that_is_listed_twice_or_was_seen_is_closed_once(self, model):
+        # ann has seen a and b: d and e are left beside c, and c, d and e beside b.
+        for pairs, n_open in ([("ann", "c"), ("ann", "c")], 2), ([("ann", "b")], 3):
+            test = interactions(pairs, like=TRAIN)
+            evaluate(model, test, [MRR()], SampledRanking(n_negatives=n_open))
+            with pytest.raises(InvalidArgumentError, match=f"has only {n_open} items to draw from"):
+                evaluate(model, test, [MRR()], SampledRanking(n_negatives=n_open + 1))
+
+    def test_a_test_interaction_that_is_listed_twice_has_two_rankings(self, model):
+        # With all that is left as negatives: c ranks third, d first.
+        test = interactions([("cy", "c"), ("cy", "c"), ("bob", "b")], like=TRAIN)
+        found = evaluate(model, test, [MRR()], SampledRanking(n_negatives=3))
+        assert found["MRR"] == pytest.approx((1 / 3 + 1 / 3 + 1) / 3)
+
     def test_a_user_who_leaves_too_few_items_is_named(self, model):
         with pytest.raises(InvalidArgumentError, match="user 'ann' has only 1 items to draw from"):
             evaluate(model, TEST, [MRR()], SampledRanking(n_negatives=2))
@@ -326,6 +359,14 @@ class TestGivenNegatives:
     def test_anything_but_a_table_of_integers_is_refused(self, negatives):
         with pytest.raises(InvalidArgumentError, match="negatives has shape"):
             GivenNegatives(np.asarray(negatives))
+
+    def test_the_table_cannot_be_changed_through_the_protocol_and_stays_the_caller_s(self):
+        negatives = np.zeros((4, 2), dtype=int)
+        protocol = GivenNegatives(negatives)
+        with pytest.raises(ValueError, match="read-only"):
+            protocol.negatives[0, 0] = 1
+        negatives[0, 0] = 1
+        assert protocol.negatives[0, 0] == 1
 
     def test_a_table_of_another_length_is_refused(self, model):
         with pytest.raises(InvalidArgumentError, match="negatives has 3 rows and test 4 interactions"):
@@ -425,7 +466,9 @@ def test_a_nan_cold_start_answer_is_refused_too():
         evaluate(TableModel(TRAIN, table), interactions([("ann", "zz")]), [RMSE()])
 
 
-@pytest.mark.parametrize("protocol", [FullRanking, SampledRanking])
+@pytest.mark.parametrize(
+    "protocol", [FullRanking, SampledRanking, partial(GivenNegatives, np.zeros((1, 1), dtype=int))]
+)
 def test_an_unknown_tie_rule_is_refused_with_those_there_are(protocol):
     with pytest.raises(
         InvalidArgumentError, match="ties is 'random'; it must be one of 'pessimistic', 'average'"
@@ -435,7 +478,7 @@ def test_an_unknown_tie_rule_is_refused_with_those_there_are(protocol):
 
 def test_an_answer_of_another_shape_is_refused(model):
     model.score_catalogue = lambda rows: np.zeros((len(rows), 99))
-    with pytest.raises(InvalidDataError, match=r"shape \(2, 99\); \(2, 5\) was asked for"):
+    with pytest.raises(InvalidDataError, match=r"shape \(2, 99\); \(2, 5\) was expected"):
         evaluate(model, TEST, [MRR()])
 
 
@@ -509,6 +552,22 @@ class TestEvaluation:
         test = interactions([("ann", "c"), ("ann", "d"), ("ann", "e")], like=TRAIN)
         with pytest.raises(InvalidArgumentError, match="AUC is undefined"):
             evaluate(model, test, [AUC()])
+
+
+class TestQuality:
+    def test_coverage_is_left_out_of_sampled_protocols_beside_one_that_ranks_the_catalogue(self, model):
+        protocols, metrics = [SampledRanking(1), FullRanking()], [RMSE(), MRR(), Coverage(2)]
+        quality = evaluate_quality(model, TEST, metrics, protocols)
+        assert [list(values) for _, values in quality.rankings] == [["MRR"], ["MRR", "Coverage@2"]]
+        assert quality.by_metric == {
+            **evaluate(model, TEST, [RMSE()]),
+            **evaluate(model, TEST, [MRR()], protocols[0]),
+        }
+        assert (quality.n_interactions, quality.n_users) == (4, 2)
+
+    def test_coverage_is_refused_under_one_sampled_protocol(self, model):
+        with pytest.raises(InvalidArgumentError, match="Coverage@2 needs rankings of the whole catalogue"):
+            evaluate_quality(model, TEST, [MRR(), Coverage(2)], [SampledRanking(1)])
 
 
 class TestArguments:
