@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, TypeAlias
 
@@ -26,6 +26,35 @@ USUAL = (
 )
 ABROAD = "mars"
 FEWEST_WORDS = 5
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """Something that the contract asks of an engine as a whole.
+
+    Attributes
+    ----------
+    name : str
+        Of `REQUIREMENTS`.
+    """
+
+    name: str
+    kind: str = ""
+    dtype: str = "float64"
+
+    def __str__(self) -> str:
+        return f"contract: {self.name}"
+
+    def require(self, backend: Backend, device: str = "cpu") -> None:
+        """Raise ConformanceError unless an engine meets it, on each cell of `cells_of`."""
+        asked = cells_of(lambda cell: backend.unsupported(cell.job(device)) is None)
+        if not asked:
+            raise ConformanceError(f"{backend.name} does none of the cells")
+        for cell in asked:
+            try:
+                REQUIREMENTS[self.name](backend, cell.job(device))
+            except ConformanceError as error:
+                raise ConformanceError(f"{cell}: {error}") from error
 
 
 def it_says_who_it_is(backend: Backend, job: TrainingJob) -> None:
