@@ -190,8 +190,8 @@ def _show(out: Output, found: "Verification", report: Path, figures: Path) -> No
     out.document({**found.document(), "report": str(report)})
 
 
-def _texts(rows: Sequence[Sequence["StyledText"]]) -> list[list[str]]:
-    return [[cell.text for cell in row] for row in rows]
+def _texts(rows: Sequence[Sequence["str | StyledText"]]) -> list[list[str]]:
+    return [[cell if isinstance(cell, str) else cell.text for cell in row] for row in rows]
 
 
 def _write(folder: Path, found: "Verification", seconds: float) -> None:

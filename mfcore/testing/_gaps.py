@@ -4,27 +4,17 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Protocol
+from typing import TypeAlias
 
 from mfcore.engines import Backend, Gap, TrainingJob
 from mfcore.testing._arrays import ConformanceError
+from mfcore.testing._cells import Cell
+from mfcore.testing._known_answers import KnownAnswer
+from mfcore.testing._runs import Run
+from mfcore.testing._streams import StreamCase
 
-
-class Subject(Protocol):
-    """What may be a gap: all have the names of a model, an objective, an optimizer and a dtype."""
-
-    @property
-    def model(self) -> str:
-        """The model's name, as in `cells`; the others likewise."""
-
-    @property
-    def objective(self) -> str: ...
-
-    @property
-    def optimizer(self) -> str: ...
-
-    @property
-    def dtype(self) -> str: ...
+# What may be a gap: all have the names of a model, an objective, an optimizer and a dtype.
+Named: TypeAlias = Cell | Run | KnownAnswer | StreamCase
 
 
 @dataclass(frozen=True)
@@ -42,7 +32,7 @@ class Refusal:
     kind: str
 
 
-def covers(gap: Gap, subject: Subject) -> bool:
+def covers(gap: Gap, subject: Named) -> bool:
     """Return whether a gap means a cell, a run, a known answer or a stream."""
     return all(
         any(fnmatchcase(name, pattern) for pattern in patterns)
@@ -55,9 +45,7 @@ def covers(gap: Gap, subject: Subject) -> bool:
     )
 
 
-def refusal(
-    backend: Backend, subject: Subject, job: TrainingJob, gaps: Sequence[Gap] | None
-) -> Refusal | None:
+def refusal(backend: Backend, subject: Named, job: TrainingJob, gaps: Sequence[Gap] | None) -> Refusal | None:
     """Return why an engine does not do a job, or None where it does.
 
     Parameters

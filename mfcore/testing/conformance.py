@@ -14,7 +14,7 @@ from mfcore.testing import _streams as streams
 from mfcore.testing._cells import Cell, Selection, cells, small_data_cut
 from mfcore.testing._evaluation import Finding, measure, subjects
 from mfcore.testing._formatting import format_failure
-from mfcore.testing._gaps import Subject, covers, refusal
+from mfcore.testing._gaps import Named, covers, refusal
 from mfcore.testing._known_answers import KnownAnswer
 from mfcore.testing._references import References
 from mfcore.testing._requirements import Requirement
@@ -61,7 +61,7 @@ class OfEngine:
         except registry.BackendMissingError as error:
             pytest.skip(str(error))
 
-    def require(self, engine: Backend, subject: Subject, job: TrainingJob) -> None:
+    def require(self, engine: Backend, subject: Named, job: TrainingJob) -> None:
         """Skip, with the reason, what is a gap; fail where engine and gaps do not agree."""
         refused = refusal(engine, subject, job, self.known_gaps(engine))
         if refused is not None:

@@ -1,6 +1,7 @@
 """What verification has found, as people read it, in a terminal and in a report alike."""
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 from mfcore.report import StyledText
 from mfcore.specs import MODELS
@@ -21,6 +22,8 @@ from mfcore.testing import (
 )
 from mfcore.verification._results import Engine, Verification
 
+Row: TypeAlias = list[str | StyledText]
+
 NOTHING = "-"
 
 
@@ -30,11 +33,11 @@ def aspects_of(dtype: str) -> list[str]:
     return [aspect for aspect in ASPECTS if aspect not in left_out]
 
 
-def deviation_rows(verification: Verification, engine: Engine, dtype: str) -> list[list[StyledText]]:
+def deviation_rows(verification: Verification, engine: Engine, dtype: str) -> list[Row]:
     """Return a row for each model: an engine's largest deviation of each aspect in a dtype."""
     return [
         [
-            StyledText(kind),
+            kind,
             *(_deviation(verification, engine.name, kind, dtype, aspect) for aspect in aspects_of(dtype)),
         ]
         for kind in MODELS
@@ -42,9 +45,9 @@ def deviation_rows(verification: Verification, engine: Engine, dtype: str) -> li
     ]
 
 
-def largest_rows(verification: Verification) -> list[list[StyledText]]:
+def largest_rows(verification: Verification) -> list[Row]:
     """Return a row for each engine, dtype and aspect: the largest deviation, its bound, and where it is."""
-    rows = []
+    rows: list[Row] = []
     for engine in verification.engines:
         for dtype in DTYPES:
             for aspect in (*aspects_of(dtype), TOP_K):
@@ -52,23 +55,16 @@ def largest_rows(verification: Verification) -> list[list[StyledText]]:
                 if aspect in EXACT or found is None:
                     continue
                 measured, finding = found
-                rows.append(
-                    [
-                        StyledText(engine.name),
-                        StyledText(aspect),
-                        _number(measured),
-                        StyledText(f"{measured.allowed:g}"),
-                        StyledText(str(finding.subject), "quiet"),
-                    ]
-                )
+                where = StyledText(str(finding.subject), "quiet")
+                rows.append([engine.name, aspect, _number(measured), f"{measured.allowed:g}", where])
     return rows
 
 
-def contract_rows(verification: Verification) -> list[list[StyledText]]:
+def contract_rows(verification: Verification) -> list[Row]:
     """Return a row for each engine: how many requirements it meets, and how many known answers it finds."""
     return [
         [
-            StyledText(engine.name),
+            engine.name,
             _of_all(verification.checks(engine.name, Requirement)),
             _of_all(verification.checks(engine.name, KnownAnswer)),
         ]
@@ -77,22 +73,15 @@ def contract_rows(verification: Verification) -> list[list[StyledText]]:
     ]
 
 
-def gap_rows(verification: Verification) -> list[list[StyledText]]:
+def gap_rows(verification: Verification) -> list[Row]:
     """Return a row for each engine and reason: what it does not do."""
-    return [
-        [StyledText(engine), StyledText(_first_of(subjects)), StyledText(reason)]
-        for engine, reason, subjects in verification.gaps()
-    ]
+    return [[engine, _first_of(subjects), reason] for engine, reason, subjects in verification.gaps()]
 
 
-def failure_rows(verification: Verification) -> list[list[StyledText]]:
+def failure_rows(verification: Verification) -> list[Row]:
     """Return a row for each thing that is not as it should be: on which engine, where, and what."""
     return [
-        [
-            StyledText(finding.engine),
-            StyledText(str(finding.subject)),
-            StyledText(format_failure(finding), "bad"),
-        ]
+        [finding.engine, str(finding.subject), StyledText(format_failure(finding), "bad")]
         for finding in verification.failures
     ]
 

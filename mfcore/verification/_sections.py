@@ -61,7 +61,7 @@ def _deviations(verification: Verification) -> list[Table]:
         for dtype in DTYPES
         if (
             rows := [
-                [StyledText(engine.name), *row]
+                [engine.name, *row]
                 for engine in verification.engines
                 for row in formatting.deviation_rows(verification, engine, dtype)
             ]
@@ -73,5 +73,5 @@ def _engines(verification: Verification) -> list[tuple[str, str]]:
     return [(engine.name, engine.detail) for engine in verification.engines]
 
 
-def _section(title: str, columns: Sequence[str], rows: Sequence[Sequence[StyledText]]) -> Section:
+def _section(title: str, columns: Sequence[str], rows: Sequence[Sequence[str | StyledText]]) -> Section:
     return Section(title, [Table(columns, rows)])
