@@ -67,10 +67,10 @@ class Table:
     caption: str = ""
 
     def __post_init__(self) -> None:
-        for place, row in enumerate(self.rows):
+        for number, row in enumerate(self.rows):
             if len(row) != len(self.columns) or not all(isinstance(cell, str | StyledText) for cell in row):
                 raise InvalidArgumentError(
-                    f"row {place} of a table is {list(row)!r}; it must be {len(self.columns)} texts,"
+                    f"row {number} of a table is {list(row)!r}; it must be {len(self.columns)} texts,"
                     f" one for each of {', '.join(self.columns)}"
                 )
 
