@@ -113,7 +113,7 @@ def verify(
 
 @contextmanager
 def _bars(engines: Sequence[str], n_subjects: int) -> Iterator["Monitor"]:
-    """Give what shows on a terminal how far each engine is, and tells at once where one fails."""
+    """Give a monitor that shows on a terminal how far each engine is, and at once where one fails."""
     from mfcore.testing import format_failure
 
     if not sys.stderr.isatty():

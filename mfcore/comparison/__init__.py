@@ -1,6 +1,6 @@
 """What `mfcore compare` runs: one job on every engine, each in a process of its own.
 
-It tells how good engines are, how fast, and how close to the reference.
+It measures how good engines are, how fast, and how close to the reference.
 """
 
 from mfcore.comparison._attempts import attempt, attempt_in_process

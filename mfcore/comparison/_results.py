@@ -108,12 +108,12 @@ class Comparison:
 
     @property
     def metric(self) -> str:
-        """The name of the metric that is looked at after every epoch."""
+        """The name of the metric that is monitored after every epoch."""
         return self.task.monitor.metric.name
 
     @cached_property
     def metrics(self) -> list[str]:
-        """The names of all metrics by which models are judged, that one first."""
+        """The names of all metrics by which models are evaluated, that one first."""
         found = dict.fromkeys(name for run in self.runs for name in run.qualities[0].by_metric)
         return sorted(found, key=lambda name: name != self.metric)
 

@@ -82,7 +82,7 @@ class EngineRun:
 
     @property
     def epoch_seconds(self) -> float:
-        """Median of the usual epochs: training alone, without what judges it."""
+        """Median of the usual epochs: training alone, without its evaluation."""
         return median(record.seconds for record in self.usual)
 
     @property

@@ -41,7 +41,7 @@ METHOD = (
     " take turns, each in a process of its own.",
     "Import: to load the engine and its framework. Compile: getting ready and the first epoch, less a usual"
     " epoch; kernels that lie compiled on the disk from an earlier run take less. Epoch: the median of the"
-    " epochs after the first, training alone; what judges an epoch is not counted.",
+    " epochs after the first, training alone; the evaluation of an epoch is not counted.",
     "Peak memory: the most that the process held at once until the end of training, with framework, data and"
     " the evaluation of epochs; before training: the most until then.",
     "Deviation: the job in float32 on a part of the data, for about a hundred steps in batches of at most 256"

@@ -1,4 +1,4 @@
-"""What every engine is given to do, so that what they come to can be compared."""
+"""What every engine is given to do, so that the results can be compared."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,10 +13,10 @@ from mfcore.training import make_job
 
 @dataclass(frozen=True, eq=False)
 class Monitor:
-    """What is looked at after every epoch, on the test part.
+    """What is measured after every epoch, on the test part.
 
-    No epoch is chosen by it: the last one is judged. Were the best one kept, engines whose curves differ by
-    rounding alone could end epochs apart.
+    It chooses no epoch, the last one counts: were the best one kept, engines whose curves differ by rounding
+    alone could end epochs apart.
 
     Attributes
     ----------
@@ -30,7 +30,7 @@ class Monitor:
 
 @dataclass(frozen=True, eq=False)
 class EvaluationPlan:
-    """What the model is judged on in the end.
+    """What the model is evaluated on in the end.
 
     Attributes
     ----------

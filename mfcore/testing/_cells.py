@@ -299,7 +299,7 @@ def small_data_cut() -> Iterator[None]:
 
 
 def _off_zero(name: str, array: Floats) -> Floats:
-    """Return biases moved: about 0 a sigmoid is a line, of which BPR, a difference, tells them nothing."""
+    """Return biases moved: about 0 a sigmoid is a line, and BPR, a difference, does not depend on them."""
     return array + array.dtype.type(0.5) if name.endswith("bias") else array
 
 

@@ -35,7 +35,7 @@ Subject: TypeAlias = Cell | Run | KnownAnswer | Requirement | OwnJob
 
 @dataclass(frozen=True)
 class Finding:
-    """What one subject came to on an engine.
+    """The result of one subject on an engine.
 
     Attributes
     ----------
@@ -73,7 +73,7 @@ def subjects(selection: Selection = "standard") -> list[Subject]:
 
 
 def evaluate(backend: Backend, subject: Subject, references: References, device: str = "cpu") -> Finding:
-    """Return what a subject comes to on an engine, which may fail in any way."""
+    """Return the finding of a subject on an engine, which may fail in any way."""
     try:
         if isinstance(subject, OwnJob):
             reason = backend.unsupported(subject.job(device))

@@ -62,16 +62,16 @@ def refusal(backend: Backend, subject: Named, job: TrainingJob, gaps: Sequence[G
     ConformanceError
         It refuses what is no gap, or does what is declared one.
     """
-    said = backend.unsupported(job)
+    reason = backend.unsupported(job)
     if gaps is None:
-        return None if said is None else Refusal(said, _kind(said, job))
+        return None if reason is None else Refusal(reason, _kind(reason, job))
     known = next((gap for gap in gaps if covers(gap, subject)), None)
-    if said is not None and known is None:
+    if reason is not None and known is None:
         raise ConformanceError(
-            f"{backend.name} refuses {subject}, and no gap says so; it says: {said}. Declare the gap,"
-            " with the reason, or do the job"
+            f"{backend.name} refuses {subject}, and no gap declares it; its reason: {reason}. Declare the"
+            " gap, with the reason, or do the job"
         )
-    if said is None and known is not None:
+    if reason is None and known is not None:
         raise ConformanceError(
             f"{backend.name} does {subject}, which is declared a gap ({known.reason}); remove it from the"
             " gaps"

@@ -29,7 +29,7 @@ STREAM, INITIAL, OBJECTIVE, FIRST, LAST, METRIC, TOP_K = (
 ASPECTS = (STREAM, INITIAL, OBJECTIVE, FIRST, LAST, METRIC, TOP_K)
 
 OF_PARAMETERS = {"float64": 1e-9, "float32": 1e-5}
-# Of an engine's own top-k; and of the mean objective of a batch, which is all that training tells of scores.
+# Of an engine's own top-k; and of the mean objective of a batch, which is all that training shows of scores.
 OF_SCORES = {"float64": 1e-9, "float32": 1e-6}
 # Conjugate gradient is cut off before it has converged, along directions that rounding turns.
 OF_CONJUGATE_GRADIENT = {"float64": 1e-9, "float32": 1e-4}
@@ -71,7 +71,7 @@ def worst(measured: list[Measured]) -> Measured:
 
 
 def of_first_step(job: TrainingJob, deviation: Deviation) -> Measures:
-    """Return what the first step tells: the mean objective of its batch before it, and what it moved."""
+    """Return what the first step shows: the mean objective of its batch before it, and what it moved."""
     if isinstance(job.optimizer, WALS):
         return {FIRST: worst(_moved(job, deviation))}
     objective = Measured(deviation.objective, OF_SCORES[job.dtype.name])
@@ -79,7 +79,7 @@ def of_first_step(job: TrainingJob, deviation: Deviation) -> Measures:
 
 
 def of_last_step(job: TrainingJob, deviation: Deviation) -> Measures:
-    """Return what the whole run tells."""
+    """Return what the whole run shows."""
     return {LAST: worst(_moved(job, deviation))}
 
 

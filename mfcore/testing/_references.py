@@ -14,7 +14,7 @@ from mfcore.testing._runs import Run
 
 
 class References:
-    """What the runs that engines are compared with came to.
+    """The outcomes that engines are compared with.
 
     Parameters
     ----------
@@ -27,19 +27,19 @@ class References:
         self._kept: dict[str, Any] = {}
 
     def first_step(self, subject: Cell | OwnJob) -> Outcome:
-        """Return what the first step comes to."""
+        """Return the outcome of the first step."""
         exact = subject.exact
         outcome: Outcome = self._once(f"{exact}, 1 step", lambda: _train(exact.first_step(), 1))
         return outcome
 
     def whole(self, subject: Cell | OwnJob) -> Outcome:
-        """Return what the whole run comes to."""
+        """Return the outcome of the whole run."""
         exact = subject.exact
         outcome: Outcome = self._once(f"{exact}", lambda: _train(exact.job(), exact.epochs))
         return outcome
 
     def quality(self, run: Run | OwnJob) -> float:
-        """Return the quality of the model that a run comes to, in the run's metric."""
+        """Return the quality of a run's model, in the run's metric."""
         exact = run.exact
         quality: float = self._once(
             f"{exact}, quality", lambda: exact.quality(exact.train(registry.get(registry.REFERENCE)))

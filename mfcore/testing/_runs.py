@@ -1,4 +1,4 @@
-"""Whole runs, by `fit`: engines come to the same quality, and their own top-k to the same scores."""
+"""Whole runs, by `fit`: engines reach the same quality, and their own top-k the same scores."""
 
 from dataclasses import dataclass, replace
 from functools import cache

@@ -141,7 +141,7 @@ def verify_job(
 
 
 def _allowing_for(rounding: Mapping[str, Measured], finding: Finding) -> Finding:
-    """Return a finding of which so much more is allowed as rounding alone comes to."""
+    """Return a finding with bounds that rounding alone keeps."""
     measures = {
         aspect: replace(found, allowed=max(found.allowed, ALLOWED_ROUNDING * rounding[aspect].value))
         if aspect in rounding

@@ -68,18 +68,18 @@ class OfEngine:
             pytest.skip(f"{engine.name}: {refused.reason}")
 
     def known_gaps(self, engine: Backend) -> Sequence[Gap]:
-        """Return what the engine is said not to do."""
+        """Return what the engine is declared not to do."""
         return self.gaps if self.gaps is not None else getattr(engine, "gaps", ())
 
 
 class StreamConformance(OfEngine):
-    """The sample stream of an engine that tells it is the core's, bit for bit."""
+    """The sample stream of an engine that exposes it is the core's, bit for bit."""
 
     @pytest.fixture
     def streaming(self, engine: Backend) -> StreamBackend:
-        """Return the engine; skip where it does not tell its stream."""
+        """Return the engine; skip where it does not expose its stream."""
         if not isinstance(engine, StreamBackend):
-            pytest.skip(f"{engine.name}: its stream is not told: it has no method `instances`")
+            pytest.skip(f"{engine.name}: it does not expose its stream: it has no method `instances`")
         return engine
 
     @pytest.mark.parametrize("seed", [0, LONG_SEED])

@@ -87,7 +87,7 @@ def failure_rows(verification: Verification) -> list[Row]:
 
 
 def verdict(verification: Verification) -> str:
-    """Return what it comes to, in a sentence or two."""
+    """Return the result in a sentence or two."""
     failures = verification.failures
     engines = [engine.name for engine in verification.engines if engine.is_installed]
     what = f"{len(verification.done):,} comparisons and checks of {_listed(engines)}"
@@ -102,7 +102,7 @@ def _deviation(verification: Verification, engine: str, kind: str, dtype: str, a
     found = verification.worst(aspect, engine, dtype, kind)
     if found is not None:
         return _number(found[0]) if aspect not in EXACT else _exact(found[0])
-    return StyledText("not told" if aspect == STREAM else NOTHING, "quiet")
+    return StyledText("not exposed" if aspect == STREAM else NOTHING, "quiet")
 
 
 def _exact(measured: Measured) -> StyledText:

@@ -12,7 +12,7 @@ HOW = (
     " repeated ids, an uneven last batch, a learning rate that falls, and regularisation. A deviation is the"
     " largest distance from the reference, of the distance that parameters have moved (or of the size of the"
     " optimizer's state), over all jobs of a model. Samples and initial values are compared bit for bit."
-    " Training does not give out scores: the mean objective of one batch, before its step, stands for them."
+    " Training does not expose scores: the mean objective of one batch, before its step, stands for them."
     " Where an engine has a top-k of its own, its scores after whole runs are compared with those of the core"
     " in float64, and their deviation is of the largest score."
 )

@@ -73,9 +73,9 @@ def _evaluated(
         yield Engine(engine, str(error), is_installed=False)
         return
     except Exception as error:
-        said = f"{type(error).__name__}: {error}"
-        yield Engine(engine, said, is_installed=False)
-        yield Finding(engine, LOADING, failure=said)
+        reason = f"{type(error).__name__}: {error}"
+        yield Engine(engine, reason, is_installed=False)
+        yield Finding(engine, LOADING, failure=reason)
         return
     yield described
     for subject in subjects:

@@ -110,7 +110,7 @@ def few_subjects(monkeypatch):
         for names in (("mf", "squared", "sgd"), ("mlp of tanh", "bpr", "adam"))
         for dtype in ("float64", "float32")
     ]
-    names = ("it says who it is", "what it gave out stays")
+    names = ("it says who it is", "what it exported stays")
     monkeypatch.setattr(testing, "subjects", lambda selection: [*map(Requirement, names), *chosen, RUNS[0]])
 
 
@@ -143,7 +143,7 @@ def test_the_largest_deviation_is_shown_with_the_cell_that_it_is_in(verify):
     assert [allowed for _, allowed, _ in rows] == ["1e-09", "1e-05"]
     assert rows[0][0] == "0"
     assert [cell.split(", ")[-1] for _, _, cell in rows] == ["float64", "float32"]
-    assert "not told" in outcome.out
+    assert "not exposed" in outcome.out
 
 
 def test_a_rule_that_is_off_by_a_thousandth_is_found_in_every_cell(verify):
@@ -179,7 +179,7 @@ def test_views_of_what_a_trainer_works_on_are_found(verify):
     said = outcome.out.partition("Out of tolerance")[2]
     assert f"twin: {CELL}: " in said
     assert "parameters() gives views of what the trainer works on" in said
-    assert "contract: what it gave out stays" in said
+    assert "contract: what it exported stays" in said
 
 
 def test_an_engine_that_breaks_is_named_with_the_cell_and_the_others_are_looked_at(verify):
@@ -203,7 +203,7 @@ def test_a_refusal_that_the_engine_s_gaps_lack_is_a_failure(verify, monkeypatch)
     monkeypatch.setattr(Refusing, "gaps", (), raising=False)
     outcome, _ = verify(Refusing())
     assert outcome.status == 1
-    assert "and no gap says so" in outcome.out
+    assert "and no gap declares it" in outcome.out
 
 
 def test_a_gap_that_the_engine_declares_is_told_with_its_reason(verify, monkeypatch):

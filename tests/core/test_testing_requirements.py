@@ -99,8 +99,8 @@ FAULTS = {
         "it refuses in words",
         "what is in the way and what to do instead",
     ),
-    "views": (Twin(as_views), "what it gave out stays", "gives views"),
-    "read-only views": (Twin(as_read_only_views), "what it gave out stays", "changed with training"),
+    "views": (Twin(as_views), "what it exported stays", "gives views"),
+    "read-only views": (Twin(as_read_only_views), "what it exported stays", "changed with training"),
     "work in place": (Twin(in_place), "it leaves the job as it is", "wrote to the job's parameters"),
     "contiguous arrays alone": (
         Twin(prepare=need_contiguous),
@@ -110,7 +110,7 @@ FAULTS = {
     "strides unread": (
         Twin(prepare=read_as_contiguous),
         "it takes arrays as they lie",
-        "not contiguous comes to something else",
+        "not contiguous has another result",
     ),
     "chance": (Twin(unsteady), "it does again what it did", "a second run of one job is off by"),
     "moments forgotten": (Twin(without_moments), "it goes on where it was left", "resumed is off by"),
@@ -201,7 +201,9 @@ def test_engine_and_gaps_must_agree():
     able, unable = Twin(), named("unsupported", lambda job: "it cannot; use another")
     assert refusal(able, NARROW, job, []) is None
     assert refusal(unable, NARROW, job, [gap]).reason == "too hard"
-    with pytest.raises(ConformanceError, match=r"twin refuses mlp of tanh.* it says: it cannot; use another"):
+    with pytest.raises(
+        ConformanceError, match=r"twin refuses mlp of tanh.* its reason: it cannot; use another"
+    ):
         refusal(unable, NARROW, job, [])
     with pytest.raises(ConformanceError, match=r"declared a gap \(too hard\); remove it"):
         refusal(able, NARROW, job, [gap])

@@ -65,7 +65,7 @@ def test_fit_trains_on_it_by_its_name(plugin):
 def test_verify_takes_what_it_does_not_do_from_the_gaps_that_it_declares(plugin):
     status, said = run(plugin, "mfcore", "verify", "--backends", "example", "--quick", "-j", "2")
     assert status == 0, said
-    assert "not told" in said
+    assert "not exposed" in said
     assert "it knows no update rule but plain SGD" in said
     assert "Out of tolerance" not in said
 
@@ -81,4 +81,4 @@ def test_a_gap_that_it_has_not_declared_fails_its_suite(plugin):
     )
     status, said = run(plugin, "pytest", "-q", "-p", "no:cacheprovider", suite.name, "-k", "softmax")
     assert status == 1
-    assert "and no gap says so" in said
+    assert "and no gap declares it" in said
