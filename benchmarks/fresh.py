@@ -18,8 +18,8 @@ from typing import Any
 import mfcore
 import mfcore.errors
 from benchmarks.jobs import job_of
-from mfcore.comparison import peak_memory
 from mfcore.engines import Work
+from mfcore.processes import peak_memory
 
 EPOCHS = 3
 # What fit is told, by name.

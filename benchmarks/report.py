@@ -13,12 +13,12 @@ from typing import Any
 
 from benchmarks.results import COLUMNS, Result, cells, in_order, markdown, results_of
 from mfcore.report import (
-    Cell,
     Chart,
     PlottingMissingError,
     Prose,
     Section,
     Series,
+    StyledText,
     Table,
     bar_chart,
     line_chart,
@@ -89,11 +89,11 @@ def _blocks(results: Sequence[Result], colours: Mapping[str, int]) -> list[Any]:
     return [*charts, table]
 
 
-def _row(result: Result, results: Sequence[Result]) -> list[str | Cell]:
+def _row(result: Result, results: Sequence[Result]) -> list[str | StyledText]:
     ratio = COLUMNS.index("against best peer")
-    row: list[str | Cell] = list(cells(result, results))
+    row: list[str | StyledText] = list(cells(result, results))
     if row[ratio] and not result.is_peer:
-        row[ratio] = Cell(str(row[ratio]), "good" if float(str(row[ratio])) >= 1 else "bad")
+        row[ratio] = StyledText(str(row[ratio]), "good" if float(str(row[ratio])) >= 1 else "bad")
     return row[1:]
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import tensorflow as tf
 
-from mfcore.engines import API_VERSION, Scorer, StreamSlice, Trainer, TrainingJob
+from mfcore.engines import API_VERSION, Gap, Scorer, StreamSlice, Trainer, TrainingJob
 from mfcore.errors import InvalidArgumentError
 from mfcore.optimizers import WALS
 from mfcore.specs import Floats, ModelSpec
@@ -34,6 +34,13 @@ class KerasBackend:
 
     name: ClassVar[str] = "keras"
     api_version: ClassVar[int] = API_VERSION
+    gaps: ClassVar[tuple[Gap, ...]] = (
+        Gap(
+            "TensorFlow follows gradients there; WALS solves systems of equations, which the other engines"
+            " have solvers for",
+            optimizers=["wals by *"],
+        ),
+    )
 
     compile: Literal["auto"] | bool = "auto"
 

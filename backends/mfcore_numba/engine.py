@@ -5,7 +5,7 @@ from dataclasses import replace
 import numba
 import numpy as np
 
-from mfcore.engines import API_VERSION, Scorer, StreamSlice, Trainer, TrainingJob
+from mfcore.engines import API_VERSION, Gap, Scorer, StreamSlice, Trainer, TrainingJob
 from mfcore.model import Model
 from mfcore.optimizers import SGD, WALS
 from mfcore.specs import MF
@@ -23,6 +23,7 @@ class NumbaBackend:
         f"compiled for this CPU by Numba {numba.__version__}; every model by mini-batches, MF also by SGD"
         " and WALS, in parallel"
     )
+    gaps: tuple[Gap, ...] = ()
 
     def unsupported(self, job: TrainingJob) -> str | None:
         """Return why the job cannot be done here, or None."""

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import nn
 
-from mfcore.engines import API_VERSION, Scorer, StreamSlice, Trainer, TrainingJob
+from mfcore.engines import API_VERSION, Gap, Scorer, StreamSlice, Trainer, TrainingJob
 from mfcore.errors import InvalidArgumentError
 from mfcore.model import Model
 from mfcore.optimizers import WALS
@@ -39,6 +39,7 @@ class TorchBackend:
 
     name: ClassVar[str] = "torch"
     api_version: ClassVar[int] = API_VERSION
+    gaps: ClassVar[tuple[Gap, ...]] = ()
 
     compile: Literal["auto"] | bool = "auto"
     matmul: devices.MatmulPrecision = "highest"

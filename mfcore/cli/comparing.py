@@ -15,26 +15,26 @@ from mfcore.cli.run import setting_in_words
 from mfcore.cli.showcase import default_min_count, liked_by, user_of_activity
 from mfcore.cli.sources import Parts, Reading, Source, describe_data, hold_out, read_source
 from mfcore.comparison import (
-    Assignment,
-    Audience,
     Comparison,
     EngineRun,
+    EvaluationPlan,
+    ExampleUser,
+    ExampleUsers,
     Failure,
-    Judging,
-    Person,
-    Scene,
-    Watching,
-    agreement_in_words,
-    bytes_in_words,
-    deviation_in_words,
-    failure_in_words,
-    listed,
+    Monitor,
+    ReportContext,
+    Task,
+    attempt_in_process,
+    format_agreement,
+    format_bytes,
+    format_deviation,
+    format_failure,
+    format_list,
+    format_seconds,
+    format_speed,
+    format_spread,
     machine,
-    run_in_process,
-    seconds_in_words,
     sections_of,
-    speed_in_words,
-    spread_in_words,
 )
 from mfcore.data import Interactions, datasets
 from mfcore.errors import DatasetUnavailableError, MfcoreError
@@ -97,26 +97,26 @@ def run_comparison(request: Request, out: Output) -> None:
         make_recipe(settings, parts.train, data_is_implicit=source.is_implicit)
         for settings in request.recipes
     ]
-    assignments = [_assignment(recipe, parts, request) for recipe in recipes]
+    tasks = [_task(recipe, parts, request) for recipe in recipes]
     facts, fields = describe_data(source, parts)
     out.heading("Data")
     out.fields(fields)
     comparisons = []
-    for recipe, assignment in zip(recipes, assignments, strict=True):
-        comparisons.append(_compared(recipe, assignment, request.engines, request.seeds))
+    for recipe, task in zip(recipes, tasks, strict=True):
+        comparisons.append(_compared(recipe, task, request.engines, request.seeds))
         _show(out, comparisons[-1])
-    scene = Scene(
+    context = ReportContext(
         data={name: f"{value:,}" if isinstance(value, int) else value for name, value in fields},
         machine=machine(),
-        people=_people(assignments[0].audience, parts.train),
+        people=_people(tasks[0].example_users, parts.train),
     )
     document = {
         "data": facts,
-        "machine": scene.machine,
+        "machine": context.machine,
         "comparisons": [comparison.document() for comparison in comparisons],
     }
     write_results(request.folder, document)
-    report = _write_report(request.folder / REPORT, source.name, comparisons, scene)
+    report = _write_report(request.folder / REPORT, source.name, comparisons, context)
     out.heading("Done")
     out.text("off by: from the reference engine after a short run, of the distance moved")
     out.text(f"report: {report}")
@@ -137,12 +137,12 @@ def _source(request: Request) -> Source:
     return read_source(DEFAULT_DATA, request.reading)
 
 
-def _assignment(recipe: Recipe, parts: Parts, request: Request) -> Assignment:
+def _task(recipe: Recipe, parts: Parts, request: Request) -> Task:
     """Return what every engine is given: what `mfcore train` does by the recipe, every epoch of it."""
     assert parts.test is not None
-    task = task_of(recipe.spec, ranks=recipe.is_implicit, negatives=parts.negatives)
-    metric, protocols = default_monitor(task), default_protocols(task, parts.negatives)
-    return Assignment(
+    kind = task_of(recipe.spec, ranks=recipe.is_implicit, negatives=parts.negatives)
+    metric, protocols = default_monitor(kind), default_protocols(kind, parts.negatives)
+    return Task(
         spec=recipe.spec,
         train=parts.train,
         arguments={
@@ -152,60 +152,56 @@ def _assignment(recipe: Recipe, parts: Parts, request: Request) -> Assignment:
             "device": request.device,
             "threads": request.threads,
         },
-        watching=Watching(metric, when_ranking(metric, protocols[0])),
-        judging=Judging(parts.test, default_metrics(task), protocols),
-        audience=_audience(parts.train, recipe.is_implicit),
+        monitor=Monitor(metric, when_ranking(metric, protocols[0])),
+        evaluation=EvaluationPlan(parts.test, default_metrics(kind), protocols),
+        example_users=_example_users(parts.train, recipe.is_implicit),
     )
 
 
-def _audience(train: Interactions, is_implicit: bool) -> Audience:
+def _example_users(train: Interactions, is_implicit: bool) -> ExampleUsers:
     users = dict.fromkeys(user_of_activity(train, share) for share in ACTIVITIES)
-    return Audience(list(users), K, default_min_count(train.item_counts, is_implicit, K))
+    return ExampleUsers(list(users), K, default_min_count(train.item_counts, is_implicit, K))
 
 
-def _people(audience: Audience, train: Interactions) -> list[Person]:
+def _people(example_users: ExampleUsers, train: Interactions) -> list[ExampleUser]:
     return [
-        Person(
+        ExampleUser(
             user,
             [str(item if title is None else title) for item, title, _ in liked_by(train, user)[:3]],
             int(train.seen.counts[int(train.user_ids.rows(user))]),
         )
-        for user in audience.users
+        for user in example_users.users
     ]
 
 
-def _compared(
-    recipe: Recipe, assignment: Assignment, engines: Sequence[str], seeds: Sequence[int]
-) -> Comparison:
+def _compared(recipe: Recipe, task: Task, engines: Sequence[str], seeds: Sequence[int]) -> Comparison:
     """Return what all engines make of a recipe, one after the other."""
     options = {name.replace("_", "-"): setting_in_words(value) for name, value in recipe.options.items()}
     return Comparison.of(
         recipe.spec.short_name,
-        assignment,
+        task,
         # One of the seeds is the option's.
         {**options, "seed": ", ".join(map(str, seeds))},
         seeds,
-        [_trained(engine, recipe, assignment, seeds) for engine in engines],
+        [_trained(engine, recipe, task, seeds) for engine in engines],
     )
 
 
-def _trained(
-    engine: str, recipe: Recipe, assignment: Assignment, seeds: Sequence[int]
-) -> EngineRun | Failure:
+def _trained(engine: str, recipe: Recipe, task: Task, seeds: Sequence[int]) -> EngineRun | Failure:
     """Return what an engine makes of a recipe; on a terminal, show how far it is."""
-    name, epochs = recipe.spec.short_name, assignment.arguments["epochs"]
+    name, epochs = recipe.spec.short_name, task.arguments["epochs"]
     if sys.stderr.isatty():
         print(f"{name} on {engine}", file=sys.stderr)
     with epoch_bar(len(seeds) * epochs, 0, None) as show:
 
-        def tell(seed: int, record: EpochRecord) -> None:
+        def on_epoch(seed: int, record: EpochRecord) -> None:
             done = list(seeds).index(seed) * epochs
             show(replace(record, epoch=done + record.epoch))
 
-        outcome = run_in_process(engine, assignment, seeds, tell)
+        outcome = attempt_in_process(engine, task, seeds, on_epoch)
     if isinstance(outcome, Failure) and not outcome.refused:
         print(outcome.log, end="", file=sys.stderr)
-        warn(f"{name}: {failure_in_words(outcome)}")
+        warn(f"{name}: {format_failure(outcome)}")
     return outcome
 
 
@@ -214,17 +210,17 @@ def _show(out: Output, comparison: Comparison) -> None:
     n_seeds = len(comparison.seeds)
     rankings = comparison.runs[0].qualities[0].rankings if comparison.runs else ()
     among = f"; {format_protocol(rankings[0][0])}" if rankings else ""
-    out.heading(f"{comparison.name}: {comparison.assignment.arguments['epochs']} epochs{among}")
+    out.heading(f"{comparison.name}: {comparison.task.arguments['epochs']} epochs{among}")
     metrics = comparison.metrics[: 1 if n_seeds > 1 else N_METRICS]
     rows = [
         [
             run.engine,
-            *(spread_in_words(comparison.quality(run, name), n_seeds=n_seeds) for name in metrics),
-            deviation_in_words(run),
-            seconds_in_words(run.compile_seconds),
-            seconds_in_words(run.epoch_seconds),
+            *(format_spread(comparison.quality(run, name), n_seeds=n_seeds) for name in metrics),
+            format_deviation(run),
+            format_seconds(run.compile_seconds),
+            format_seconds(run.epoch_seconds),
             short_number(run.instances_per_second),
-            bytes_in_words(run.memory.peak),
+            format_bytes(run.memory.peak),
         ]
         for run in comparison.runs
     ]
@@ -232,19 +228,19 @@ def _show(out: Output, comparison: Comparison) -> None:
     rows += [[failure.engine, *[NOTHING] * (len(columns) - 1)] for failure in comparison.failures]
     out.table(columns, rows, right=columns[1:])
     for failure in comparison.failures:
-        out.text(failure_in_words(failure))
+        out.text(format_failure(failure))
     if comparison.runs:
-        out.text(speed_in_words(comparison))
+        out.text(format_speed(comparison))
     if (agreement := comparison.agreement) is not None:
-        out.text(agreement_in_words(agreement))
+        out.text(format_agreement(agreement))
 
 
-def _write_report(path: Path, data: str, comparisons: Sequence[Comparison], scene: Scene) -> Path:
-    models = listed([comparison.name for comparison in comparisons])
-    engines = listed(list(comparisons[0].engines))
+def _write_report(path: Path, data: str, comparisons: Sequence[Comparison], context: ReportContext) -> Path:
+    models = format_list([comparison.name for comparison in comparisons])
+    engines = format_list(list(comparisons[0].engines))
     return write_page(
         path,
         f"{models} on {data}",
         f"The same jobs on {engines}, side by side.",
-        sections_of(comparisons, scene),
+        sections_of(comparisons, context),
     )

@@ -15,12 +15,15 @@ from mfcore.cli.console import Output, note
 from mfcore.cli.help import HelpedCommand, examples
 from mfcore.cli.options import BackendsOption, FolderOption, JsonOption, models_option
 from mfcore.cli.reports import REPORT, RESULTS, engines_of, require_folder, write_results
+from mfcore.errors import InvalidArgumentError, MfcoreError
 from mfcore.specs import MODELS
 from mfcore.training import available_threads
 from mfcore.validation import require_integer
 
 if TYPE_CHECKING:
-    from mfcore.verification import Finding, Said, Verification, Watch
+    from mfcore.report import StyledText
+    from mfcore.testing import Finding
+    from mfcore.verification import Monitor, Verification
 
 DEFAULT_FOLDER = Path("mfcore-verify")
 # The exit status where an engine is not within what is allowed.
@@ -53,6 +56,14 @@ def verify(
     *,
     backends: BackendsOption = None,
     models: Annotated[list[str] | None, models_option("all")] = None,
+    quick: Annotated[
+        bool,
+        typer.Option(
+            "--quick",
+            help="Each model, objective and optimizer once or twice: a minute or two for an engine that"
+            " compiles for long.",
+        ),
+    ] = False,
     every_cell: Annotated[
         bool,
         typer.Option(
@@ -75,17 +86,22 @@ def verify(
     as_json: JsonOption = False,
 ) -> None:
     """Do what the command's help says."""
-    from mfcore.verification import _verification as verification
-    from mfcore.verification import _workers as workers
+    from mfcore import testing, verification
 
+    if quick and every_cell:
+        raise InvalidArgumentError("--quick and --every-cell exclude each other; pass one of them")
     engines = engines_of(backends)
     kinds = choose_all("--models", models or MODELS, MODELS)
     n_processes = available_threads() if processes is None else require_integer("--processes", processes, 1)
     require_folder(out)
-    subjects = verification.subjects(kinds, every=every_cell)
+    selection: testing.Selection = "quick" if quick else "every" if every_cell else "standard"
+    subjects = [subject for subject in testing.subjects(selection) if subject.kind in ("", *kinds)]
     start = time.perf_counter()
-    with _bars(engines, len(subjects)) as watch:
-        found = workers.verify(engines, subjects, n_processes, watch)
+    with _bars(engines, len(subjects)) as monitor:
+        found = verification.verify(engines, subjects, n_processes, monitor)
+    if not found.findings:
+        reasons = "; ".join(engine.detail for engine in found.engines)
+        raise MfcoreError(f"there is no engine to verify{f': {reasons}' if reasons else ''}")
     _write(out, found, time.perf_counter() - start)
     for engine in found.engines:
         if not engine.is_installed:
@@ -96,9 +112,9 @@ def verify(
 
 
 @contextmanager
-def _bars(engines: Sequence[str], n_subjects: int) -> Iterator["Watch"]:
-    """Give what shows on a terminal how far each engine is, and tells at once where one fails."""
-    from mfcore.verification import failure_in_words
+def _bars(engines: Sequence[str], n_subjects: int) -> Iterator["Monitor"]:
+    """Give a monitor that shows on a terminal how far each engine is, and at once where one fails."""
+    from mfcore.testing import format_failure
 
     if not sys.stderr.isatty():
         yield lambda finding: None
@@ -117,62 +133,65 @@ def _bars(engines: Sequence[str], n_subjects: int) -> Iterator["Watch"]:
     with Progress(*columns, console=Console(stderr=True, highlight=False)) as progress:
         tasks = {engine: progress.add_task("", total=n_subjects, engine=engine) for engine in engines}
 
-        def watch(finding: "Finding") -> None:
+        def monitor(finding: "Finding") -> None:
             subject = escape(str(finding.subject))
             progress.update(tasks[finding.engine], advance=1, description=subject)
             if not finding.holds:
-                said = escape(failure_in_words(finding))
+                said = escape(format_failure(finding))
                 progress.console.print(f"[red]{finding.engine}[/red]: {subject}: {said}")
 
-        yield watch
+        yield monitor
 
 
 def _show(out: Output, found: "Verification", report: Path, figures: Path) -> None:
     """Print what was found."""
+    from mfcore import verification as tables
     from mfcore.testing import DTYPES
-    from mfcore.verification import _formatting as words
 
     for engine, dtype in product(found.engines, DTYPES):
-        rows = words.deviation_rows(found, engine, dtype)
+        rows = tables.deviation_rows(found, engine, dtype)
         if rows:
             out.heading(f"{engine.name}, {dtype}: the largest deviations from the reference")
-            columns = [SHORTER.get(aspect, aspect) for aspect in words.aspects_of(dtype)]
+            columns = [SHORTER.get(aspect, aspect) for aspect in tables.aspects_of(dtype)]
             out.table(["model", *columns], _texts(rows), right=columns)
-    out.heading("The largest of all, what they may be, and where they are")
-    out.fields(
-        [
-            [f"{engine}, {SHORTER.get(aspect, aspect)}", f"{off} of {allowed}", where]
-            for engine, aspect, off, allowed, where in _texts(words.largest_rows(found))
-        ]
-    )
-    out.text("start: initial values; scores: as the mean objective of a batch shows them, before its step")
-    out.text("metric: that of the model after a whole run; top-k: scores by the engine's own then")
-    out.heading("The contract")
-    out.table(
-        ["engine", "requirements met", "known answers found"],
-        _texts(words.contract_rows(found)),
-        right=["requirements met", "known answers found"],
-    )
+    largest = _texts(tables.largest_rows(found))
+    if largest:
+        out.heading("The largest of all, what they may be, and where they are")
+        out.fields(
+            [
+                [f"{engine}, {SHORTER.get(aspect, aspect)}", f"{off} of {allowed}", where]
+                for engine, aspect, off, allowed, where in largest
+            ]
+        )
+        out.text(
+            "start: initial values; scores: as the mean objective of a batch shows them, before its step"
+        )
+        out.text("metric: that of the model after a whole run; top-k: scores by the engine's own then")
+    checks = _texts(tables.contract_rows(found))
+    if checks:
+        out.heading("The contract")
+        columns = ["requirements met", "known answers found"]
+        out.table(["engine", *columns], checks, right=columns)
     if found.gaps():
         out.heading("Not done, and why")
-        for row in _texts(words.gap_rows(found)):
+        for row in _texts(tables.gap_rows(found)):
             out.text(": ".join(row))
     if found.failures:
         out.heading("Out of tolerance")
-        failures = _texts(words.failure_rows(found))
+        failures = _texts(tables.failure_rows(found))
         for row in failures[:MOST_FAILURES]:
             out.text(": ".join(row))
         if len(failures) > MOST_FAILURES:
             out.text(f"and {len(failures) - MOST_FAILURES} more, which the report names")
     out.heading("Done")
-    out.text(words.verdict(found))
+    out.text(tables.verdict(found))
     out.text(f"report: {report}")
     out.text(f"figures: {figures}")
     out.document({**found.document(), "report": str(report)})
 
 
-def _texts(rows: Sequence[Sequence["Said"]]) -> list[list[str]]:
-    return [[said.text for said in row] for row in rows]
+def _texts(rows: Sequence[Sequence["str | StyledText"]]) -> list[list[str]]:
+    return [[cell if isinstance(cell, str) else cell.text for cell in row] for row in rows]
 
 
 def _write(folder: Path, found: "Verification", seconds: float) -> None:

@@ -1,43 +1,45 @@
-"""One job on every engine, each in a process of its own: how good, how fast, how close to the reference."""
+"""What `mfcore compare` runs: one job on every engine, each in a process of its own.
 
+It measures how good engines are, how fast, and how close to the reference.
+"""
+
+from mfcore.comparison._attempts import attempt, attempt_in_process
 from mfcore.comparison._formatting import (
-    agreement_in_words,
-    bytes_in_words,
-    deviation_in_words,
-    failure_in_words,
-    listed,
-    seconds_in_words,
-    speed_in_words,
-    spread_in_words,
+    format_agreement,
+    format_bytes,
+    format_deviation,
+    format_failure,
+    format_list,
+    format_seconds,
+    format_speed,
+    format_spread,
 )
 from mfcore.comparison._machine import machine
-from mfcore.comparison._memory import peak_memory
-from mfcore.comparison._processes import run_in_process
 from mfcore.comparison._results import Comparison
 from mfcore.comparison._runs import EngineRun, Failure
-from mfcore.comparison._sections import Person, Scene, sections_of
-from mfcore.comparison._tasks import Assignment, Audience, Judging, Watching
+from mfcore.comparison._sections import ExampleUser, ReportContext, sections_of
+from mfcore.comparison._tasks import EvaluationPlan, ExampleUsers, Monitor, Task
 
 __all__ = [
-    "Assignment",
-    "Audience",
     "Comparison",
     "EngineRun",
+    "EvaluationPlan",
+    "ExampleUser",
+    "ExampleUsers",
     "Failure",
-    "Judging",
-    "Person",
-    "Scene",
-    "Watching",
-    "agreement_in_words",
-    "bytes_in_words",
-    "deviation_in_words",
-    "failure_in_words",
-    "listed",
+    "Monitor",
+    "ReportContext",
+    "Task",
+    "attempt",
+    "attempt_in_process",
+    "format_agreement",
+    "format_bytes",
+    "format_deviation",
+    "format_failure",
+    "format_list",
+    "format_seconds",
+    "format_speed",
+    "format_spread",
     "machine",
-    "peak_memory",
-    "run_in_process",
-    "seconds_in_words",
     "sections_of",
-    "speed_in_words",
-    "spread_in_words",
 ]

@@ -6,7 +6,7 @@ from mfcore.comparison._runs import EngineRun, Failure
 UNKNOWN = "-"
 
 
-def seconds_in_words(seconds: float | None) -> str:
+def format_seconds(seconds: float | None) -> str:
     """Return a time to two or three digits: 4.2 ms, 0.31 s, 12 s."""
     if seconds is None:
         return UNKNOWN
@@ -15,59 +15,57 @@ def seconds_in_words(seconds: float | None) -> str:
     return f"{seconds:.2f} s" if seconds < 9.95 else f"{seconds:.0f} s"
 
 
-def bytes_in_words(n_bytes: int | None) -> str:
+def format_bytes(n_bytes: int) -> str:
     """Return a number of bytes in mega- or gigabytes."""
-    if n_bytes is None:
-        return UNKNOWN
     return f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:.0f} MB"
 
 
-def spread_in_words(spread: Spread, *, n_seeds: int) -> str:
+def format_spread(spread: Spread, *, n_seeds: int) -> str:
     """Return a metric, and how far the seeds are about it where there are several."""
     return f"{spread.mean:.4f}" if n_seeds == 1 else f"{spread.mean:.4f} ± {spread.half_range:.4f}"
 
 
-def deviation_in_words(run: EngineRun) -> str:
+def format_deviation(run: EngineRun) -> str:
     """Return how far an engine is from the reference engine after a short run, all parameters together."""
     return UNKNOWN if run.short_run is None else f"{run.short_run.found.whole_parameters:.1e}"
 
 
-def failure_in_words(failure: Failure) -> str:
+def format_failure(failure: Failure) -> str:
     """Return who has not trained a model, and why."""
     return f"{failure.engine} {'does not take part' if failure.refused else 'failed'}: {failure.reason}"
 
 
-def speed_in_words(comparison: Comparison) -> str:
+def format_speed(comparison: Comparison) -> str:
     """Return which engine is the fastest, and by how much."""
     first, *others = comparison.runs
     if not others:
         return f"Only {first.engine} has trained this model; there is nothing to compare its speed with."
     ratios = [
-        f"{ratio_in_words(run.epoch_seconds / max(first.epoch_seconds, 1e-9))} as fast as {run.engine}"
+        f"{format_ratio(run.epoch_seconds / max(first.epoch_seconds, 1e-9))} as fast as {run.engine}"
         for run in others
     ]
-    return f"Fastest: {first.engine}, {listed(ratios)}."
+    return f"Fastest: {first.engine}, {format_list(ratios)}."
 
 
-def agreement_in_words(agreement: Agreement) -> str:
+def format_agreement(agreement: Agreement) -> str:
     """Return how far the qualities are apart, and what that is to be held against."""
-    said = f"Quality: engines differ by {difference_in_words(agreement.gap)} in {agreement.metric}"
+    said = f"Quality: engines differ by {format_difference(agreement.gap)} in {agreement.metric}"
     if agreement.range_of_seeds is None:
         return f"{said}; --seeds 3 tells it from chance."
-    seeds = difference_in_words(agreement.range_of_seeds)
+    seeds = format_difference(agreement.range_of_seeds)
     return f"{said}, seeds by {seeds}: they {'agree' if agreement.holds else 'do not agree'}."
 
 
-def difference_in_words(difference: float) -> str:
+def format_difference(difference: float) -> str:
     """Return a difference of metrics to a ten-thousandth."""
     return f"{difference:.4f}" if difference >= NEGLIGIBLE else "less than 0.0001"
 
 
-def ratio_in_words(ratio: float) -> str:
+def format_ratio(ratio: float) -> str:
     """Return a ratio of speeds to two digits: 1.3 times, 24 times."""
     return f"{ratio:.1f} times" if ratio < 9.95 else f"{ratio:,.0f} times"
 
 
-def listed(words: list[str]) -> str:
+def format_list(words: list[str]) -> str:
     """Return words in a row: a, b and c."""
     return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]])) if words else ""

@@ -2,13 +2,15 @@
 
 import os
 import platform
-import sys
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
 
+import psutil
+
 import mfcore
-from mfcore.comparison._formatting import bytes_in_words
+from mfcore.comparison._formatting import format_bytes
+from mfcore.engines import registry
 from mfcore.training import available_threads
 
 PACKAGES = ("numpy", "numba", "torch", "tensorflow", "keras")
@@ -16,12 +18,11 @@ PACKAGES = ("numpy", "numba", "torch", "tensorflow", "keras")
 
 def machine() -> dict[str, str]:
     """Return what is known of this machine and its software, and the date: name to value, for people."""
-    memory = _memory()
     return {
         "date": datetime.now().astimezone().isoformat(" ", "minutes"),
         "processor": _processor(),
         "processors used": f"{available_threads()} of {os.cpu_count() or 'an unknown number'}",
-        "memory": "unknown" if memory is None else bytes_in_words(memory),
+        "memory": format_bytes(psutil.virtual_memory().total),
         "system": f"{platform.system()} {platform.release()}".strip(),
         "mfcore": mfcore.__version__,
         "Python": f"{platform.python_implementation()} {platform.python_version()}",
@@ -39,18 +40,14 @@ def _processor() -> str:
     return platform.processor() or platform.machine() or "unknown"
 
 
-def _memory() -> int | None:
-    if sys.platform == "win32":
-        return None
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (ValueError, OSError):
-        return None
-
-
 def _versions() -> dict[str, str]:
+    plugins = [
+        entry.dist.name
+        for entry in registry.entry_points(group=registry.GROUP)
+        if entry.dist and entry.dist.name != "mfcore"
+    ]
     found = {}
-    for name in PACKAGES:
+    for name in dict.fromkeys([*PACKAGES, *sorted(plugins)]):
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:

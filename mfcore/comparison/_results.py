@@ -1,4 +1,4 @@
-"""What engines have made of one assignment, side by side: the fastest one, whether qualities agree."""
+"""What engines have made of one task, side by side: the fastest one, whether qualities agree."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from statistics import median
 from typing import Any, NamedTuple
 
 from mfcore.comparison._runs import EngineRun, Failure
-from mfcore.comparison._tasks import Assignment
+from mfcore.comparison._tasks import Task
 
 # Differences of metrics that do not show in four digits.
 NEGLIGIBLE = 5e-5
@@ -60,13 +60,13 @@ class Agreement:
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """One assignment on some engines.
+    """One task on some engines.
 
     Attributes
     ----------
     name : str
         Of the model.
-    assignment : Assignment
+    task : Task
     options : mapping of str to object
         The same as options of `mfcore train`.
     seeds : sequence of int
@@ -78,7 +78,7 @@ class Comparison:
     """
 
     name: str
-    assignment: Assignment
+    task: Task
     options: Mapping[str, Any]
     seeds: Sequence[int]
     engines: Sequence[str]
@@ -89,7 +89,7 @@ class Comparison:
     def of(
         cls,
         name: str,
-        assignment: Assignment,
+        task: Task,
         options: Mapping[str, Any],
         seeds: Sequence[int],
         outcomes: Sequence[EngineRun | Failure],
@@ -98,7 +98,7 @@ class Comparison:
         runs = [outcome for outcome in outcomes if isinstance(outcome, EngineRun)]
         return cls(
             name,
-            assignment,
+            task,
             options,
             seeds,
             engines=[outcome.engine for outcome in outcomes],
@@ -108,12 +108,12 @@ class Comparison:
 
     @property
     def metric(self) -> str:
-        """The name of the metric that is looked at after every epoch."""
-        return self.assignment.watching.metric.name
+        """The name of the metric that is monitored after every epoch."""
+        return self.task.monitor.metric.name
 
     @cached_property
     def metrics(self) -> list[str]:
-        """The names of all metrics by which models are judged, that one first."""
+        """The names of all metrics by which models are evaluated, that one first."""
         found = dict.fromkeys(name for run in self.runs for name in run.qualities[0].by_metric)
         return sorted(found, key=lambda name: name != self.metric)
 
@@ -137,7 +137,7 @@ class Comparison:
         Parameters
         ----------
         user : int
-            The place among the audience's users.
+            The place among the example users.
         """
         first, *others = self.runs
         listed = set(first.rankings[user].items.tolist())

@@ -1,4 +1,4 @@
-"""What one engine makes of an assignment."""
+"""What one engine makes of a task."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -6,17 +6,17 @@ from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any
 
-from mfcore.comparison._memory import peak_memory
 from mfcore.comparison._short_runs import ShortRun, short_run
-from mfcore.comparison._tasks import Assignment
+from mfcore.comparison._tasks import Task
 from mfcore.engines import API_VERSION, Backend, Scorer, Trainer, TrainingJob, registry
 from mfcore.errors import MfcoreError
 from mfcore.metrics import Quality, evaluate_quality
 from mfcore.model import EpochRecord, Model, Ranking, recommended
+from mfcore.processes import peak_memory
 from mfcore.training import fit
 
-# Is told the seed and each epoch that has ended.
-Tell = Callable[[int, EpochRecord], None]
+# Is called with the seed and each epoch that has ended.
+OnEpoch = Callable[[int, EpochRecord], None]
 
 
 class RefusalError(MfcoreError):
@@ -29,19 +29,19 @@ class Memory:
 
     Attributes
     ----------
-    before : int or None
-        Before training: Python, the engine's framework, the data. None where the system does not tell.
-    peak : int or None
-        By the end of training, what judging every epoch takes included.
+    before : int
+        Before training: Python, the engine's framework, the data.
+    peak : int
+        By the end of training, what evaluating every epoch takes included.
     """
 
-    before: int | None
-    peak: int | None
+    before: int
+    peak: int
 
 
 @dataclass(frozen=True)
 class EngineRun:
-    """What an engine has made of an assignment.
+    """What an engine has made of a task.
 
     Attributes
     ----------
@@ -61,7 +61,7 @@ class EngineRun:
     short_run_failure : str
         Why there is none.
     rankings : tuple of Ranking
-        For each user of the audience, by the model of the first seed.
+        For each of the example users, by the model of the first seed.
     """
 
     engine: str
@@ -82,7 +82,7 @@ class EngineRun:
 
     @property
     def epoch_seconds(self) -> float:
-        """Median of the usual epochs: training alone, without what judges it."""
+        """Median of the usual epochs: training alone, without its evaluation."""
         return median(record.seconds for record in self.usual)
 
     @property
@@ -112,7 +112,7 @@ class EngineRun:
 
 @dataclass(frozen=True)
 class Failure:
-    """Why an engine has made nothing of an assignment.
+    """Why an engine has made nothing of a task.
 
     Attributes
     ----------
@@ -131,16 +131,16 @@ class Failure:
     log: str = ""
 
 
-def run(engine: str, assignment: Assignment, seeds: Sequence[int], tell: Tell) -> EngineRun:
-    """Train an assignment on an engine in this process, once with each seed.
+def run(engine: str, task: Task, seeds: Sequence[int], on_epoch: OnEpoch) -> EngineRun:
+    """Train a task on an engine in this process, once with each seed.
 
     Parameters
     ----------
     engine : str
-    assignment : Assignment
+    task : Task
     seeds : sequence of int
         Of initial values and samples. All figures but the qualities are of the first.
-    tell : callable
+    on_epoch : callable
         Given the seed and the record of each epoch.
 
     Raises
@@ -155,17 +155,17 @@ def run(engine: str, assignment: Assignment, seeds: Sequence[int], tell: Tell) -
     start = time.perf_counter()
     backend = _Timed(registry.get(engine))
     import_seconds = time.perf_counter() - start
-    if reason := backend.unsupported(assignment.job(assignment.train)):
+    if reason := backend.unsupported(task.job(task.train)):
         raise RefusalError(reason)
     before = peak_memory()
-    model = _fit(backend, assignment, seeds[0], tell)
+    model = _fit(backend, task, seeds[0], on_epoch)
     trainer_seconds, memory = backend.trainer_seconds, Memory(before, peak_memory())
-    rankings = tuple(_recommended(model, assignment, user) for user in assignment.audience.users)
-    others = (_judged(_fit(backend, assignment, seed, tell), assignment) for seed in seeds[1:])
-    qualities = (_judged(model, assignment), *others)
+    rankings = tuple(_recommended(model, task, user) for user in task.example_users.users)
+    others = (_evaluated(_fit(backend, task, seed, on_epoch), task) for seed in seeds[1:])
+    qualities = (_evaluated(model, task), *others)
     failure, compared = "", None
     try:
-        compared = short_run(backend, assignment)
+        compared = short_run(backend, task)
     except MfcoreError as error:
         failure = str(error)
     return EngineRun(
@@ -205,29 +205,29 @@ class _Timed:
         return self._backend.scorer(model)
 
 
-def _fit(backend: _Timed, assignment: Assignment, seed: int, tell: Tell) -> Model:
-    watching = assignment.watching
+def _fit(backend: _Timed, task: Task, seed: int, on_epoch: OnEpoch) -> Model:
+    monitor = task.monitor
     model = fit(
-        assignment.spec,
-        assignment.train,
-        **{**assignment.arguments, "seed": seed},
+        task.spec,
+        task.train,
+        **{**task.arguments, "seed": seed},
         backend=backend,
-        validation=assignment.judging.test,
-        metrics=[watching.metric],
-        protocol=watching.protocol,
+        validation=task.evaluation.test,
+        metrics=[monitor.metric],
+        protocol=monitor.protocol,
         keep_best=False,
-        callbacks=[lambda end: tell(seed, end.record)],
+        callbacks=[lambda end: on_epoch(seed, end.record)],
         progress=False,
     )
     # What the engine needs for training on is as large as the parameters, or twice that.
     return replace(model, optimizer_state=None)
 
 
-def _judged(model: Model, assignment: Assignment) -> Quality:
-    judging = assignment.judging
-    return evaluate_quality(model, judging.test, judging.metrics, judging.protocols)
+def _evaluated(model: Model, task: Task) -> Quality:
+    evaluation = task.evaluation
+    return evaluate_quality(model, evaluation.test, evaluation.metrics, evaluation.protocols)
 
 
-def _recommended(model: Model, assignment: Assignment, user: int | str) -> Ranking:
-    audience = assignment.audience
-    return recommended(model, user, audience.k, min_count=audience.min_count)
+def _recommended(model: Model, task: Task, user: int | str) -> Ranking:
+    example_users = task.example_users
+    return recommended(model, user, example_users.k, min_count=example_users.min_count)

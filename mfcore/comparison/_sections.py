@@ -5,29 +5,29 @@ from dataclasses import dataclass
 
 from mfcore.comparison._formatting import (
     UNKNOWN,
-    agreement_in_words,
-    bytes_in_words,
-    deviation_in_words,
-    difference_in_words,
-    failure_in_words,
-    listed,
-    ratio_in_words,
-    seconds_in_words,
-    speed_in_words,
-    spread_in_words,
+    format_agreement,
+    format_bytes,
+    format_deviation,
+    format_difference,
+    format_failure,
+    format_list,
+    format_ratio,
+    format_seconds,
+    format_speed,
+    format_spread,
 )
 from mfcore.comparison._results import Comparison, Spread
 from mfcore.comparison._runs import EngineRun
 from mfcore.metrics import format_protocol
 from mfcore.report import (
     Block,
-    Cell,
     Chart,
     Fact,
     PlottingMissingError,
     Prose,
     Section,
     Series,
+    StyledText,
     Table,
     Tone,
     bar_chart,
@@ -41,9 +41,9 @@ METHOD = (
     " take turns, each in a process of its own.",
     "Import: to load the engine and its framework. Compile: getting ready and the first epoch, less a usual"
     " epoch; kernels that lie compiled on the disk from an earlier run take less. Epoch: the median of the"
-    " epochs after the first, training alone; what judges an epoch is not counted.",
+    " epochs after the first, training alone; the evaluation of an epoch is not counted.",
     "Peak memory: the most that the process held at once until the end of training, with framework, data and"
-    " the judging of epochs; before training: the most until then.",
+    " the evaluation of epochs; before training: the most until then.",
     "Deviation: the job in float32 on a part of the data, for about a hundred steps in batches of at most 256"
     " (of WALS three epochs), against the reference engine in float64. Rounding alone: the reference engine"
     " in float32. An engine agrees where its parameters are off by at most 1e-05 of the distance moved, or"
@@ -52,8 +52,8 @@ METHOD = (
 
 
 @dataclass(frozen=True)
-class Person:
-    """Somebody of the audience.
+class ExampleUser:
+    """Somebody who is recommended something.
 
     Attributes
     ----------
@@ -70,7 +70,7 @@ class Person:
 
 
 @dataclass(frozen=True)
-class Scene:
+class ReportContext:
     """What is the same for all models of a report.
 
     Attributes
@@ -78,31 +78,31 @@ class Scene:
     data : mapping of str to str
         What is known of the data.
     machine : mapping of str to str
-    people : sequence of Person
-        The audience's users, in order.
+    people : sequence of ExampleUser
+        The example users, in order.
     """
 
     data: Mapping[str, str]
     machine: Mapping[str, str]
-    people: Sequence[Person]
+    people: Sequence[ExampleUser]
 
 
-def sections_of(comparisons: Sequence[Comparison], scene: Scene) -> list[Section]:
+def sections_of(comparisons: Sequence[Comparison], context: ReportContext) -> list[Section]:
     """Return the sections of a report.
 
     Parameters
     ----------
     comparisons : sequence of Comparison
         One for each model.
-    scene : Scene
+    context : ReportContext
     """
     trained = [comparison for comparison in comparisons if comparison.runs]
     return [
         Section("", [*(fact for comparison in trained for fact in _facts(comparison)), *_closeness(trained)]),
         *(_of_model(comparison) for comparison in comparisons),
         *([_parity(trained)] if trained else []),
-        *(_recommendations(comparison, scene.people) for comparison in trained),
-        _circumstances(comparisons, scene),
+        *(_recommendations(comparison, context.people) for comparison in trained),
+        _circumstances(comparisons, context),
         Section("How this was measured", [Prose(text) for text in METHOD]),
     ]
 
@@ -110,15 +110,15 @@ def sections_of(comparisons: Sequence[Comparison], scene: Scene) -> list[Section
 def _facts(comparison: Comparison) -> list[Fact]:
     name, (first, *others) = comparison.name, comparison.runs
     ratios = [
-        f"{ratio_in_words(run.epoch_seconds / max(first.epoch_seconds, 1e-9))} {run.engine}" for run in others
+        f"{format_ratio(run.epoch_seconds / max(first.epoch_seconds, 1e-9))} {run.engine}" for run in others
     ]
     speed = f"{short_number(first.instances_per_second)}/s"
-    facts = [Fact(speed, f"{name}, on {first.engine}", f"instances: {listed(ratios)}".rstrip(": "))]
+    facts = [Fact(speed, f"{name}, on {first.engine}", f"instances: {format_list(ratios)}".rstrip(": "))]
     agreement = comparison.agreement
     quality = comparison.quality(first, comparison.metric)
-    beside = "" if agreement is None else f"engines differ by {difference_in_words(agreement.gap)}"
+    beside = "" if agreement is None else f"engines differ by {format_difference(agreement.gap)}"
     if agreement is not None and agreement.range_of_seeds is not None:
-        beside += f", seeds by {difference_in_words(agreement.range_of_seeds)}"
+        beside += f", seeds by {format_difference(agreement.range_of_seeds)}"
     return [*facts, Fact(f"{quality.mean:.4f}", f"{name}, {comparison.metric}", beside)]
 
 
@@ -139,13 +139,13 @@ def _closeness(comparisons: Sequence[Comparison]) -> list[Fact]:
 
 
 def _of_model(comparison: Comparison) -> Section:
-    epochs = comparison.assignment.arguments["epochs"]
+    epochs = comparison.task.arguments["epochs"]
     blocks: list[Block] = []
     if comparison.runs:
-        blocks += [_quality(comparison), _speed(comparison), Prose(speed_in_words(comparison))]
+        blocks += [_quality(comparison), _speed(comparison), Prose(format_speed(comparison))]
         if (agreement := comparison.agreement) is not None:
-            blocks.append(Prose(agreement_in_words(agreement)))
-    blocks += [Prose(f"{failure_in_words(failure)}.") for failure in comparison.failures]
+            blocks.append(Prose(format_agreement(agreement)))
+    blocks += [Prose(f"{format_failure(failure)}.") for failure in comparison.failures]
     if comparison.runs:
         blocks += _charts(comparison)
     return Section(f"{comparison.name}, {epochs} epochs", blocks)
@@ -159,7 +159,7 @@ def _quality(comparison: Comparison) -> Table:
     several = len(first.rankings) > 1
     for protocol, found in first.rankings:
         columns += [f"{name}, {format_protocol(protocol)}" if several else name for name in found]
-    rows = [[run.engine, *_figures(comparison, run), deviation_in_words(run)] for run in comparison.runs]
+    rows = [[run.engine, *_figures(comparison, run), format_deviation(run)] for run in comparison.runs]
     rows += [[failure.engine, *[UNKNOWN] * (len(columns) + 1)] for failure in comparison.failures]
     caption = f"Quality on {first.n_interactions:,} held-out interactions of {first.n_users:,} users"
     if n_seeds > 1:
@@ -173,22 +173,22 @@ def _figures(comparison: Comparison, run: EngineRun) -> list[str]:
         [*quality.ratings.values(), *(value for _, found in quality.rankings for value in found.values())]
         for quality in run.qualities
     ]
-    return [spread_in_words(Spread.of(values), n_seeds=n_seeds) for values in zip(*by_seed, strict=True)]
+    return [format_spread(Spread.of(values), n_seeds=n_seeds) for values in zip(*by_seed, strict=True)]
 
 
 def _speed(comparison: Comparison) -> Table:
-    rows: list[list[str | Cell]] = []
+    rows: list[list[str | StyledText]] = []
     for run in comparison.runs:
         tone: Tone = "good" if run is comparison.runs[0] and len(comparison.runs) > 1 else ""
         rows.append(
             [
                 run.engine,
-                seconds_in_words(run.import_seconds),
-                seconds_in_words(run.compile_seconds),
-                Cell(seconds_in_words(run.epoch_seconds), tone),
-                Cell(short_number(run.instances_per_second), tone),
-                bytes_in_words(run.memory.peak),
-                bytes_in_words(run.memory.before),
+                format_seconds(run.import_seconds),
+                format_seconds(run.compile_seconds),
+                StyledText(format_seconds(run.epoch_seconds), tone),
+                StyledText(short_number(run.instances_per_second), tone),
+                format_bytes(run.memory.peak),
+                format_bytes(run.memory.before),
             ]
         )
     rows += [[failure.engine, *[UNKNOWN] * 6] for failure in comparison.failures]
@@ -248,13 +248,13 @@ def _charts(comparison: Comparison) -> list[Block]:
 
 
 def _parity(comparisons: Sequence[Comparison]) -> Section:
-    rows: list[list[str | Cell]] = []
+    rows: list[list[str | StyledText]] = []
     for comparison in comparisons:
         rows += [[f"{comparison.name}, {run.engine}", *_deviations(run)] for run in comparison.runs]
         short = next((run.short_run for run in comparison.runs if run.short_run is not None), None)
         if short is not None:
             alone = [f"{comparison.name}, rounding alone", str(short.steps), *_distances(short.rounding)]
-            rows.append([Cell(text, "quiet") for text in (*alone, UNKNOWN)])
+            rows.append([StyledText(text, "quiet") for text in (*alone, UNKNOWN)])
     columns = ["model and engine", "steps", "parameters", "worst array", "optimizer", "objective", "verdict"]
     caption = (
         "Distance from the reference engine in float64 after a short run of the same job. Parameters, all"
@@ -264,11 +264,13 @@ def _parity(comparisons: Sequence[Comparison]) -> Section:
     return Section("The same answer", [Table(columns, rows, caption)])
 
 
-def _deviations(run: EngineRun) -> list[str | Cell]:
+def _deviations(run: EngineRun) -> list[str | StyledText]:
     short = run.short_run
     if short is None:
-        return [*[UNKNOWN] * 5, Cell(f"not measured: {run.short_run_failure}", "quiet")]
-    verdict = Cell("agrees", "good") if short.agrees else Cell(f"above {short.allowed:.0e}", "bad")
+        return [*[UNKNOWN] * 5, StyledText(f"not measured: {run.short_run_failure}", "quiet")]
+    verdict = (
+        StyledText("agrees", "good") if short.agrees else StyledText(f"above {short.allowed:.0e}", "bad")
+    )
     return [str(short.steps), *_distances(short.found), verdict]
 
 
@@ -277,12 +279,12 @@ def _distances(deviation: Deviation) -> list[str]:
     return [f"{distance:.1e}" if distance else "0" for distance in found]
 
 
-def _recommendations(comparison: Comparison, people: Sequence[Person]) -> Section:
+def _recommendations(comparison: Comparison, people: Sequence[ExampleUser]) -> Section:
     lists = [_lists(comparison, place, person) for place, person in enumerate(people)]
     return Section(f"What {comparison.name} recommends", lists)
 
 
-def _lists(comparison: Comparison, place: int, person: Person) -> Table:
+def _lists(comparison: Comparison, place: int, person: ExampleUser) -> Table:
     """Return the first engine's list for somebody, and where the others' lists have the same items."""
     first, *others = comparison.runs
     ranking = first.rankings[place]
@@ -297,7 +299,7 @@ def _lists(comparison: Comparison, place: int, person: Person) -> Table:
     ]
     caption = f"User {person.user}, {person.n_seen:,} items seen"
     if person.likes:
-        caption += f", among them {listed(list(person.likes))}"
+        caption += f", among them {format_list(list(person.likes))}"
     if others:
         caption += f". {_common(comparison, place, len(ranking))}"
     return Table(["title", *(run.engine for run in comparison.runs)], rows, f"{caption}.")
@@ -307,12 +309,12 @@ def _common(comparison: Comparison, place: int, n: int) -> str:
     """Return how many of the first engine's n items the others list too."""
     counts = comparison.in_common(place)
     if all(count == n for count in counts.values()):
-        return f"{listed(list(counts))}: the same {n}"
-    said = listed([f"{engine} {count}" for engine, count in counts.items()])
+        return f"{format_list(list(counts))}: the same {n}"
+    said = format_list([f"{engine} {count}" for engine, count in counts.items()])
     return f"Of {comparison.runs[0].engine}'s {n}: {said}"
 
 
-def _circumstances(comparisons: Sequence[Comparison], scene: Scene) -> Section:
+def _circumstances(comparisons: Sequence[Comparison], context: ReportContext) -> Section:
     options = dict.fromkeys(name for comparison in comparisons for name in comparison.options)
     settings = [
         [name, *(str(comparison.options.get(name, UNKNOWN)) for comparison in comparisons)]
@@ -323,7 +325,7 @@ def _circumstances(comparisons: Sequence[Comparison], scene: Scene) -> Section:
         "Settings and machine",
         [
             Table(["option of mfcore train", *models], settings),
-            Table(["data", "value"], list(map(list, scene.data.items()))),
-            Table(["machine", "value"], list(map(list, scene.machine.items()))),
+            Table(["data", "value"], list(map(list, context.data.items()))),
+            Table(["machine", "value"], list(map(list, context.machine.items()))),
         ],
     )

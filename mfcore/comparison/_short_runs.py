@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mfcore.comparison._tasks import Assignment
+from mfcore.comparison._tasks import Task
 from mfcore.data import Interactions
 from mfcore.engines import Backend, TrainingJob, registry
 from mfcore.optimizers import WALS
@@ -48,10 +48,10 @@ class ShortRun:
         return self.found.whole_parameters <= self.allowed
 
 
-def short_run(backend: Backend, assignment: Assignment) -> ShortRun:
+def short_run(backend: Backend, task: Task) -> ShortRun:
     """Return how far an engine is from the reference engine after about a hundred steps.
 
-    The job is the assignment's, in batches of at most 256 instances, on interactions drawn from its data; of
+    The job is the task's, in batches of at most 256 instances, on interactions drawn from its data; of
     WALS it is three epochs.
 
     Raises
@@ -59,7 +59,7 @@ def short_run(backend: Backend, assignment: Assignment) -> ShortRun:
     MfcoreError
         The job makes no sense on so few interactions: somebody has seen every item of these, say.
     """
-    job, epochs = _short_job(assignment)
+    job, epochs = _short_job(task)
     exact = in_float64(job)
     reference = registry.get(registry.REFERENCE)
     truth = Outcome.of(reference, exact, epochs)
@@ -70,15 +70,15 @@ def short_run(backend: Backend, assignment: Assignment) -> ShortRun:
     )
 
 
-def _short_job(assignment: Assignment) -> tuple[TrainingJob, int]:
+def _short_job(task: Task) -> tuple[TrainingJob, int]:
     """Return the job and its epochs."""
-    whole = assignment.job(assignment.train)
+    whole = task.job(task.train)
     if isinstance(whole.optimizer, WALS):
-        return assignment.job(_part(assignment.train, WALS_INTERACTIONS)), WALS_EPOCHS
+        return task.job(_part(task.train, WALS_INTERACTIONS)), WALS_EPOCHS
     batch_size = min(whole.batch_size, MAX_BATCH)
     per_interaction = whole.n_instances / len(whole.data)
-    part = _part(assignment.train, max(1, round(N_STEPS * batch_size / per_interaction)))
-    job = assignment.job(part, batch_size=batch_size, order=whole.sampling.order)
+    part = _part(task.train, max(1, round(N_STEPS * batch_size / per_interaction)))
+    job = task.job(part, batch_size=batch_size, order=whole.sampling.order)
     return job, max(1, round(N_STEPS / _steps(job)))
 
 

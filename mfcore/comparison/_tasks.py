@@ -1,4 +1,4 @@
-"""What every engine is given to do, so that what they come to can be compared."""
+"""What every engine is given to do, so that the results can be compared."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,11 +12,11 @@ from mfcore.training import make_job
 
 
 @dataclass(frozen=True, eq=False)
-class Watching:
-    """What is looked at after every epoch, on the test part.
+class Monitor:
+    """What is measured after every epoch, on the test part.
 
-    No epoch is chosen by it: the last one is judged. Were the best one kept, engines whose curves differ by
-    rounding alone could end epochs apart.
+    It chooses no epoch, the last one counts: were the best one kept, engines whose curves differ by rounding
+    alone could end epochs apart.
 
     Attributes
     ----------
@@ -29,8 +29,8 @@ class Watching:
 
 
 @dataclass(frozen=True, eq=False)
-class Judging:
-    """What the model is judged on in the end.
+class EvaluationPlan:
+    """What the model is evaluated on in the end.
 
     Attributes
     ----------
@@ -47,7 +47,7 @@ class Judging:
 
 
 @dataclass(frozen=True, eq=False)
-class Audience:
+class ExampleUsers:
     """Whom the model recommends something to.
 
     Attributes
@@ -65,7 +65,7 @@ class Audience:
 
 
 @dataclass(frozen=True, eq=False)
-class Assignment:
+class Task:
     """A job, and what is asked of the model that comes of it; it travels to other processes.
 
     Attributes
@@ -74,17 +74,17 @@ class Assignment:
     train : Interactions
     arguments : mapping of name to value
         Further arguments of `fit` that say what the job is: objective, optimizer, epochs, device and so on.
-    watching : Watching
-    judging : Judging
-    audience : Audience
+    monitor : Monitor
+    evaluation : EvaluationPlan
+    example_users : ExampleUsers
     """
 
     spec: ModelSpec
     train: Interactions
     arguments: Mapping[str, Any]
-    watching: Watching
-    judging: Judging
-    audience: Audience
+    monitor: Monitor
+    evaluation: EvaluationPlan
+    example_users: ExampleUsers
 
     def job(self, data: Interactions, **changes: Any) -> TrainingJob:
         """Return the job on some data, with other values of some arguments.

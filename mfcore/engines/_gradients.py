@@ -174,8 +174,8 @@ def batch_gradients(
 def batch_objective(xp: DifferentiableOperators, problem: BatchProblem, batch: GatheredBatch) -> Array:
     """Return the mean objective of a batch, with weights and decay, as one number to be differentiated.
 
-    Its gradient by automatic differentiation is that of the loss as the library takes it, which at a kink need
-    not be the slope that the loss gives.
+    Its gradient by automatic differentiation is that of the loss as the library takes it, which at a kink
+    need not be the slope that the loss gives.
     """
     objective = problem.objective
     if isinstance(objective, InBatchObjective):

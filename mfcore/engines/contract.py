@@ -5,7 +5,7 @@ An engine is an object with the attributes of `Backend`, registered in the entry
 makes the model; the engine runs one epoch of one job.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -280,9 +280,41 @@ class EvaluationScorer(Scorer, Protocol):
         """
 
 
+@dataclass(frozen=True)
+class Gap:
+    """Jobs that an engine does not do, declared so that nothing is left out silently.
+
+    The suite of `mfcore.testing` and `mfcore verify` fail where a gap and `Backend.unsupported` do not agree.
+
+    Attributes
+    ----------
+    reason : str
+        Why, for somebody who wonders.
+    models, objectives, optimizers, dtypes : sequence of str
+        Names of the cells in `mfcore.testing`, such as "mlp of relu", "softmax" and "wals by cg"; "*" stands
+        for any text. The cells that match all four are meant.
+
+    Examples
+    --------
+    >>> Gap("it follows gradients, and WALS solves systems of equations", optimizers=["wals *"]).dtypes
+    ('*',)
+    """
+
+    reason: str
+    models: Sequence[str] = ("*",)
+    objectives: Sequence[str] = ("*",)
+    optimizers: Sequence[str] = ("*",)
+    dtypes: Sequence[str] = ("*",)
+
+
 @runtime_checkable
 class Backend(Protocol):
-    """An engine."""
+    """An engine.
+
+    It may have two more attributes: `description`, a line on what it does and on which version of its
+    framework, and `gaps`, a sequence of `Gap`: what it does not do. Without gaps `mfcore verify` takes the
+    reasons of `unsupported`, and the suite of `mfcore.testing` lets it refuse nothing.
+    """
 
     name: str
     api_version: int

@@ -9,11 +9,10 @@ from mfcore.report._factors import (
     popular_factors,
     title_of,
 )
-from mfcore.report._page import Block, Cell, Chart, Fact, Prose, Section, Table, Tone, write_page
+from mfcore.report._page import Block, Chart, Fact, Prose, Section, StyledText, Table, Tone, write_page
 
 __all__ = [
     "Block",
-    "Cell",
     "Chart",
     "Fact",
     "FactorTable",
@@ -21,6 +20,7 @@ __all__ = [
     "Prose",
     "Section",
     "Series",
+    "StyledText",
     "Table",
     "Tone",
     "bar_chart",

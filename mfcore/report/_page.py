@@ -29,7 +29,7 @@ _NOTHING = ("", "-", "–", "—")
 
 
 @dataclass(frozen=True)
-class Cell:
+class StyledText:
     """A cell of a table that is more than its text.
 
     Attributes
@@ -58,7 +58,7 @@ class Table:
     Attributes
     ----------
     columns : sequence of n str
-    rows : sequence of sequences of n str or Cell
+    rows : sequence of sequences of n str or StyledText
         The first cell of a row is its heading.
     caption : str
 
@@ -76,15 +76,15 @@ class Table:
     """
 
     columns: Sequence[str]
-    rows: Sequence[Sequence[str | Cell]]
+    rows: Sequence[Sequence[str | StyledText]]
     caption: str = ""
 
     def __post_init__(self) -> None:
         for number, row in enumerate(self.rows):
-            if len(row) != len(self.columns) or not all(isinstance(cell, str | Cell) for cell in row):
+            if len(row) != len(self.columns) or not all(isinstance(cell, str | StyledText) for cell in row):
                 raise InvalidArgumentError(
-                    f"row {number} of a table is {list(row)!r}; it must be {len(self.columns)} texts or"
-                    f" Cells, one for each of {', '.join(self.columns)}"
+                    f"row {number} of a table is {list(row)!r}; it must be {len(self.columns)} texts,"
+                    f" one for each of {', '.join(self.columns)}"
                 )
 
     @property
@@ -93,9 +93,11 @@ class Table:
         return "narrow table" if len(self.columns) <= NARROW else "table"
 
     @property
-    def cells(self) -> list[list[Cell]]:
+    def cells(self) -> list[list[StyledText]]:
         """The rows, of cells throughout."""
-        return [[cell if isinstance(cell, Cell) else Cell(cell) for cell in row] for row in self.rows]
+        return [
+            [cell if isinstance(cell, StyledText) else StyledText(cell) for cell in row] for row in self.rows
+        ]
 
     @property
     def numeric(self) -> list[bool]:

@@ -1,4 +1,4 @@
-"""What the contract asks of the arrays that a trainer gives out."""
+"""What the contract asks of the arrays that a trainer exports."""
 
 from collections.abc import Mapping
 from typing import Any, TypeAlias
@@ -44,14 +44,14 @@ def _require_alike(of: str, found: Arrays, expected: Arrays) -> None:
             )
 
 
-def _require_copies(of: str, give: Any) -> None:
-    """Write over what was given out: what is given out next must not show it."""
-    given = give()
-    before = {name: array.copy() for name, array in given.items()}
-    for array in given.values():
+def _require_copies(of: str, export: Any) -> None:
+    """Overwrite what was exported: the next export must not show it."""
+    exported = export()
+    before = {name: array.copy() for name, array in exported.items()}
+    for array in exported.values():
         if array.flags.writeable:
             np.add(array, 1, out=array)
-    changed = [name for name, array in give().items() if n_differences({name: array}, {name: before[name]})]
+    changed = [name for name, array in export().items() if n_differences({name: array}, {name: before[name]})]
     if changed:
         raise ConformanceError(
             f"{of}() gives views of what the trainer works on: writing to {changed[0]!r} changed it; return"

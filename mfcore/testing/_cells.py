@@ -7,7 +7,10 @@ An engine works out scores and losses in one place and moves parameters in anoth
 whatever stands beside it. `cells` are chosen accordingly: in float64, where rounding hides nothing, each
 model meets each objective and each optimizer, and each objective each optimizer; in float32 each kind of
 model meets each objective, with all optimizers in turn, as outputs do in either dtype. WALS meets everything
-in both. `every_cell` is the whole product.
+in both. Of `cells("every")`, the whole product, `cells("quick")` has each model, objective and optimizer.
+
+A ReLU has no slope at exactly 0, where mfcore takes 0; rounding leaves no score there but those of cells "at
+zero", whose rows and biases begin at 0 and stay.
 
 Rates are such that a hundred steps move the parameters well beyond the rounding of float32. Widths are few,
 as some engines compile for each: what belongs to a row, its bias with it, is 7 numbers, or 14 in NeuMF.
@@ -18,7 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import combinations, cycle, product
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 from unittest.mock import patch
 
 import numpy as np
@@ -64,9 +67,13 @@ BATCH, SINGLE_STEPS, CUT_FROM = 23, 120, 100
 STRIDE = 64
 
 
+# How many cells are run; see above.
+Selection: TypeAlias = Literal["quick", "standard", "every"]
+
+
 @dataclass(frozen=True)
-class Head:
-    """What stands behind a score: the output, the objective, and what they ask of the data.
+class ObjectiveCase:
+    """An objective with the output that it is trained through, and what they ask of the data.
 
     Attributes
     ----------
@@ -78,7 +85,7 @@ class Head:
     rate : float
         What the learning rates of SGD and Adagrad are multiplied by: larger where slopes are smaller.
     wals : WALS, or None
-        The optimizer but for its solver, where the head is one of least squares over all pairs.
+        The optimizer but for its solver, where the objective is one of least squares over all pairs.
     """
 
     objective: Objective
@@ -92,6 +99,13 @@ class Head:
 def falling(initial: float) -> Schedule:
     """Return a learning rate that is halved from epoch to epoch."""
     return Schedule(initial, factor=0.5)
+
+
+def faster(optimizer: GradientOptimizer, times: float) -> GradientOptimizer:
+    """Return an optimizer with a learning rate that is so many times as large."""
+    rate = optimizer.learning_rate
+    rate = replace(rate, initial=rate.initial * times) if isinstance(rate, Schedule) else rate * times
+    return replace(optimizer, learning_rate=rate)
 
 
 INIT = Normal(0.3)
@@ -112,6 +126,7 @@ NEURAL: dict[str, ModelSpec] = {
     "neumf projected": NeuMF(7, LAYERS, "tanh", "projected", init=INIT),
 }
 MODELS = {**FACTORISATIONS, **NEURAL}
+AT_ZERO = " at zero"
 # One of each kind.
 OF_EACH_KIND = (
     "mf with biases",
@@ -122,34 +137,34 @@ OF_EACH_KIND = (
 )
 
 POINTWISE = {
-    "squared": Head(Squared()),
-    "weighted": Head(WeightedSquared(alpha=0.5), n_negatives=1, rate=2),
-    "logistic": Head(Logistic(), n_negatives=1, rate=5),
+    "squared": ObjectiveCase(Squared()),
+    "weighted": ObjectiveCase(WeightedSquared(alpha=0.5), n_negatives=1, rate=2),
+    "logistic": ObjectiveCase(Logistic(), n_negatives=1, rate=5),
 }
 # An output stands behind the score, whatever the model.
 OUTPUTS = {
-    "squared of relu": Head(Squared(), output=ReLU()),
+    "squared of relu": ObjectiveCase(Squared(), output=ReLU()),
     # A sigmoid's slope is at most 1/4.
-    "squared of sigmoid": Head(Squared(), n_negatives=1, output=Sigmoid(), labels=True, rate=10),
-    "squared of clipped": Head(Squared(), output=RatingRange(1, 5)),
-    "squared of squashed": Head(Squared(), output=RatingRange(0.5, 5.5, "sigmoid")),
+    "squared of sigmoid": ObjectiveCase(Squared(), n_negatives=1, output=Sigmoid(), labels=True, rate=10),
+    "squared of clipped": ObjectiveCase(Squared(), output=RatingRange(1, 5)),
+    "squared of squashed": ObjectiveCase(Squared(), output=RatingRange(0.5, 5.5, "sigmoid")),
 }
-PAIRWISE = {"bpr": Head(BPR(), n_negatives=2, rate=10)}
+PAIRWISE = {"bpr": ObjectiveCase(BPR(), n_negatives=2, rate=10)}
 IN_BATCH = {
-    "softmax": Head(InBatchSoftmax(temperature=0.7), rate=5),
-    "softmax with hits": Head(
+    "softmax": ObjectiveCase(InBatchSoftmax(temperature=0.7), rate=5),
+    "softmax with hits": ObjectiveCase(
         InBatchSoftmax(temperature=1.5, logq=False, remove_accidental_hits=False), rate=10
     ),
 }
 LEAST_SQUARES = {
-    "ratings": Head(Squared(), wals=WALS(l2=0.05)),
-    "implicit": Head(WeightedSquared(), wals=WALS(0.3, l2=0.05)),
-    "implicit weighted": Head(WeightedSquared(alpha=0.5), wals=WALS(0.3, l2=0.05)),
-    "implicit apart": Head(
+    "ratings": ObjectiveCase(Squared(), wals=WALS(l2=0.05)),
+    "implicit": ObjectiveCase(WeightedSquared(), wals=WALS(0.3, l2=0.05)),
+    "implicit weighted": ObjectiveCase(WeightedSquared(alpha=0.5), wals=WALS(0.3, l2=0.05)),
+    "implicit apart": ObjectiveCase(
         WeightedSquared(alpha=0.5), wals=WALS(1.0, l2=2.0, nu=0.0, zero_pairs="unobserved")
     ),
 }
-HEADS = {**POINTWISE, **OUTPUTS, **PAIRWISE, **IN_BATCH, **LEAST_SQUARES}
+OBJECTIVES = {**POINTWISE, **OUTPUTS, **PAIRWISE, **IN_BATCH, **LEAST_SQUARES}
 
 L2: dict[str, Any] = {"l2": 0.02, "l2_dense": 0.01}
 BATCHES: dict[str, GradientOptimizer] = {
@@ -180,9 +195,9 @@ class Cell:
     Attributes
     ----------
     model : str
-        Of `MODELS`.
+        Of `MODELS`, or one of them with `AT_ZERO` behind it.
     objective : str
-        Of `HEADS`.
+        Of `OBJECTIVES`.
     optimizer : str
         Of `BATCHES`, `ONE_BY_ONE` or `SOLVERS`.
     dtype : "float64" or "float32"
@@ -199,7 +214,8 @@ class Cell:
     @property
     def spec(self) -> ModelSpec:
         """The spec, with the output that the objective asks for."""
-        return replace(MODELS[self.model], output=HEADS[self.objective].output)  # type: ignore[type-var]
+        spec = MODELS[self.model.removesuffix(AT_ZERO)]
+        return replace(spec, output=OBJECTIVES[self.objective].output)  # type: ignore[type-var]
 
     @property
     def exact(self) -> "Cell":
@@ -209,7 +225,7 @@ class Cell:
     @property
     def kind(self) -> str:
         """The model's name on the command line."""
-        return MODELS[self.model].short_name
+        return self.spec.short_name
 
     @property
     def epochs(self) -> int:
@@ -218,22 +234,21 @@ class Cell:
 
     def job(self, device: str = "cpu") -> TrainingJob:
         """Return the whole job; in either dtype it starts from the same values, those of float32."""
-        head, optimizer = HEADS[self.objective], self._optimizer()
-        data = interactions(head.labels)
+        case, optimizer = OBJECTIVES[self.objective], self._optimizer()
+        data = interactions(case.labels)
         job = make_job(
             self.spec,
             data.select(np.arange(SINGLE_STEPS)) if self.optimizer in ONE_BY_ONE else data,
-            objective=head.objective,
+            objective=case.objective,
             optimizer=optimizer,
-            n_negatives=head.n_negatives,
+            n_negatives=case.n_negatives,
             batch_size=self._batch_size(),
             device=device,
             threads=2,
             dtype="float32",
         )
-        job = replace(
-            job, parameters={name: _off_zero(name, array) for name, array in job.parameters.items()}
-        )
+        start = _at_zero if self.model.endswith(AT_ZERO) else _off_zero
+        job = replace(job, parameters={name: start(name, array) for name, array in job.parameters.items()})
         return job if self.dtype == "float32" else in_float64(job)
 
     def first_step(self, device: str = "cpu") -> TrainingJob:
@@ -249,22 +264,18 @@ class Cell:
         return replace(job, data=job.data.select(np.arange(n_interactions)), optimizer=optimizer)
 
     def _batch_size(self) -> int:
-        head = HEADS[self.objective]
+        case = OBJECTIVES[self.objective]
         if self.optimizer in ONE_BY_ONE:
             return 1
-        return BATCH * (head.n_negatives if head.objective.pairing == "pairwise" else 1 + head.n_negatives)
+        return BATCH * (case.n_negatives if case.objective.pairing == "pairwise" else 1 + case.n_negatives)
 
     def _optimizer(self, stride: float = 1.0) -> Optimizer:
-        head = HEADS[self.objective]
+        case = OBJECTIVES[self.objective]
         if self.optimizer in SOLVERS:
-            assert head.wals is not None
-            return replace(head.wals, solver=SOLVERS[self.optimizer], block_size=3)
+            assert case.wals is not None
+            return replace(case.wals, solver=SOLVERS[self.optimizer], block_size=3)
         optimizer = GRADIENT[self.optimizer]
-        assert isinstance(optimizer.learning_rate, Schedule)
-        rate = optimizer.learning_rate.initial * stride
-        if isinstance(optimizer, SGD | Adagrad):
-            rate *= head.rate
-        return replace(optimizer, learning_rate=falling(rate))
+        return faster(optimizer, stride * (case.rate if isinstance(optimizer, SGD | Adagrad) else 1))
 
 
 @cache
@@ -288,27 +299,43 @@ def small_data_cut() -> Iterator[None]:
 
 
 def _off_zero(name: str, array: Floats) -> Floats:
-    """Return biases moved: about 0 a sigmoid is a line, of which BPR, a difference, tells them nothing."""
+    """Return biases moved: about 0 a sigmoid is a line, and BPR, a difference, does not depend on them."""
     return array + array.dtype.type(0.5) if name.endswith("bias") else array
 
 
-@cache
-def every_cell() -> tuple[Cell, ...]:
-    """Return the whole product of what can be put together."""
-    product = (*_in_batches(), *_in_batches(OUTPUTS), *_one_by_one(), *_by_wals())
-    return tuple(Cell(*names, dtype) for dtype in DTYPES for names in product)
+def _at_zero(name: str, array: Floats) -> Floats:
+    """Return rows and biases of 0, so that what a ReLU is given is 0, and kernels as they are."""
+    return np.zeros_like(array) if name.endswith(("factors", "bias")) else array
 
 
 @cache
-def cells() -> tuple[Cell, ...]:
+def cells(selection: Selection = "standard") -> tuple[Cell, ...]:
     """Return the cells that are run, those of a dtype together."""
     of_batches, of_outputs = _in_batches(), _in_batches(OUTPUTS)
-    exact = (*_all_pairs(of_batches), *_in_turn(of_outputs), *_one_by_one(), *_by_wals())
-    rounded = (*_in_turn(_of_each_kind([*of_batches, *of_outputs])), *_one_by_one(POINTWISE), *_by_wals())
+    everything = [*of_batches, *of_outputs, *_one_by_one(), *_by_wals()]
+    if selection == "every":
+        exact = [*everything, *RELU_AT_ZERO]
+        rounded = everything
+    elif selection == "quick":
+        exact = [*_covering(everything, 1), *RELU_AT_ZERO]
+        rounded = [(model, "logistic", "adam") for model in OF_EACH_KIND]
+    else:
+        exact = [*_covering(of_batches, 2), *_in_turn(of_outputs), *_one_by_one(), *_by_wals(), *RELU_AT_ZERO]
+        rounded = [
+            *_in_turn(_of_each_kind([*of_batches, *of_outputs])),
+            *_one_by_one(POINTWISE),
+            *_by_wals(),
+        ]
     return (*(Cell(*names, "float64") for names in exact), *(Cell(*names, "float32") for names in rounded))
 
 
-Names = tuple[str, str, str]
+Names: TypeAlias = tuple[str, str, str]
+# By SGD, which keeps nothing, so that a slope that is not 0 moves what else stays exactly where it was.
+RELU_AT_ZERO: list[Names] = [
+    (f"mf with biases{AT_ZERO}", "squared of relu", "sgd"),
+    (f"mf with biases{AT_ZERO}", "squared of relu", "single steps"),
+    (f"mlp of relu{AT_ZERO}", "squared", "sgd"),
+]
 
 
 def _in_batches(outputs: Iterable[str] = ()) -> list[Names]:
@@ -321,25 +348,25 @@ def _in_batches(outputs: Iterable[str] = ()) -> list[Names]:
     ]
 
 
-def _one_by_one(heads: Iterable[str] = (*POINTWISE, *OUTPUTS)) -> list[Names]:
-    return [("mf with biases", head, optimizer) for head in heads for optimizer in ONE_BY_ONE]
+def _one_by_one(objectives: Iterable[str] = (*POINTWISE, *OUTPUTS)) -> list[Names]:
+    return [("mf with biases", name, optimizer) for name in objectives for optimizer in ONE_BY_ONE]
 
 
 def _by_wals() -> list[Names]:
     return list(product(FACTORISATIONS, LEAST_SQUARES, SOLVERS))
 
 
-def _all_pairs(product: list[Names]) -> list[Names]:
-    """Return few triples of a product in which every pair of names occurs that the product has."""
+def _covering(product: list[Names], n: int) -> list[Names]:
+    """Return few triples of a product in which any n names occur together that do in the product."""
 
-    def pairs(names: Names) -> set[tuple[tuple[int, str], ...]]:
-        return set(combinations(enumerate(names), 2))
+    def groups(names: Names) -> set[tuple[tuple[int, str], ...]]:
+        return set(combinations(enumerate(names), n))
 
-    left: set[tuple[tuple[int, str], ...]] = set().union(*map(pairs, product))
+    left: set[tuple[tuple[int, str], ...]] = set().union(*map(groups, product))
     chosen = []
     while left:
-        chosen.append(max(product, key=lambda names: len(pairs(names) & left)))
-        left -= pairs(chosen[-1])
+        chosen.append(max(product, key=lambda names: len(groups(names) & left)))
+        left -= groups(chosen[-1])
     return chosen
 
 

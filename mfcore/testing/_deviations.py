@@ -87,7 +87,7 @@ def distance(found: Mapping[str, Floats], exact: Mapping[str, Floats], start: Ma
     Parameters
     ----------
     found, exact, start : mapping of name to array
-        Those of `exact` are looked at; the others have arrays of their names and shapes.
+        The arrays of `exact` count; the others have arrays of their names and shapes.
     """
     return _worst(_together(_differences(exact, found, start), lambda name: "parameters"))
 

@@ -1,91 +1,87 @@
-"""What an engine does not do, declared beforehand and with the reason: nothing is left out silently."""
+"""What an engine does not do: declared beforehand, with the reason; nothing is left out silently."""
 
-import tomllib
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from importlib.resources import files
 from typing import TypeAlias
 
-from mfcore.engines import Backend, TrainingJob
+from mfcore.engines import Backend, Gap, TrainingJob
 from mfcore.testing._arrays import ConformanceError
 from mfcore.testing._cells import Cell
-from mfcore.testing._known_answers import Board
+from mfcore.testing._known_answers import KnownAnswer
 from mfcore.testing._runs import Run
-from mfcore.testing._streams import Plan
+from mfcore.testing._streams import StreamCase
 
 # What may be a gap: all have the names of a model, an objective, an optimizer and a dtype.
-Subject: TypeAlias = Cell | Run | Board | Plan
-
-ALL = ("*",)
+Named: TypeAlias = Cell | Run | KnownAnswer | StreamCase
 
 
 @dataclass(frozen=True)
-class Gap:
-    """Cells that an engine does not do.
+class Refusal:
+    """Why an engine does not do a job.
 
     Attributes
     ----------
     reason : str
-        Why, for somebody who wonders.
-    models, objectives, optimizers, dtypes : sequence of str
-        Names as in `mfcore.testing.cells`, "*" standing for any text. The cells that match all four are
-        meant.
+    kind : str
+        The same for reasons that differ in nothing but the jobs' settings.
     """
 
     reason: str
-    models: Sequence[str] = ALL
-    objectives: Sequence[str] = ALL
-    optimizers: Sequence[str] = ALL
-    dtypes: Sequence[str] = ALL
+    kind: str
 
-    def covers(self, cell: Subject) -> bool:
-        """Return whether a cell is meant."""
-        return all(
-            any(fnmatchcase(name, pattern) for pattern in patterns)
-            for name, patterns in (
-                (cell.model, self.models),
-                (cell.objective, self.objectives),
-                (cell.optimizer, self.optimizers),
-                (cell.dtype, self.dtypes),
-            )
+
+def covers(gap: Gap, subject: Named) -> bool:
+    """Return whether a gap means a cell, a run, a known answer or a stream."""
+    return all(
+        any(fnmatchcase(name, pattern) for pattern in patterns)
+        for name, patterns in (
+            (subject.model, gap.models),
+            (subject.objective, gap.objectives),
+            (subject.optimizer, gap.optimizers),
+            (subject.dtype, gap.dtypes),
         )
+    )
 
 
-def gaps_of(engine: str) -> tuple[Gap, ...] | None:
-    """Return the gaps of one of mfcore's engines, or None for an engine that is not in the table."""
-    table = tomllib.loads((files("mfcore.testing") / "gaps.toml").read_text(encoding="utf-8"))
-    return tuple(Gap(**entry) for entry in table[engine]) if engine in table else None
-
-
-def refusal(backend: Backend, cell: Subject, job: TrainingJob, gaps: Iterable[Gap] | None) -> str | None:
-    """Return why an engine does not do a cell, or None where it does.
+def refusal(backend: Backend, subject: Named, job: TrainingJob, gaps: Sequence[Gap] | None) -> Refusal | None:
+    """Return why an engine does not do a job, or None where it does.
 
     Parameters
     ----------
     backend : Backend
-    cell : Cell, Run, Board or Plan
+    subject : Cell, Run, KnownAnswer or StreamCase
     job : TrainingJob
-        Of the cell.
-    gaps : iterable of Gap, or None
+        Of the subject.
+    gaps : sequence of Gap, or None
         What the engine is known not to do; None where nothing is known, and its own reason is taken.
 
     Raises
     ------
     ConformanceError
-        It refuses what is no gap, or does what is said to be one.
+        It refuses what is no gap, or does what is declared one.
     """
-    said = backend.unsupported(job)
+    reason = backend.unsupported(job)
     if gaps is None:
-        return said
-    known = next((gap for gap in gaps if gap.covers(cell)), None)
-    if said is not None and known is None:
+        return None if reason is None else Refusal(reason, _kind(reason, job))
+    known = next((gap for gap in gaps if covers(gap, subject)), None)
+    if reason is not None and known is None:
         raise ConformanceError(
-            f"{backend.name} refuses {cell}, and no gap says so; it says: {said}. Declare the gap, with the"
-            " reason, or do the job"
+            f"{backend.name} refuses {subject}, and no gap declares it; its reason: {reason}. Declare the"
+            " gap, with the reason, or do the job"
         )
-    if said is None and known is not None:
+    if reason is None and known is not None:
         raise ConformanceError(
-            f"{backend.name} does {cell}, which is declared a gap ({known.reason}); remove it from the gaps"
+            f"{backend.name} does {subject}, which is declared a gap ({known.reason}); remove it from the"
+            " gaps"
         )
-    return None if known is None else known.reason
+    return None if known is None else Refusal(known.reason, known.reason)
+
+
+def _kind(reason: str, job: TrainingJob) -> str:
+    """Return a reason without the settings and the names of the job's parts."""
+    parts = (job.spec, job.spec.output, job.objective, job.optimizer)
+    for text in (*map(repr, parts), *(type(part).__name__ for part in parts), job.dtype.name):
+        reason = re.sub(rf"(?<!\w){re.escape(text)}(?!\w)", "...", reason)
+    return reason

@@ -12,14 +12,15 @@ from mfcore.data import Interactions
 from mfcore.engines import Backend, TrainingJob
 from mfcore.optimizers import WALS, Adagrad, Adam, Optimizer
 from mfcore.specs import MF, ModelSpec, NeuMF, Normal, TwoTower
-from mfcore.testing._cells import HEADS, LAYERS
+from mfcore.testing._arrays import ConformanceError
+from mfcore.testing._cells import LAYERS, OBJECTIVES
 from mfcore.training import fit, make_job
 
 SIZE, EPOCHS, BATCH = 20, 30, 32
 
 
 @dataclass(frozen=True)
-class Board:
+class KnownAnswer:
     """A model trained on a board of 20 users and 20 items.
 
     User u met item i where u + i is even, except where u = i: whoever has learnt the pattern recommends item
@@ -63,8 +64,14 @@ class Board:
         """Return the job that `n_wrong` does."""
         return make_job(self.spec, self.data, **self._arguments, device=device)
 
+    def require(self, backend: Backend, device: str = "cpu") -> None:
+        """Raise ConformanceError unless an engine's model recommends what is known to every user."""
+        wrong = self.n_wrong(backend, device)
+        if wrong:
+            raise ConformanceError(f"{wrong} of the users are recommended something else than what is known")
+
     def n_wrong(self, backend: Backend, device: str = "cpu") -> int:
-        """Return how many users an engine's model recommends something else than what is known."""
+        """Return how many users an engine's model recommends something else."""
         model = fit(
             self.spec,
             self.data,
@@ -79,11 +86,11 @@ class Board:
 
     @property
     def _arguments(self) -> dict[str, Any]:
-        head = HEADS[self.objective]
+        case = OBJECTIVES[self.objective]
         return {
-            "objective": head.objective,
+            "objective": case.objective,
             "optimizer": self.settings,
-            "n_negatives": min(head.n_negatives, 1),
+            "n_negatives": min(case.n_negatives, 1),
             "batch_size": BATCH,
             "threads": 2,
             "dtype": self.dtype,
@@ -92,9 +99,9 @@ class Board:
 
 INIT = Normal(0.1)
 ADAM = Adam(0.05, l2=0.05)
-BOARDS = (
-    Board("mf", MF(7, init=INIT), "logistic", "adam", ADAM),
-    Board("neumf", NeuMF(7, LAYERS, "tanh", init=INIT), "logistic", "adam", Adam(0.02, l2=0.05)),
-    Board("two towers", TwoTower(7, init=INIT), "softmax", "adagrad", Adagrad(0.3, l2=0.05)),
-    Board("mf", MF(7, init=INIT), "implicit", "wals by cholesky", WALS(0.1, l2=0.05)),
+KNOWN_ANSWERS = (
+    KnownAnswer("mf", MF(7, init=INIT), "logistic", "adam", ADAM),
+    KnownAnswer("neumf", NeuMF(7, LAYERS, "tanh", init=INIT), "logistic", "adam", Adam(0.02, l2=0.05)),
+    KnownAnswer("two towers", TwoTower(7, init=INIT), "softmax", "adagrad", Adagrad(0.3, l2=0.05)),
+    KnownAnswer("mf", MF(7, init=INIT), "implicit", "wals by cholesky", WALS(0.1, l2=0.05)),
 )

@@ -10,7 +10,11 @@ pointwise matrix factorisation and of WALS are large in all arrays, and measured
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from mfcore.testing._cells import FACTORISATIONS, IN_BATCH, PAIRWISE, SOLVERS, Cell
+import numpy as np
+
+from mfcore.engines import TrainingJob
+from mfcore.optimizers import WALS
+from mfcore.specs import MF
 from mfcore.testing._deviations import Deviation
 
 STREAM, INITIAL, OBJECTIVE, FIRST, LAST, METRIC, TOP_K = (
@@ -25,7 +29,7 @@ STREAM, INITIAL, OBJECTIVE, FIRST, LAST, METRIC, TOP_K = (
 ASPECTS = (STREAM, INITIAL, OBJECTIVE, FIRST, LAST, METRIC, TOP_K)
 
 OF_PARAMETERS = {"float64": 1e-9, "float32": 1e-5}
-# Of an engine's own top-k; and of the mean objective of a batch, which is all that training tells of scores.
+# Of an engine's own top-k; and of the mean objective of a batch, which is all that training shows of scores.
 OF_SCORES = {"float64": 1e-9, "float32": 1e-6}
 # Conjugate gradient is cut off before it has converged, along directions that rounding turns.
 OF_CONJUGATE_GRADIENT = {"float64": 1e-9, "float32": 1e-4}
@@ -66,24 +70,25 @@ def worst(measured: list[Measured]) -> Measured:
     return max(measured, key=lambda one: one.share)
 
 
-def of_first_step(cell: Cell, deviation: Deviation) -> Measures:
-    """Return what the first step tells: the mean objective of its batch before it, and what it moved."""
-    if cell.optimizer in SOLVERS:
-        return {FIRST: worst(_moved(cell, deviation))}
-    objective = Measured(deviation.objective, OF_SCORES[cell.dtype])
-    return {OBJECTIVE: objective, FIRST: worst(_moved(cell, deviation)[:2])}
+def of_first_step(job: TrainingJob, deviation: Deviation) -> Measures:
+    """Return what the first step shows: the mean objective of its batch before it, and what it moved."""
+    if isinstance(job.optimizer, WALS):
+        return {FIRST: worst(_moved(job, deviation))}
+    objective = Measured(deviation.objective, OF_SCORES[job.dtype.name])
+    return {OBJECTIVE: objective, FIRST: worst(_moved(job, deviation)[:2])}
 
 
-def of_last_step(cell: Cell, deviation: Deviation) -> Measures:
-    """Return what the whole run tells."""
-    return {LAST: worst(_moved(cell, deviation))}
+def of_last_step(job: TrainingJob, deviation: Deviation) -> Measures:
+    """Return what the whole run shows."""
+    return {LAST: worst(_moved(job, deviation))}
 
 
-def _moved(cell: Cell, deviation: Deviation) -> list[Measured]:
+def _moved(job: TrainingJob, deviation: Deviation) -> list[Measured]:
     """Return the deviations of parameters, state and objective after the same steps."""
-    allowed = OF_PARAMETERS[cell.dtype]
-    whole = cell.dtype == "float32" and not _are_large(cell)
-    of_parameters = OF_CONJUGATE_GRADIENT[cell.dtype] if cell.optimizer == "wals by cg" else allowed
+    allowed = OF_PARAMETERS[job.dtype.name]
+    whole = job.dtype == np.float32 and not _are_large(job)
+    is_cut_off = isinstance(job.optimizer, WALS) and job.optimizer.solver == "cg"
+    of_parameters = OF_CONJUGATE_GRADIENT[job.dtype.name] if is_cut_off else allowed
     return [
         Measured(deviation.whole_parameters if whole else deviation.parameters, of_parameters),
         Measured(deviation.whole_state if whole else deviation.state, allowed),
@@ -91,6 +96,6 @@ def _moved(cell: Cell, deviation: Deviation) -> list[Measured]:
     ]
 
 
-def _are_large(cell: Cell) -> bool:
+def _are_large(job: TrainingJob) -> bool:
     """Return whether all arrays move well beyond the rounding of float32."""
-    return cell.model in FACTORISATIONS and cell.objective not in {**PAIRWISE, **IN_BATCH}
+    return type(job.spec) is MF and job.objective.pairing == "pointwise"

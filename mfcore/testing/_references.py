@@ -9,11 +9,12 @@ from mfcore.engines import TrainingJob, registry
 from mfcore.files import replacing
 from mfcore.testing._cells import Cell, small_data_cut
 from mfcore.testing._deviations import Outcome
+from mfcore.testing._own_jobs import OwnJob
 from mfcore.testing._runs import Run
 
 
 class References:
-    """What the runs that engines are compared with came to.
+    """The outcomes that engines are compared with.
 
     Parameters
     ----------
@@ -25,20 +26,20 @@ class References:
         self.folder = folder
         self._kept: dict[str, Any] = {}
 
-    def first_step(self, cell: Cell) -> Outcome:
-        """Return what the cell's first step comes to."""
-        exact = cell.exact
+    def first_step(self, subject: Cell | OwnJob) -> Outcome:
+        """Return the outcome of the first step."""
+        exact = subject.exact
         outcome: Outcome = self._once(f"{exact}, 1 step", lambda: _train(exact.first_step(), 1))
         return outcome
 
-    def whole(self, cell: Cell) -> Outcome:
-        """Return what the cell's whole run comes to."""
-        exact = cell.exact
+    def whole(self, subject: Cell | OwnJob) -> Outcome:
+        """Return the outcome of the whole run."""
+        exact = subject.exact
         outcome: Outcome = self._once(f"{exact}", lambda: _train(exact.job(), exact.epochs))
         return outcome
 
-    def quality(self, run: Run) -> float:
-        """Return the quality of the model that a run comes to, in the run's metric."""
+    def quality(self, run: Run | OwnJob) -> float:
+        """Return the quality of a run's model, in the run's metric."""
         exact = run.exact
         quality: float = self._once(
             f"{exact}, quality", lambda: exact.quality(exact.train(registry.get(registry.REFERENCE)))

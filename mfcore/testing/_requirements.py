@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, TypeAlias
 
@@ -26,6 +26,35 @@ USUAL = (
 )
 ABROAD = "mars"
 FEWEST_WORDS = 5
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """Something that the contract asks of an engine as a whole.
+
+    Attributes
+    ----------
+    name : str
+        Of `REQUIREMENTS`.
+    """
+
+    name: str
+    kind: str = ""
+    dtype: str = "float64"
+
+    def __str__(self) -> str:
+        return f"contract: {self.name}"
+
+    def require(self, backend: Backend, device: str = "cpu") -> None:
+        """Raise ConformanceError unless an engine meets it, on each cell of `cells_of`."""
+        asked = cells_of(lambda cell: backend.unsupported(cell.job(device)) is None)
+        if not asked:
+            raise ConformanceError(f"{backend.name} does none of the cells")
+        for cell in asked:
+            try:
+                REQUIREMENTS[self.name](backend, cell.job(device))
+            except ConformanceError as error:
+                raise ConformanceError(f"{cell}: {error}") from error
 
 
 def it_says_who_it_is(backend: Backend, job: TrainingJob) -> None:
@@ -65,16 +94,16 @@ def require_reason(reason: str, *names: str) -> None:
         )
 
 
-def what_it_gave_out_stays(backend: Backend, job: TrainingJob) -> None:
-    """Require that what a trainer gave out is not changed by the epochs that follow."""
+def what_it_exported_stays(backend: Backend, job: TrainingJob) -> None:
+    """Require that what a trainer exported is not changed by the epochs that follow."""
     trainer = backend.trainer(job)
     require_arrays(trainer, job)
-    for name, give in (("parameters", trainer.parameters), ("optimizer_state", trainer.optimizer_state)):
-        given = give()
-        before = {key: array.copy() for key, array in given.items()}
+    for name, export in (("parameters", trainer.parameters), ("optimizer_state", trainer.optimizer_state)):
+        exported = export()
+        before = {key: array.copy() for key, array in exported.items()}
         trainer.run_epoch(0)
-        if n_differences(given, before):
-            raise ConformanceError(f"{name}() gives views: what it gave out changed with training")
+        if n_differences(exported, before):
+            raise ConformanceError(f"{name}() gives views: what it exported changed with training")
 
 
 def it_leaves_the_job_as_it_is(backend: Backend, job: TrainingJob) -> None:
@@ -101,11 +130,11 @@ def it_takes_arrays_as_they_lie(backend: Backend, job: TrainingJob) -> None:
         except (ValueError, TypeError, RuntimeError, BufferError) as error:
             raise ConformanceError(f"a job whose arrays are {how} fails: {error}") from error
         if n_differences(found.parameters, Outcome.of(backend, job, 1).parameters):
-            raise ConformanceError(f"a job whose arrays are {how} comes to something else")
+            raise ConformanceError(f"a job whose arrays are {how} has another result")
 
 
 def it_does_again_what_it_did(backend: Backend, job: TrainingJob) -> None:
-    """Require that two trainers of one job come to the same, but for rounding."""
+    """Require that two trainers of one job have the same result, but for rounding."""
     _require_close("a second run of one job", job, Outcome.of(backend, job, 2), Outcome.of(backend, job, 2))
 
 
@@ -172,7 +201,7 @@ REQUIREMENTS: Mapping[str, Check] = {
     for requirement in (
         it_says_who_it_is,
         it_refuses_in_words,
-        what_it_gave_out_stays,
+        what_it_exported_stays,
         it_leaves_the_job_as_it_is,
         it_takes_arrays_as_they_lie,
         it_does_again_what_it_did,

@@ -1,4 +1,4 @@
-"""Whole runs, by `fit`: engines come to the same quality, and their own top-k to the same scores."""
+"""Whole runs, by `fit`: engines reach the same quality, and their own top-k the same scores."""
 
 from dataclasses import dataclass, replace
 from functools import cache
@@ -12,8 +12,7 @@ from mfcore.metrics import NDCG, RMSE, Metric, evaluate
 from mfcore.model import Model
 from mfcore.optimizers import WALS, Adagrad, Adam, Optimizer, RMSprop
 from mfcore.specs import ModelSpec
-from mfcore.testing._cells import BATCH, HEADS, MODELS
-from mfcore.testing._measures import METRIC, OF_SCORES, TOP_K, Measured, Measures
+from mfcore.testing._cells import BATCH, MODELS, OBJECTIVES
 from mfcore.training import fit, make_job
 
 N_USERS, N_ITEMS, PER_USER, EPOCHS = 60, 50, 20, 10
@@ -24,12 +23,12 @@ BOUNDS = {"RMSE": 1e-3, "NDCG@10": 2e-3}
 
 @dataclass(frozen=True)
 class Run:
-    """A model trained to the end and judged.
+    """A model trained to the end and evaluated.
 
     Attributes
     ----------
     model, objective : str
-        Of `cells.MODELS` and `cells.HEADS`.
+        As in `cells`.
     optimizer : str
         As in `cells`.
     settings : Optimizer
@@ -63,7 +62,7 @@ class Run:
 
     @property
     def metric(self) -> Metric:
-        """How the model is judged."""
+        """How the model is evaluated."""
         return RMSE() if self.objective == "squared" else NDCG(10)
 
     @property
@@ -98,12 +97,12 @@ class Run:
 
     @property
     def _arguments(self) -> dict[str, Any]:
-        head = HEADS[self.objective]
+        case = OBJECTIVES[self.objective]
         return {
-            "objective": head.objective,
+            "objective": case.objective,
             "optimizer": self.settings,
-            "n_negatives": head.n_negatives,
-            "batch_size": BATCH * (1 + head.n_negatives),
+            "n_negatives": case.n_negatives,
+            "batch_size": BATCH * (1 + case.n_negatives),
             "threads": 2,
             "dtype": self.dtype,
         }
@@ -150,28 +149,3 @@ def scorer_deviation(model: Model) -> float | None:
     if isinstance(scorer, EvaluationScorer):
         apart = max(apart, np.abs(exact - scorer.score_catalogue(users)).max())
     return float(apart / np.abs(exact).max())
-
-
-def judge(backend: Backend, run: Run, expected: float, device: str = "cpu") -> Measures:
-    """Return how far an engine is off in a run that it does.
-
-    Parameters
-    ----------
-    backend : Backend
-    run : Run
-    expected : float
-        The quality that the reference engine comes to.
-    device : str
-        Where the engine trains.
-
-    Returns
-    -------
-    dict of str to Measured
-        Of the final metric, and of the scores that the engine's own top-k gives.
-    """
-    model = run.train(backend, device=device)
-    measures = {METRIC: Measured(abs(run.quality(model) - expected), run.bound)}
-    apart = scorer_deviation(model)
-    if apart is not None:
-        measures[TOP_K] = Measured(apart, OF_SCORES[run.dtype])
-    return measures

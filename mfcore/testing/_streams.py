@@ -10,7 +10,7 @@ from mfcore import sampling
 from mfcore.data import Interactions
 from mfcore.engines import StreamBackend, StreamSlice, TrainingJob
 from mfcore.sampling import shuffled_instances
-from mfcore.testing._cells import GRADIENT, HEADS, MODELS
+from mfcore.testing._cells import GRADIENT, MODELS, OBJECTIVES
 from mfcore.training import make_job
 
 N_USERS, N_ITEMS = 200, 41
@@ -18,13 +18,13 @@ MANY_NEGATIVES = 2**32
 
 
 @dataclass(frozen=True)
-class Plan:
+class StreamCase:
     """What decides what an epoch shows.
 
     Attributes
     ----------
     objective : str
-        Of `cells.HEADS`.
+        As in `cells`.
     n_negatives : int
     popularity_exponent : float
     blocked : bool
@@ -50,9 +50,9 @@ class Plan:
         return "single steps" if self.blocked else "adam"
 
     def job(self, data: Interactions, seed: int, device: str = "cpu", **settings: Any) -> TrainingJob:
-        """Return a job whose epochs are shown by this plan; settings replace those of `make_job`."""
+        """Return a job whose epochs are shown by this case; settings replace those of `make_job`."""
         defaults: dict[str, Any] = {
-            "objective": HEADS[self.objective].objective,
+            "objective": OBJECTIVES[self.objective].objective,
             "optimizer": GRADIENT[self.optimizer],
             "batch_size": 1 if self.blocked else 256,
             "n_negatives": self.n_negatives,
@@ -65,18 +65,18 @@ class Plan:
         return make_job(MODELS[self.model], data, **{**defaults, **settings})
 
 
-PLANS = {
-    "interactions alone": Plan("squared"),
-    "one negative": Plan("logistic", 1),
-    "negatives": Plan("logistic", 5),
-    "popular negatives": Plan("logistic", 3, 0.75),
-    "pairs": Plan("bpr", 3),
-    "pairs with popular negatives": Plan("bpr", 3, 0.75),
-    "blocked": Plan("weighted", blocked=True),
-    "blocked with negatives": Plan("weighted", 2, blocked=True),
+STREAM_CASES = {
+    "interactions alone": StreamCase("squared"),
+    "one negative": StreamCase("logistic", 1),
+    "negatives": StreamCase("logistic", 5),
+    "popular negatives": StreamCase("logistic", 3, 0.75),
+    "pairs": StreamCase("bpr", 3),
+    "pairs with popular negatives": StreamCase("bpr", 3, 0.75),
+    "blocked": StreamCase("weighted", blocked=True),
+    "blocked with negatives": StreamCase("weighted", 2, blocked=True),
 }
 # More instances an epoch than 32 bits can count.
-HUGE = {"negatives": Plan("logistic", MANY_NEGATIVES), "pairs": Plan("bpr", MANY_NEGATIVES)}
+HUGE = {"negatives": StreamCase("logistic", MANY_NEGATIVES), "pairs": StreamCase("bpr", MANY_NEGATIVES)}
 
 
 @cache

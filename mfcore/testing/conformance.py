@@ -8,18 +8,21 @@ from typing import Any, ClassVar
 import pytest
 
 from mfcore.data import Interactions
-from mfcore.engines import Backend, StreamBackend, TrainingJob, registry
-from mfcore.testing import _known_answers as boards
+from mfcore.engines import Backend, Gap, StreamBackend, TrainingJob, registry
 from mfcore.testing import _requirements as requirements
-from mfcore.testing import _runs as runs
 from mfcore.testing import _streams as streams
-from mfcore.testing._cells import Cell, cells, small_data_cut
-from mfcore.testing._examination import examine
-from mfcore.testing._gaps import Gap, Subject, gaps_of, refusal
-from mfcore.testing._measures import Measures
+from mfcore.testing._cells import Cell, Selection, cells, small_data_cut
+from mfcore.testing._evaluation import Finding, measure, subjects
+from mfcore.testing._formatting import format_failure
+from mfcore.testing._gaps import Named, covers, refusal
+from mfcore.testing._known_answers import KnownAnswer
 from mfcore.testing._references import References
+from mfcore.testing._requirements import Requirement
+from mfcore.testing._runs import Run
 
 REFERENCES = References()
+# What the tests' arguments are.
+SORTS = {"cell": Cell, "run": Run, "known_answer": KnownAnswer, "requirement": Requirement}
 LONG_SEED = 2**63 - 1
 # Just below and above powers of two, of which the shuffle's domain is one.
 LENGTHS = (1, 2, 15, 17, 1_023, 1_024, 1_025)
@@ -34,7 +37,10 @@ class OfEngine:
     backend : str or Backend
         The engine's name in the registry, or the engine itself.
     gaps : sequence of Gap, or None
-        What it does not do, with the reasons; None takes those of mfcore's own engines from their table.
+        What it does not do, with the reasons; None takes those that the engine declares, or none.
+    selection : "quick", "standard" or "every"
+        How many cells it is compared on: quick takes a minute or two where standard takes ten, and every is
+        the whole product.
     device : str
         Where it trains and shows its stream. A suite for a device that a machine may lack is to be skipped
         there: what an engine refuses is a failure.
@@ -42,6 +48,7 @@ class OfEngine:
 
     backend: ClassVar[str | Backend]
     gaps: ClassVar[Sequence[Gap] | None] = None
+    selection: ClassVar[Selection] = "standard"
     device: ClassVar[str] = "cpu"
 
     @pytest.fixture
@@ -54,40 +61,40 @@ class OfEngine:
         except registry.BackendMissingError as error:
             pytest.skip(str(error))
 
-    def require(self, engine: Backend, subject: Subject, job: TrainingJob) -> None:
+    def require(self, engine: Backend, subject: Named, job: TrainingJob) -> None:
         """Skip, with the reason, what is a gap; fail where engine and gaps do not agree."""
-        reason = refusal(engine, subject, job, self.known_gaps(engine))
-        if reason is not None:
-            pytest.skip(f"{engine.name}: {reason}")
+        refused = refusal(engine, subject, job, self.known_gaps(engine))
+        if refused is not None:
+            pytest.skip(f"{engine.name}: {refused.reason}")
 
     def known_gaps(self, engine: Backend) -> Sequence[Gap]:
-        """Return what the engine is said not to do."""
-        return self.gaps if self.gaps is not None else gaps_of(engine.name) or ()
+        """Return what the engine is declared not to do."""
+        return self.gaps if self.gaps is not None else getattr(engine, "gaps", ())
 
 
 class StreamConformance(OfEngine):
-    """The sample stream of an engine that tells it is the core's, bit for bit."""
+    """The sample stream of an engine that exposes it is the core's, bit for bit."""
 
     @pytest.fixture
     def streaming(self, engine: Backend) -> StreamBackend:
-        """Return the engine; skip where it does not tell its stream."""
+        """Return the engine; skip where it does not expose its stream."""
         if not isinstance(engine, StreamBackend):
-            pytest.skip(f"{engine.name}: its stream is not told: it has no method `instances`")
+            pytest.skip(f"{engine.name}: it does not expose its stream: it has no method `instances`")
         return engine
 
     @pytest.mark.parametrize("seed", [0, LONG_SEED])
-    @pytest.mark.parametrize("plan", streams.PLANS)
+    @pytest.mark.parametrize("case", streams.STREAM_CASES)
     def test_an_epoch_shows_what_the_core_defines(
-        self, streaming: StreamBackend, plan: str, seed: int
+        self, streaming: StreamBackend, case: str, seed: int
     ) -> None:
-        job = self.able(streaming, streams.PLANS[plan], streams.uneven(), seed)
+        job = self.able(streaming, streams.STREAM_CASES[case], streams.uneven(), seed)
         for epoch in (0, 1, 7):
             self.assert_shown(streaming, job, epoch, 0, job.n_instances)
 
     @pytest.mark.parametrize("part", SLICES)
-    @pytest.mark.parametrize("plan", streams.PLANS)
-    def test_any_slice_can_be_had_alone(self, streaming: StreamBackend, plan: str, part: str) -> None:
-        job = self.able(streaming, streams.PLANS[plan], streams.uneven(), 11)
+    @pytest.mark.parametrize("case", streams.STREAM_CASES)
+    def test_any_slice_can_be_had_alone(self, streaming: StreamBackend, case: str, part: str) -> None:
+        job = self.able(streaming, streams.STREAM_CASES[case], streams.uneven(), 11)
         start, stop, _ = slice(*SLICES[part]).indices(job.n_instances)
         self.assert_shown(streaming, job, 3, start, stop)
 
@@ -96,24 +103,24 @@ class StreamConformance(OfEngine):
         self, streaming: StreamBackend, n: int
     ) -> None:
         data = streams.uneven().select(range(n))
-        job = self.able(streaming, streams.PLANS["interactions alone"], data, 0, batch_size=1)
+        job = self.able(streaming, streams.STREAM_CASES["interactions alone"], data, 0, batch_size=1)
         self.assert_shown(streaming, job, 0, 0, n)
 
-    @pytest.mark.parametrize("plan", streams.HUGE)
+    @pytest.mark.parametrize("case", streams.HUGE)
     def test_an_epoch_may_have_more_instances_than_32_bits_can_count(
-        self, streaming: StreamBackend, plan: str
+        self, streaming: StreamBackend, case: str
     ) -> None:
-        job = self.able(streaming, streams.HUGE[plan], streams.few(), 5)
+        job = self.able(streaming, streams.HUGE[case], streams.few(), 5)
         assert 2**39 < job.n_instances < 2**40
         for start in (2**31 - 100, 2**32 - 100, job.n_instances - 200):
             self.assert_shown(streaming, job, 1, start, start + 200)
 
     def able(
-        self, engine: Backend, plan: streams.Plan, data: Interactions, seed: int, **settings: Any
+        self, engine: Backend, case: streams.StreamCase, data: Interactions, seed: int, **settings: Any
     ) -> TrainingJob:
-        """Return the job of a plan; skip or fail as `require` does."""
-        job = plan.job(data, seed, self.device, **settings)
-        self.require(engine, plan, job)
+        """Return the job of a case; skip or fail as `require` does."""
+        job = case.job(data, seed, self.device, **settings)
+        self.require(engine, case, job)
         return job
 
     @staticmethod
@@ -132,44 +139,42 @@ class BackendConformance(StreamConformance):
     >>> class TestMine(BackendConformance):
     ...     backend = "mine"
     ...     gaps = (Gap("it knows no other update rule", optimizers=["adam", "rmsprop"]),)
+    ...     selection = "quick"
     """
 
-    @pytest.mark.parametrize("cell", cells(), ids=str)
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        """Give each test what the selection has for it."""
+        for name, sort in SORTS.items():
+            if name in metafunc.fixturenames:
+                chosen = [subject for subject in subjects(self.selection) if isinstance(subject, sort)]
+                metafunc.parametrize(name, chosen, ids=str)
+
     def test_it_agrees_with_the_reference(self, engine: Backend, cell: Cell) -> None:
-        self.require(engine, cell, cell.job(self.device))
-        assert_within(examine(engine, cell, REFERENCES, self.device))
+        self.assert_held(engine, cell)
 
-    @pytest.mark.parametrize("run", runs.RUNS, ids=str)
-    def test_a_whole_run_comes_to_the_reference_s_quality(self, engine: Backend, run: runs.Run) -> None:
-        self.require(engine, run, run.job(self.device))
-        assert_within(runs.judge(engine, run, REFERENCES.quality(run), self.device))
+    def test_a_whole_run_comes_to_the_reference_s_quality(self, engine: Backend, run: Run) -> None:
+        self.assert_held(engine, run)
 
-    @pytest.mark.parametrize("board", boards.BOARDS, ids=str)
-    def test_it_finds_the_answer_that_is_known(self, engine: Backend, board: boards.Board) -> None:
-        self.require(engine, board, board.job(self.device))
-        assert board.n_wrong(engine, self.device) == 0
+    def test_it_finds_the_answer_that_is_known(self, engine: Backend, known_answer: KnownAnswer) -> None:
+        self.assert_held(engine, known_answer)
 
-    @pytest.mark.parametrize("requirement", requirements.REQUIREMENTS)
-    def test_it_keeps_the_contract(self, engine: Backend, requirement: str) -> None:
-        asked = requirements.cells_of(lambda cell: engine.unsupported(cell.job(self.device)) is None)
-        assert asked, f"{engine.name} does none of the cells"
-        for cell in asked:
-            requirements.REQUIREMENTS[requirement](engine, cell.job(self.device))
+    def test_it_keeps_the_contract(self, engine: Backend, requirement: Requirement) -> None:
+        requirement.require(engine, self.device)
 
     def test_its_refusals_say_what_to_do(self, engine: Backend) -> None:
-        for cell in cells():
+        for cell in cells(self.selection):
             reason = engine.unsupported(cell.job(self.device))
             if reason is not None:
                 requirements.require_reason(reason)
 
     def test_every_gap_is_one(self, engine: Backend) -> None:
         for gap in self.known_gaps(engine):
-            assert any(map(gap.covers, cells())), (
+            assert any(covers(gap, cell) for cell in cells()), (
                 f"no cell is {gap}: its names are misspelt, or it is out of date"
             )
 
-
-def assert_within(measures: Measures) -> None:
-    """Assert that all that was measured is within what it may be."""
-    beyond = {aspect: found for aspect, found in measures.items() if not found.is_within}
-    assert not beyond
+    def assert_held(self, engine: Backend, subject: Cell | Run | KnownAnswer) -> None:
+        """Assert that all that is measured is within what it may be; skip or fail as `require` does."""
+        self.require(engine, subject, subject.job(self.device))
+        found = Finding(engine.name, subject, measure(engine, subject, REFERENCES, self.device))
+        assert found.holds, format_failure(found)

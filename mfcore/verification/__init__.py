@@ -1,16 +1,29 @@
 """What `mfcore verify` runs: every engine against the reference, cell by cell."""
 
-from mfcore.verification._formatting import Said, failure_in_words, verdict
+from mfcore.verification._formatting import (
+    aspects_of,
+    contract_rows,
+    deviation_rows,
+    failure_rows,
+    gap_rows,
+    largest_rows,
+    verdict,
+)
+from mfcore.verification._results import Engine, Verification
 from mfcore.verification._sections import sections_of
-from mfcore.verification._verification import Finding, Verification
-from mfcore.verification._workers import Watch
+from mfcore.verification._verify import Monitor, verify
 
 __all__ = [
-    "Finding",
-    "Said",
+    "Engine",
+    "Monitor",
     "Verification",
-    "Watch",
-    "failure_in_words",
+    "aspects_of",
+    "contract_rows",
+    "deviation_rows",
+    "failure_rows",
+    "gap_rows",
+    "largest_rows",
     "sections_of",
     "verdict",
+    "verify",
 ]

@@ -2,18 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 
-from mfcore.report import Cell, Fact, Prose, Section, Table
+from mfcore.report import Fact, Prose, Section, StyledText, Table
 from mfcore.testing import DTYPES
-from mfcore.verification import _formatting as words
-from mfcore.verification._formatting import Said
-from mfcore.verification._verification import Verification
+from mfcore.verification import _formatting as formatting
+from mfcore.verification._results import Verification
 
 HOW = (
     "Every engine trains the same small jobs as the reference engine, which is plain numpy in float64: with"
     " repeated ids, an uneven last batch, a learning rate that falls, and regularisation. A deviation is the"
     " largest distance from the reference, of the distance that parameters have moved (or of the size of the"
     " optimizer's state), over all jobs of a model. Samples and initial values are compared bit for bit."
-    " Training does not give out scores: the mean objective of one batch, before its step, stands for them."
+    " Training does not expose scores: the mean objective of one batch, before its step, stands for them."
     " Where an engine has a top-k of its own, its scores after whole runs are compared with those of the core"
     " in float64, and their deviation is of the largest score."
 )
@@ -27,19 +26,21 @@ CAPTIONS = {
 
 def sections_of(verification: Verification, machine: Mapping[str, str]) -> list[Section]:
     """Return the parts of the report."""
-    failures = words.failure_rows(verification)
-    gaps = words.gap_rows(verification)
+    failures = formatting.failure_rows(verification)
+    gaps = formatting.gap_rows(verification)
     return [
         Section("", _facts(verification)),
         *([_section("Out of tolerance", ["engine", "where", "what"], failures)] if failures else []),
         Section("Deviations", [Prose(HOW), *_deviations(verification)]),
         _section(
-            "The largest of all", ["engine", "of", "off by", "may be", "in"], words.largest_rows(verification)
+            "The largest of all",
+            ["engine", "of", "off by", "may be", "in"],
+            formatting.largest_rows(verification),
         ),
         _section(
             "The contract",
             ["engine", "requirements met", "known answers found"],
-            words.contract_rows(verification),
+            formatting.contract_rows(verification),
         ),
         *([_section("Not done, and why", ["engine", "cells", "why"], gaps)] if gaps else []),
         Section("Made on", [Table(["", ""], [*_engines(verification), *machine.items()])]),
@@ -47,9 +48,8 @@ def sections_of(verification: Verification, machine: Mapping[str, str]) -> list[
 
 
 def _facts(verification: Verification) -> list[Fact]:
-    looked_at = [finding for finding in verification.findings if not finding.gap]
     return [
-        Fact(f"{len(looked_at):,}", "comparisons and checks"),
+        Fact(f"{len(verification.done):,}", "comparisons and checks"),
         Fact(f"{len(verification.failures):,}", "failed"),
         Fact(f"{sum(engine.is_installed for engine in verification.engines)}", "engines"),
     ]
@@ -57,13 +57,13 @@ def _facts(verification: Verification) -> list[Fact]:
 
 def _deviations(verification: Verification) -> list[Table]:
     return [
-        Table(["engine", "model", *words.aspects_of(dtype)], rows, caption=CAPTIONS[dtype])
+        Table(["engine", "model", *formatting.aspects_of(dtype)], rows, caption=CAPTIONS[dtype])
         for dtype in DTYPES
         if (
             rows := [
-                [Cell(engine.name), *row]
+                [engine.name, *row]
                 for engine in verification.engines
-                for row in _cells(words.deviation_rows(verification, engine, dtype))
+                for row in formatting.deviation_rows(verification, engine, dtype)
             ]
         )
     ]
@@ -73,9 +73,5 @@ def _engines(verification: Verification) -> list[tuple[str, str]]:
     return [(engine.name, engine.detail) for engine in verification.engines]
 
 
-def _section(title: str, columns: Sequence[str], rows: Sequence[Sequence[Said]]) -> Section:
-    return Section(title, [Table(columns, _cells(rows))])
-
-
-def _cells(rows: Sequence[Sequence[Said]]) -> list[list[Cell]]:
-    return [[Cell(said.text, said.tone) for said in row] for row in rows]
+def _section(title: str, columns: Sequence[str], rows: Sequence[Sequence[str | StyledText]]) -> Section:
+    return Section(title, [Table(columns, rows)])

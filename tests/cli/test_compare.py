@@ -15,7 +15,7 @@ import platformdirs
 import pytest
 
 from mfcore.cli import comparing, reports
-from mfcore.comparison.worker import attempt
+from mfcore.comparison import attempt
 from mfcore.data import datasets
 from mfcore.engines import reference, registry
 from mfcore.errors import DatasetUnavailableError
@@ -54,7 +54,7 @@ class Broken(Twin):
 @pytest.fixture(autouse=True)
 def _in_this_process(monkeypatch):
     """Run engines here: those that a test installs are not in other processes."""
-    monkeypatch.setattr(comparing, "run_in_process", attempt)
+    monkeypatch.setattr(comparing, "attempt_in_process", attempt)
 
 
 @pytest.fixture

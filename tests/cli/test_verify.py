@@ -7,12 +7,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from mfcore.engines import StreamSlice, reference, registry
-from mfcore.testing import Cell
-from mfcore.testing import _gaps as gaps
-from mfcore.testing import _requirements as requirements
-from mfcore.testing import _runs as runs
-from mfcore.verification import _verification as verification
+from mfcore import testing
+from mfcore.engines import Gap, StreamSlice, reference, registry
+from mfcore.testing import RUNS, Cell, Requirement
 
 CELL = Cell("mf", "squared", "sgd", "float64")
 
@@ -108,16 +105,13 @@ class Refusing(Twin):
 @pytest.fixture(autouse=True)
 def few_subjects(monkeypatch):
     """Look at two cells in either dtype, a run and a requirement, which shows all that many would."""
-    chosen = tuple(
+    chosen = [
         Cell(*names, dtype)
         for names in (("mf", "squared", "sgd"), ("mlp of tanh", "bpr", "adam"))
         for dtype in ("float64", "float32")
-    )
-    monkeypatch.setattr(verification, "cells", lambda: chosen)
-    monkeypatch.setattr(verification, "RUNS", runs.RUNS[:1])
-    monkeypatch.setattr(verification, "BOARDS", ())
-    kept = {name: requirements.REQUIREMENTS[name] for name in ("it says who it is", "what it gave out stays")}
-    monkeypatch.setattr(requirements, "REQUIREMENTS", kept)
+    ]
+    names = ("it says who it is", "what it exported stays")
+    monkeypatch.setattr(testing, "subjects", lambda selection: [*map(Requirement, names), *chosen, RUNS[0]])
 
 
 @pytest.fixture
@@ -149,7 +143,7 @@ def test_the_largest_deviation_is_shown_with_the_cell_that_it_is_in(verify):
     assert [allowed for _, allowed, _ in rows] == ["1e-09", "1e-05"]
     assert rows[0][0] == "0"
     assert [cell.split(", ")[-1] for _, _, cell in rows] == ["float64", "float32"]
-    assert "not told" in outcome.out
+    assert "not exposed" in outcome.out
 
 
 def test_a_rule_that_is_off_by_a_thousandth_is_found_in_every_cell(verify):
@@ -185,7 +179,7 @@ def test_views_of_what_a_trainer_works_on_are_found(verify):
     said = outcome.out.partition("Out of tolerance")[2]
     assert f"twin: {CELL}: " in said
     assert "parameters() gives views of what the trainer works on" in said
-    assert "contract: what it gave out stays" in said
+    assert "contract: what it exported stays" in said
 
 
 def test_an_engine_that_breaks_is_named_with_the_cell_and_the_others_are_looked_at(verify):
@@ -205,18 +199,80 @@ def test_what_an_engine_refuses_is_told_with_its_reason(verify):
     assert sum(bool(finding["gap"]) for finding in document["findings"]) == 3
 
 
-def test_a_refusal_that_the_table_of_gaps_lacks_is_a_failure(verify, monkeypatch):
-    monkeypatch.setattr(verification, "gaps_of", lambda engine: ())
+def test_a_refusal_that_the_engine_s_gaps_lack_is_a_failure(verify, monkeypatch):
+    monkeypatch.setattr(Refusing, "gaps", (), raising=False)
     outcome, _ = verify(Refusing())
     assert outcome.status == 1
-    assert "and no gap says so" in outcome.out
+    assert "and no gap declares it" in outcome.out
+
+
+def test_a_gap_that_the_engine_declares_is_told_with_its_reason(verify, monkeypatch):
+    gaps = (Gap("nobody has written its kernels", dtypes=["float32"]),)
+    monkeypatch.setattr(Refusing, "gaps", gaps, raising=False)
+    outcome, _ = verify(Refusing())
+    assert outcome.status == 0
+    assert "twin: mf, squared, sgd, float32 and 2 more: nobody has written its kernels" in outcome.out
 
 
 def test_a_gap_that_the_engine_closes_is_a_failure(verify, monkeypatch):
-    monkeypatch.setattr(verification, "gaps_of", lambda engine: (gaps.Gap("too hard", models=["mlp*"]),))
+    monkeypatch.setattr(Twin, "gaps", (Gap("too hard", models=["mlp*"]),), raising=False)
     outcome, _ = verify(Twin())
     assert outcome.status == 1
     assert "which is declared a gap (too hard); remove it from the gaps" in outcome.out
+
+
+def test_reasons_that_differ_in_settings_alone_are_one_line(verify, monkeypatch):
+    def unsupported(self, job):
+        return f"it has no rule for {job.optimizer}; use another engine" if job.dtype == np.float32 else None
+
+    monkeypatch.setattr(Twin, "unsupported", unsupported)
+    outcome, document = verify(Twin())
+    assert len({finding["gap"] for finding in document["findings"] if finding["gap"]}) == 3
+    [line] = [line for line in outcome.out.splitlines() if "it has no rule for" in line]
+    assert line.startswith("  twin: mf, squared, sgd, float32 and 2 more: it has no rule for SGD(")
+
+
+class Hopeless(Twin):
+    """Nothing can be measured of it."""
+
+    def trainer(self, job):
+        raise RuntimeError("no luck")
+
+
+@pytest.mark.parametrize("unsupported", [lambda self, job: None, lambda self, job: "it cannot; use another"])
+def test_where_nothing_can_be_measured_the_failures_are_told(verify, monkeypatch, unsupported):
+    monkeypatch.setattr(Hopeless, "unsupported", unsupported)
+    outcome, document = verify(Hopeless())
+    assert outcome.status == 1
+    said = outcome.out.partition("Out of tolerance")[2]
+    does_nothing = Hopeless().unsupported(None)
+    assert ("twin does none of the cells" if does_nothing else f"{CELL}: RuntimeError: no luck") in said
+    assert document["holds"] is False
+
+
+def test_an_engine_that_cannot_be_loaded_is_a_failure_and_the_others_are_verified(
+    command, install_backend, monkeypatch, tmp_path
+):
+    install_backend("broken", None)
+    install_backend("twin", Telling())
+    real = registry.get
+    monkeypatch.setattr(registry, "get", lambda name: real(name) if name != "broken" else 1 / 0)
+    outcome = command("verify", "-j", 1, "--out", tmp_path / "report")
+    assert outcome.status == 1
+    assert "broken: contract: it can be loaded: ZeroDivisionError" in outcome.out
+    assert "1 of 8 comparisons and checks of twin failed." in outcome.out
+
+
+@pytest.mark.parametrize(
+    ("option", "selection"), [((), "standard"), (("--quick",), "quick"), (("--every-cell",), "every")]
+)
+def test_options_choose_how_much_is_looked_at(verify, monkeypatch, option, selection):
+    asked = []
+    monkeypatch.setattr(
+        testing, "subjects", lambda selection: asked.append(selection) or [Requirement("it says who it is")]
+    )
+    verify(Twin(), *option)
+    assert asked == [selection]
 
 
 def test_models_that_are_not_asked_for_are_left_out(verify):
@@ -254,12 +310,25 @@ def test_an_engine_whose_framework_is_missing_is_left_out_with_the_reason(
     assert "torch is left out: backend 'torch' needs torch: pip install 'mfcore[torch]'" in outcome.err
 
 
+def test_where_no_engine_is_installed_that_is_an_error(command, install_backend, monkeypatch, tmp_path):
+    install_backend("torch", None)
+
+    def get(name):
+        raise registry.BackendMissingError("backend 'torch' needs torch: pip install 'mfcore[torch]'")
+
+    monkeypatch.setattr(registry, "get", get)
+    outcome = command("verify", "-j", 1, "--out", tmp_path / "report")
+    assert (outcome.status, outcome.out) == (2, "")
+    assert "there is no engine to verify: backend 'torch' needs torch: pip install" in outcome.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
         (["--backends", "twim"], "--backends is 'twim'; it must be one of reference, twin"),
         (["--models", "mf,nmf"], "--models is 'nmf'; it must be one of mf, gmf"),
         (["-j", "0"], "--processes is 0"),
+        (["--quick", "--every-cell"], "--quick and --every-cell exclude each other"),
         (["--out", "no/such/folder"], "there is no folder"),
     ],
 )

@@ -8,7 +8,7 @@ import pytest
 
 HEAVY = [
     *("numba", "llvmlite", "torch", "tensorflow", "keras", "matplotlib", "polars", "pandas", "pyarrow"),
-    *("scipy", "rich", "typer", "narwhals", "safetensors", "platformdirs"),
+    *("scipy", "rich", "typer", "narwhals", "safetensors", "platformdirs", "psutil"),
 ]
 
 

@@ -7,7 +7,7 @@ import pytest
 from jinja2 import UndefinedError
 
 from mfcore.errors import InvalidArgumentError
-from mfcore.report import Cell, Chart, Fact, Prose, Section, Series, Table, line_chart, write_page
+from mfcore.report import Chart, Fact, Prose, Section, Series, StyledText, Table, line_chart, write_page
 from mfcore.report._page import page
 
 VOID = {"meta", "link", "br", "img", "input", "hr"}
@@ -49,7 +49,7 @@ def report(*blocks):
 def test_text_is_escaped_wherever_it_stands():
     nasty = "<script>alert('&')</script>"
     text = page(nasty, nasty, [Section(nasty, [Prose(nasty), Fact(nasty, nasty, nasty)])])
-    text += report(Table([nasty], [[nasty], [Cell(nasty, "bad")]], nasty), Chart("<svg></svg>", nasty))
+    text += report(Table([nasty], [[nasty], [StyledText(nasty, "bad")]], nasty), Chart("<svg></svg>", nasty))
     assert "<script" not in text
     assert text.count("&lt;script&gt;") >= 12
 
@@ -81,7 +81,7 @@ def test_columns_of_numbers_are_aligned_to_the_right():
 
 
 def test_the_tone_of_a_cell_is_a_class_and_its_text_stays():
-    document = Document(report(Table(["a", "b"], [["x", Cell("within tolerance", "good")]])))
+    document = Document(report(Table(["a", "b"], [["x", StyledText("within tolerance", "good")]])))
     assert document.of("td") == [{"class": "good"}]
     assert "within tolerance" in document.words
 

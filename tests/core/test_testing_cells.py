@@ -2,19 +2,22 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
 import pytest
 
 import mfcore
-from mfcore.engines import TrainingJob
-from mfcore.testing import Cell, cells, every_cell
+from mfcore.engines import TrainingJob, reference
+from mfcore.specs import _dense as dense
+from mfcore.testing import Cell, References, cells, evaluate
 from mfcore.testing._cells import (
+    AT_ZERO,
     BATCHES,
     CUT_FROM,
-    HEADS,
     MODELS,
+    OBJECTIVES,
     ONE_BY_ONE,
     OUTPUTS,
     SOLVERS,
@@ -40,15 +43,15 @@ def pairs(chosen):
 
 
 def test_in_float64_all_pairs_of_the_whole_product_occur():
-    assert pairs(cells()) == pairs(every_cell())
-    assert set(cells()) <= set(every_cell())
-    assert len(cells()) < len(every_cell()) / 4
+    assert pairs(cells()) == pairs(cells("every"))
+    assert set(cells()) <= set(cells("every"))
+    assert len(cells()) < len(cells("every")) / 4
 
 
 def test_in_float32_every_kind_of_model_objective_and_optimizer_occurs():
     rounded = [cell for cell in cells() if cell.dtype == "float32"]
     assert {cell.kind for cell in rounded} == {spec.short_name for spec in MODELS.values()}
-    assert {cell.objective for cell in rounded} == set(HEADS)
+    assert {cell.objective for cell in rounded} == set(OBJECTIVES)
     assert {cell.optimizer for cell in rounded} == {*BATCHES, *ONE_BY_ONE, *SOLVERS}
 
 
@@ -103,3 +106,48 @@ def test_all_but_the_pytest_class_is_imported_without_pytest():
         "assert not {'torch', 'tensorflow', 'numba'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+class AlmostReLU(mfcore.ReLU):
+    """Has a slope of 1 at exactly 0."""
+
+    def train(self, scores):
+        predictions, slopes = super().train(scores)
+        return predictions, np.where(scores == 0, scores.dtype.type(1), slopes)
+
+
+class Wrong:
+    """The reference engine with another output."""
+
+    name = "wrong"
+
+    def unsupported(self, job):
+        return None
+
+    def trainer(self, job):
+        return reference.backend.trainer(replace(job, spec=replace(job.spec, output=AlmostReLU())))
+
+
+def test_a_wrong_slope_of_relu_at_a_score_of_0_shows_in_the_cells_at_zero_alone():
+    for selection in ("quick", "standard"):
+        of_relu = [cell for cell in cells(selection) if cell.objective == "squared of relu"]
+        wrong = [cell for cell in of_relu if not evaluate(Wrong(), cell, References()).holds]
+        assert wrong == [cell for cell in of_relu if cell.model.endswith(AT_ZERO)]
+        assert len(wrong) == 2
+
+
+def test_a_wrong_slope_of_relu_in_a_layer_shows_at_zero(monkeypatch):
+    references, cell = References(), Cell("mlp of relu at zero", "squared", "sgd", "float64")
+    assert evaluate(reference.backend, cell, references).holds
+    apply, _ = dense.ACTIVATIONS["relu"]
+    monkeypatch.setitem(dense.ACTIVATIONS, "relu", (apply, lambda a: (a >= 0).astype(a.dtype)))
+    assert not evaluate(reference.backend, cell, references).holds
+
+
+def test_a_quick_selection_has_each_model_objective_and_optimizer_in_few_cells():
+    quick, standard = cells("quick"), cells()
+    assert set(quick) <= set(cells("every"))
+    for part in ("model", "objective", "optimizer", "dtype"):
+        assert {getattr(cell, part) for cell in quick} == {getattr(cell, part) for cell in standard}
+    assert {cell.kind for cell in quick if cell.dtype == "float32"} == {cell.kind for cell in standard}
+    assert len(quick) < 30

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from mfcore import sampling
-from mfcore.engines import API_VERSION, StreamSlice, reference
-from mfcore.testing import BOARDS, RUNS, Cell, ConformanceError
-from mfcore.testing._gaps import Gap
+from mfcore.engines import API_VERSION, Gap, StreamSlice, reference
+from mfcore.testing import KNOWN_ANSWERS, RUNS, Cell, ConformanceError, Requirement
 from mfcore.testing.conformance import BackendConformance
 
 TESTS = Path(__file__).resolve().parents[1]
@@ -87,9 +86,11 @@ TRAINING = {
         engine, Cell("mf", "logistic", "adam", "float64")
     ),
     "a run": lambda suite, engine: suite.test_a_whole_run_comes_to_the_reference_s_quality(engine, RUNS[0]),
-    "a board": lambda suite, engine: suite.test_it_finds_the_answer_that_is_known(engine, BOARDS[0]),
+    "a known answer": lambda suite, engine: suite.test_it_finds_the_answer_that_is_known(
+        engine, KNOWN_ANSWERS[0]
+    ),
     "the contract": lambda suite, engine: suite.test_it_keeps_the_contract(
-        engine, "it does again what it did"
+        engine, Requirement("it does again what it did")
     ),
     "a stream": lambda suite, engine: suite.test_any_slice_can_be_had_alone(engine, "negatives", "some"),
 }

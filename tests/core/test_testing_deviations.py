@@ -28,8 +28,8 @@ def test_a_deviation_is_of_the_distance_moved_of_each_array_and_of_all_together(
 def test_a_nan_is_never_within_what_is_allowed():
     found = replace(EXACT, parameters={**EXACT.parameters, "small": np.full(4, np.nan)})
     deviation = Deviation.between(EXACT, found, START)
-    cell = Cell("mf", "squared", "sgd", "float64")
-    measured = of_last_step(cell, deviation)[LAST]
+    job = Cell("mf", "squared", "sgd", "float64").job()
+    measured = of_last_step(job, deviation)[LAST]
     assert np.isnan(measured.value)
     assert not measured.is_within
 
@@ -45,16 +45,16 @@ def test_the_worst_is_the_largest_beside_what_it_may_be():
 def test_single_arrays_count_in_float64_and_the_whole_model_in_float32():
     deviation = Deviation(parameters=1e-4, state=1e-4, objective=0, whole_parameters=1e-7, whole_state=1e-7)
     for dtype, expected in (("float64", 1e-4), ("float32", 1e-7)):
-        cell = Cell("neumf", "bpr", "adam", dtype)
-        assert of_last_step(cell, deviation)[LAST].value == expected
-        assert of_first_step(cell, deviation)[FIRST].value == expected
-    pointwise = Cell("mf", "squared", "adam", "float32")
+        job = Cell("neumf", "bpr", "adam", dtype).job()
+        assert of_last_step(job, deviation)[LAST].value == expected
+        assert of_first_step(job, deviation)[FIRST].value == expected
+    pointwise = Cell("mf", "squared", "adam", "float32").job()
     assert of_last_step(pointwise, deviation)[LAST].value == 1e-4
 
 
 def test_the_first_step_tells_of_the_objective_before_it():
     deviation = Deviation(parameters=0, state=0, objective=5e-7, whole_parameters=0, whole_state=0)
-    measured = of_first_step(Cell("mf", "squared", "adam", "float32"), deviation)
+    measured = of_first_step(Cell("mf", "squared", "adam", "float32").job(), deviation)
     assert measured[OBJECTIVE] == Measured(5e-7, 1e-6)
     assert measured[FIRST].value == 0
 
@@ -97,9 +97,9 @@ def swapped(column):
     return np.concatenate([column[1::-1], column[2:]])
 
 
-@pytest.mark.parametrize("plan", streams.PLANS)
+@pytest.mark.parametrize("plan", streams.STREAM_CASES)
 def test_the_core_s_stream_has_no_differences(plan):
-    job = streams.PLANS[plan].job(streams.uneven(), seed=3)
+    job = streams.STREAM_CASES[plan].job(streams.uneven(), seed=3)
     assert streams.n_differences(Teller(), job, 2, 10, 500) == 0
 
 
@@ -114,7 +114,7 @@ def test_the_core_s_stream_has_no_differences(plan):
     ids=["in another order", "marked wrongly", "without negatives", "too few"],
 )
 def test_what_differs_is_counted(plan, changes, expected):
-    job = streams.PLANS[plan].job(streams.uneven(), seed=3)
+    job = streams.STREAM_CASES[plan].job(streams.uneven(), seed=3)
     assert streams.n_differences(Teller(**changes), job, 2, 10, 500) == expected
 
 

@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mfcore.engines import API_VERSION, reference
-from mfcore.testing import BOARDS, Cell, ConformanceError, gaps_of, refusal
+from mfcore.engines import API_VERSION, Gap, reference, registry
+from mfcore.testing import KNOWN_ANSWERS, Cell, ConformanceError, Requirement, refusal
 from mfcore.testing._arrays import require_arrays
-from mfcore.testing._gaps import Gap
+from mfcore.testing._gaps import covers
 from mfcore.testing._requirements import REQUIREMENTS, USUAL, cells_of, require_reason
 
 JOB = Cell("mf with biases", "logistic", "adam", "float64").job()
@@ -99,8 +99,8 @@ FAULTS = {
         "it refuses in words",
         "what is in the way and what to do instead",
     ),
-    "views": (Twin(as_views), "what it gave out stays", "gives views"),
-    "read-only views": (Twin(as_read_only_views), "what it gave out stays", "changed with training"),
+    "views": (Twin(as_views), "what it exported stays", "gives views"),
+    "read-only views": (Twin(as_read_only_views), "what it exported stays", "changed with training"),
     "work in place": (Twin(in_place), "it leaves the job as it is", "wrote to the job's parameters"),
     "contiguous arrays alone": (
         Twin(prepare=need_contiguous),
@@ -110,7 +110,7 @@ FAULTS = {
     "strides unread": (
         Twin(prepare=read_as_contiguous),
         "it takes arrays as they lie",
-        "not contiguous comes to something else",
+        "not contiguous has another result",
     ),
     "chance": (Twin(unsteady), "it does again what it did", "a second run of one job is off by"),
     "moments forgotten": (Twin(without_moments), "it goes on where it was left", "resumed is off by"),
@@ -173,13 +173,15 @@ def test_a_reason_is_one_line_that_names_what_it_is_about():
         require_reason("it has no kernels\nfor that; use another")
 
 
-@pytest.mark.parametrize("board", BOARDS, ids=str)
-def test_an_engine_that_learns_nothing_does_not_find_the_known_answer(board):
+@pytest.mark.parametrize("known_answer", KNOWN_ANSWERS, ids=str)
+def test_an_engine_that_learns_nothing_does_not_find_the_known_answer(known_answer):
     def idle(trainer):
         trainer.run_epoch = lambda epoch: 1.0
 
-    assert board.n_wrong(reference.backend) == 0
-    assert board.n_wrong(Twin(idle)) > 10
+    assert known_answer.n_wrong(reference.backend) == 0
+    assert known_answer.n_wrong(Twin(idle)) > 10
+    with pytest.raises(ConformanceError, match="something else than what is known"):
+        known_answer.require(Twin(idle))
 
 
 # Gaps
@@ -188,18 +190,20 @@ NARROW = Cell("mlp of tanh", "bpr", "adam", "float32")
 
 
 def test_a_gap_covers_what_all_its_patterns_match():
-    assert Gap("", models=["mlp*"]).covers(NARROW)
-    assert Gap("", models=["gmf", "mlp of tanh"], dtypes=["float32"]).covers(NARROW)
-    assert not Gap("", models=["mlp*"], dtypes=["float64"]).covers(NARROW)
-    assert not Gap("", optimizers=["wals*"]).covers(NARROW)
+    assert covers(Gap("", models=["mlp*"]), NARROW)
+    assert covers(Gap("", models=["gmf", "mlp of tanh"], dtypes=["float32"]), NARROW)
+    assert not covers(Gap("", models=["mlp*"], dtypes=["float64"]), NARROW)
+    assert not covers(Gap("", optimizers=["wals*"]), NARROW)
 
 
 def test_engine_and_gaps_must_agree():
     job, gap = NARROW.job(), Gap("too hard", models=["mlp*"])
     able, unable = Twin(), named("unsupported", lambda job: "it cannot; use another")
     assert refusal(able, NARROW, job, []) is None
-    assert refusal(unable, NARROW, job, [gap]) == "too hard"
-    with pytest.raises(ConformanceError, match=r"twin refuses mlp of tanh.* it says: it cannot; use another"):
+    assert refusal(unable, NARROW, job, [gap]).reason == "too hard"
+    with pytest.raises(
+        ConformanceError, match=r"twin refuses mlp of tanh.* its reason: it cannot; use another"
+    ):
         refusal(unable, NARROW, job, [])
     with pytest.raises(ConformanceError, match=r"declared a gap \(too hard\); remove it"):
         refusal(able, NARROW, job, [gap])
@@ -207,10 +211,32 @@ def test_engine_and_gaps_must_agree():
 
 def test_without_known_gaps_the_engine_s_own_reason_is_taken():
     unable = named("unsupported", lambda job: "it cannot; use another")
-    assert refusal(unable, NARROW, NARROW.job(), None) == "it cannot; use another"
-    assert gaps_of("nobody's") is None
+    assert refusal(unable, NARROW, NARROW.job(), None).reason == "it cannot; use another"
 
 
-@pytest.mark.parametrize("engine", ["numba", "torch", "keras"])
-def test_the_gaps_of_mfcore_s_engines_are_in_the_table_with_reasons(engine):
-    assert all(len(gap.reason.split()) > 5 for gap in gaps_of(engine))
+def test_reasons_that_differ_in_settings_alone_are_of_one_kind():
+    said = named(
+        "unsupported", lambda job: f"it knows plain SGD, and optimizer is {job.optimizer}; use SGD()"
+    )
+    by_name = named("unsupported", lambda job: f"it has no {type(job.spec).__name__}; use MF")
+    cells = [Cell("gmf", "squared", optimizer, "float64") for optimizer in ("adam", "adagrad", "momentum")]
+    refusals = [refusal(said, cell, cell.job(), None) for cell in cells]
+    assert len({refused.reason for refused in refusals}) == 3
+    assert len({refused.kind for refused in refusals[:2]}) == 1
+    others = [Cell(model, "squared", "adam", "float64") for model in ("gmf", "neumf")]
+    assert len({refusal(by_name, cell, cell.job(), None).kind for cell in others}) == 1
+
+
+@pytest.mark.parametrize("engine", ["reference", "numba", "torch", "keras"])
+def test_mfcore_s_engines_declare_their_gaps_with_reasons(engine):
+    try:
+        backend = registry.get(engine)
+    except registry.BackendMissingError as error:
+        pytest.skip(str(error))
+    assert all(len(gap.reason.split()) > 5 for gap in backend.gaps)
+
+
+def test_an_engine_that_does_none_of_the_cells_meets_no_requirement():
+    unable = named("unsupported", lambda job: "it cannot; use another")
+    with pytest.raises(ConformanceError, match="twin does none of the cells"):
+        Requirement("it says who it is").require(unable)

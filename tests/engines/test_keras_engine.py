@@ -15,7 +15,7 @@ from mfcore.engines import STEP, registry
 from mfcore.errors import DeviceMemoryError, InvalidArgumentError, UnsupportedError
 from mfcore.testing._cells import small_data_cut
 from mfcore.testing._deviations import distance
-from mfcore.testing._streams import PLANS, uneven
+from mfcore.testing._streams import STREAM_CASES, uneven
 
 pytest.importorskip("mfcore_keras", reason="TensorFlow is not installed on this Python")
 
@@ -228,7 +228,7 @@ def test_a_run_resumed_from_another_engine_goes_on_as_if_nothing_had_happened(da
 
 @pytest.mark.parametrize("plan", ["blocked with negatives", "negatives", "pairs with popular negatives"])
 def test_the_compiled_stream_tells_the_interaction_of_each_instance(plan):
-    job = PLANS[plan].job(uneven(), seed=11)
+    job = STREAM_CASES[plan].job(uneven(), seed=11)
     with small_data_cut():
         stream, n = batches.Stream(job), job.n_instances
         draw = compiling.in_graph(lambda places, keys: stream.instances(places, n, keys, compiling.compiled))

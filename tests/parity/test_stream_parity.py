@@ -10,7 +10,7 @@ import pytest
 from mfcore import sampling
 from mfcore.engines import StreamBackend, TrainingJob, registry
 from mfcore.sampling import PopularityTable
-from mfcore.testing._streams import PLANS, n_differences, uneven
+from mfcore.testing._streams import STREAM_CASES, n_differences, uneven
 from mfcore.testing.conformance import StreamConformance
 
 
@@ -34,7 +34,7 @@ def test_mfcore_s_own_engines_tell_their_stream(name):
 
 
 def job_for(plan):
-    return PLANS[plan].job(uneven(), seed=0)
+    return STREAM_CASES[plan].job(uneven(), seed=0)
 
 
 @pytest.mark.parametrize("plan", ["popular negatives", "pairs"])

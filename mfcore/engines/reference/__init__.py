@@ -1,6 +1,6 @@
 """The numpy engine: slow, plain, and the oracle that every other engine is compared with."""
 
-from mfcore.engines import API_VERSION, Scorer, Trainer, TrainingJob, missing_slope
+from mfcore.engines import API_VERSION, Gap, Scorer, Trainer, TrainingJob, missing_slope
 from mfcore.engines.reference._gradient import GradientTrainer
 from mfcore.engines.reference._wals import WalsTrainer
 from mfcore.optimizers import WALS
@@ -12,6 +12,7 @@ class ReferenceBackend:
     name = "reference"
     api_version = API_VERSION
     description = "numpy; every model, objective and optimizer; slow, the definition of the others"
+    gaps: tuple[Gap, ...] = ()
 
     def unsupported(self, job: TrainingJob) -> str | None:
         """Return why the job cannot be done here, or None."""

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfcore import sampling
-from mfcore.engines import API_VERSION, STEP, Scorer, Trainer, TrainingJob
+from mfcore.engines import API_VERSION, STEP, Gap, Scorer, Trainer, TrainingJob
 from mfcore.objectives import PointwiseObjective
 from mfcore.optimizers import SGD
 from mfcore.sampling import Instances
@@ -19,6 +19,15 @@ class ExampleBackend:
     name = "example"
     api_version = API_VERSION
     description = f"numpy {np.__version__}; MF by plain SGD, a batch at a time"
+    # The suite and `mfcore verify` fail where this and `unsupported` do not agree.
+    gaps = (
+        Gap("it has the gradients of matrix factorisation alone", models=["gmf*", "two*", "mlp*", "neumf*"]),
+        Gap("it scores one pair at a time, and these compare items", objectives=["bpr", "softmax*"]),
+        Gap(
+            "it knows no update rule but plain SGD",
+            optimizers=["momentum", "nesterov", "adagrad", "rmsprop", "*adam*", "wals*"],
+        ),
+    )
 
     def unsupported(self, job: TrainingJob) -> str | None:
         """Return why the job cannot be done here, or None."""

@@ -1,0 +1,7 @@
+"""Work in processes of its own, so that none can help or harm another: started, followed and ended."""
+
+from mfcore.processes._memory import peak_memory
+from mfcore.processes._runner import Death, Send, run_in_processes
+from mfcore.processes._signals import temporary_folder
+
+__all__ = ["Death", "Send", "peak_memory", "run_in_processes", "temporary_folder"]
