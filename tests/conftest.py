@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from types import ModuleType
@@ -12,7 +12,7 @@ from uuid import uuid4
 import numpy as np
 import pytest
 
-from mfcore import Interactions
+from mfcore import Interactions, settings
 from mfcore.data import Vocabulary
 from mfcore.engines import TrainingJob, registry
 from mfcore.specs import Floats, ModelSpec
@@ -90,6 +90,18 @@ def numeric_gradient() -> Callable[..., Floats]:
         return slopes
 
     return gradient
+
+
+@pytest.fixture
+def registry_kept(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Forget after the test which classes of settings it defined, and the modules imported to define them."""
+    modules = set(sys.modules)
+    monkeypatch.setattr(settings, "_classes", dict(settings._classes))
+    monkeypatch.setattr(settings, "_named", dict(settings._named))
+    yield
+    for cls in settings._classes.values():
+        if cls.__module__ not in modules:
+            sys.modules.pop(cls.__module__, None)
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfcore.errors import InvalidArgumentError, InvalidDataError
+from mfcore.settings import Settings, registered
 from mfcore.specs import Floats, Linear, Output, Sigmoid, sigmoid
 from mfcore.validation import require_instance, require_number
 
@@ -32,7 +33,7 @@ Rows = NDArray[np.integer]
 
 
 @dataclass(frozen=True)
-class Objective(ABC):
+class Objective(Settings, ABC):
     """What training minimises, with the targets and weights that it reads from the interactions' values.
 
     Attributes
@@ -54,7 +55,7 @@ class Objective(ABC):
         """Return the weight of each interaction, or None for 1; a sampled negative's weight is 1."""
         return None
 
-    def check(self, targets: Values, n_negatives: int, output: Output) -> None:  # noqa: B027, most fit all
+    def check(self, targets: Values, n_negatives: int, output: Output) -> None:
         """Raise where the objective does not fit the data or the output function."""
 
     def best_constant(
@@ -344,6 +345,4 @@ def _require_score(objective: Objective, output: Output) -> None:
         )
 
 
-OBJECTIVES: dict[str, type[Objective]] = {
-    objective.short_name: objective for objective in (Squared, WeightedSquared, Logistic, BPR, InBatchSoftmax)
-}
+OBJECTIVES = registered(Objective)  # type: ignore[type-abstract]

@@ -18,13 +18,14 @@ from typing import Any, ClassVar, Literal, TypeAlias
 import numpy as np
 
 from mfcore.errors import InvalidArgumentError
+from mfcore.settings import Settings, registered
 from mfcore.validation import require_integer, require_number
 
 Rule: TypeAlias = Callable[[Any, Any, Any, Any, Any], tuple[Any, Any, Any]]
 
 
 @dataclass(frozen=True)
-class Schedule:
+class Schedule(Settings):
     """A learning rate that falls: initial * factor^(epoch // every).
 
     Attributes
@@ -50,7 +51,7 @@ class Schedule:
 
 
 @dataclass(frozen=True)
-class Optimizer:
+class Optimizer(Settings):
     """Base of everything that can be passed to `fit` as optimizer."""
 
 
@@ -127,6 +128,7 @@ class SGD(GradientOptimizer):
         Needs momentum.
     """
 
+    short_name: ClassVar[str] = "sgd"
     slots: ClassVar[tuple[str, ...]] = ("velocity",)
 
     momentum: float = 0.0
@@ -179,6 +181,7 @@ class Adagrad(GradientOptimizer):
     epsilon : float
     """
 
+    short_name: ClassVar[str] = "adagrad"
     slots: ClassVar[tuple[str, ...]] = ("accumulator",)
 
     initial_accumulator: float = 0.1
@@ -231,6 +234,7 @@ class RMSprop(GradientOptimizer):
         Added to the root, not under it.
     """
 
+    short_name: ClassVar[str] = "rmsprop"
     slots: ClassVar[tuple[str, ...]] = ("mean_square",)
 
     rho: float = 0.9
@@ -276,6 +280,7 @@ class Adam(GradientOptimizer):
     epsilon : float
     """
 
+    short_name: ClassVar[str] = "adam"
     slots: ClassVar[tuple[str, ...]] = ("first_moment", "second_moment")
 
     learning_rate: float | Schedule = 0.001
@@ -336,6 +341,8 @@ class AdamW(Adam):
     weight_decay : float
     """
 
+    short_name: ClassVar[str] = "adamw"
+
     weight_decay: float = 0.01
 
     def __post_init__(self) -> None:
@@ -355,6 +362,8 @@ class LazyAdam(Adam):
     The bias correction counts all steps. The cost of a step does not depend on the number of users and
     items, but the result differs from Adam's wherever a row is left out of a batch.
     """
+
+    short_name: ClassVar[str] = "lazyadam"
 
     @property
     def sparse(self) -> bool:
@@ -414,6 +423,8 @@ class WALS(Optimizer):
     zero_pairs : "all" or "unobserved"
         Z.
     """
+
+    short_name: ClassVar[str] = "wals"
 
     unobserved_weight: float = 0.0
     l2: float = 0.1
@@ -475,12 +486,4 @@ class WALS(Optimizer):
         return self.l2 * np.where(total > 0, total, 1.0) ** self.nu
 
 
-OPTIMIZERS: dict[str, type[Optimizer]] = {
-    "sgd": SGD,
-    "adagrad": Adagrad,
-    "rmsprop": RMSprop,
-    "adam": Adam,
-    "adamw": AdamW,
-    "lazyadam": LazyAdam,
-    "wals": WALS,
-}
+OPTIMIZERS = registered(Optimizer)

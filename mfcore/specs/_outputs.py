@@ -8,13 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfcore.errors import InvalidArgumentError
+from mfcore.settings import Settings
 from mfcore.validation import require_number
 
 Floats = NDArray[np.floating]
 
 
 @dataclass(frozen=True)
-class Output(ABC):
+class Output(Settings, ABC):
     """A non-decreasing function from score to prediction."""
 
     @abstractmethod
