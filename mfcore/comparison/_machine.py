@@ -9,9 +9,8 @@ from pathlib import Path
 
 import mfcore
 from mfcore.comparison._formatting import bytes_in_words
+from mfcore.engines import registry
 from mfcore.training import available_threads
-
-PACKAGES = ("numpy", "numba", "torch", "tensorflow", "keras")
 
 
 def machine() -> dict[str, str]:
@@ -50,7 +49,8 @@ def _memory() -> int | None:
 
 def _versions() -> dict[str, str]:
     found = {}
-    for name in PACKAGES:
+    needed = dict.fromkeys(each for engine in registry.names() for each in registry.requirements(engine))
+    for name in ("numpy", *needed):
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:

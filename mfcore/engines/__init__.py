@@ -14,10 +14,17 @@ from mfcore.engines.contract import (
     initial_optimizer_state,
     trained_parameters,
 )
-from mfcore.engines.costs import CostTable, Work
+from mfcore.engines.costs import CostedBackend, Costs, CostTable, Work
 from mfcore.engines.deferred_updates import N_TERMS, IdleAdam, rest, smooth_from
 from mfcore.engines.memory import smaller_batches
-from mfcore.engines.registry import REFERENCE, BackendMissingError, backends, names
+from mfcore.engines.registry import (
+    REFERENCE,
+    BackendBrokenError,
+    BackendMissingError,
+    BackendUnavailableError,
+    backends,
+    names,
+)
 from mfcore.engines.selection import choose_backend
 
 __all__ = [
@@ -26,8 +33,12 @@ __all__ = [
     "REFERENCE",
     "STEP",
     "Backend",
+    "BackendBrokenError",
     "BackendMissingError",
+    "BackendUnavailableError",
     "CostTable",
+    "CostedBackend",
+    "Costs",
     "EvaluationScorer",
     "IdleAdam",
     "PositiveRanks",

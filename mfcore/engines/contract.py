@@ -218,7 +218,11 @@ class EvaluationScorer(Scorer, Protocol):
 
 @runtime_checkable
 class Backend(Protocol):
-    """An engine."""
+    """An engine.
+
+    It may also have a `description` for `mfcore backends`, tell its stream (`StreamBackend`), and tell what a
+    job costs it, for backend="auto" (`mfcore.engines.CostedBackend`).
+    """
 
     name: str
     api_version: int

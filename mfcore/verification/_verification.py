@@ -213,7 +213,7 @@ def look_at(engine: str, subjects: Sequence[Subject], references: References) ->
     """
     try:
         backend = registry.get(engine)
-    except registry.BackendMissingError as error:
+    except registry.BackendUnavailableError as error:
         yield Engine(engine, str(error), is_installed=False)
         return
     yield Engine(engine, getattr(backend, "description", ""))
