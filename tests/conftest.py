@@ -117,6 +117,10 @@ class FakeDistribution(metadata.Distribution):
         return path
 
 
+def _brought_by(entry: metadata.EntryPoint) -> str | None:
+    return None if entry.dist is None else entry.dist.name
+
+
 @pytest.fixture
 def install_entry(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
     """Return a function that installs entry points of engines for one test, beside the built-in one."""
@@ -129,6 +133,8 @@ def install_entry(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
         entry = metadata.EntryPoint(name=name, value=value, group=registry.GROUP)
         if distribution is not None:
             entry = entry._for(FakeDistribution(distribution, requires))  # type: ignore[attr-defined]
+        # Installing a distribution again replaces it.
+        entries[:] = [other for other in entries if (other.name, _brought_by(other)) != (name, distribution)]
         entries.append(entry)
         monkeypatch.setattr(registry, "entry_points", entry_points)
         return name

@@ -106,7 +106,9 @@ class _Choice:
             return engine, "; ".join([_compared(best, waiting), *self.remarks])
         for name in [*others, *(name for name in names if name in table and name not in measured)]:
             if engine := others.get(name) or self._able(name):
-                return engine, "; ".join([f"{name}, rather than the reference", *self.remarks])
+                reason = f"{name} rather than the reference: what the job costs it is unknown"
+                of_others = [remark for remark in self.remarks if not remark.startswith(f"{name}: ")]
+                return engine, "; ".join([reason, *of_others])
         return _reference(self.job, self.remarks)
 
     def _able(self, name: str) -> Backend | None:

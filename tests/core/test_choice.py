@@ -226,7 +226,7 @@ def test_an_engine_of_unknown_costs_comes_before_the_reference(ratings, job_of, 
     install_backend("newcomer", NamedBackend("newcomer"))
     backend, reason = choose_backend("auto", job_of(MF(2), ratings), epochs=1)
     assert backend.name == "newcomer"
-    assert reason.startswith("newcomer, rather than the reference; ")
+    assert reason.startswith("newcomer rather than the reference: what the job costs it is unknown; swift: ")
     assert reason.endswith("; swift: it is closed on Mondays")
 
 
@@ -240,7 +240,7 @@ def test_an_engine_comes_late_for_jobs_of_a_kind_that_it_was_not_measured_at(
     assert choose_backend("auto", job, epochs=1)[0].name == "slow"
     measured(swift=engine_of(1, 1))
     install_backend("slow", NamedBackend("slow", refusal="closed"))
-    assert choose_backend("auto", job, epochs=1)[1].startswith("swift, rather than the reference")
+    assert choose_backend("auto", job, epochs=1)[1].startswith("swift rather than the reference")
 
 
 def test_where_no_engine_does_the_job_the_error_says_why_of_each(ratings, job_of, install_backend, measured):
