@@ -2,8 +2,8 @@
 
 import os
 import sys
-from collections.abc import Callable
-from importlib.metadata import EntryPoint
+from collections.abc import Callable, Iterator, Sequence
+from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -12,7 +12,7 @@ from uuid import uuid4
 import numpy as np
 import pytest
 
-from mfcore import Interactions
+from mfcore import Interactions, settings
 from mfcore.data import Vocabulary
 from mfcore.engines import TrainingJob, registry
 from mfcore.specs import Floats, ModelSpec
@@ -93,20 +93,81 @@ def numeric_gradient() -> Callable[..., Floats]:
 
 
 @pytest.fixture
-def install_backend(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Any], str]:
-    """Return a function that installs an object as an engine for one test, beside the built-in one."""
-    entries: list[EntryPoint] = []
+def registry_kept(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Forget after the test which classes of settings it defined, and the modules imported to define them."""
+    modules = set(sys.modules)
+    monkeypatch.setattr(settings, "_classes", dict(settings._classes))
+    monkeypatch.setattr(settings, "_named", dict(settings._named))
+    yield
+    for cls in settings._classes.values():
+        if cls.__module__ not in modules:
+            sys.modules.pop(cls.__module__, None)
 
-    def entry_points(*, group: str) -> list[EntryPoint]:
+
+class FakeDistribution(metadata.Distribution):
+    """What is installed under a name, and what it requires."""
+
+    def __init__(self, name: str, requires: Sequence[str]) -> None:
+        self.lines = [f"Name: {name}", *(f"Requires-Dist: {line}" for line in requires)]
+
+    def read_text(self, filename: str) -> str | None:
+        return "\n".join(self.lines) if filename == "METADATA" else None
+
+    def locate_file(self, path: Any) -> Any:
+        return path
+
+
+def _brought_by(entry: metadata.EntryPoint) -> str | None:
+    return None if entry.dist is None else entry.dist.name
+
+
+@pytest.fixture
+def install_entry(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Return a function that installs entry points of engines for one test, beside the built-in one."""
+    entries: list[metadata.EntryPoint] = []
+
+    def entry_points(*, group: str) -> list[metadata.EntryPoint]:
         return [entry for entry in entries if entry.group == group]
 
-    def install(name: str, backend: Any) -> str:
+    def install(name: str, value: str, distribution: str | None = None, requires: Sequence[str] = ()) -> str:
+        entry = metadata.EntryPoint(name=name, value=value, group=registry.GROUP)
+        if distribution is not None:
+            entry = entry._for(FakeDistribution(distribution, requires))  # type: ignore[attr-defined]
+        # Installing a distribution again replaces it.
+        entries[:] = [other for other in entries if (other.name, _brought_by(other)) != (name, distribution)]
+        entries.append(entry)
+        monkeypatch.setattr(registry, "entry_points", entry_points)
+        return name
+
+    return install
+
+
+@pytest.fixture
+def install_backend(install_entry: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Return a function that installs an object as an engine for one test, perhaps of some distribution."""
+
+    def install(name: str, backend: Any, distribution: str | None = None) -> str:
         module = ModuleType(f"backend_of_test_{uuid4().hex}")
         module.backend = backend  # type: ignore[attr-defined]
         monkeypatch.setitem(sys.modules, module.__name__, module)
-        entries.append(EntryPoint(name=name, value=f"{module.__name__}:backend", group=registry.GROUP))
-        monkeypatch.setattr(registry, "entry_points", entry_points)
-        return name
+        return install_entry(name, f"{module.__name__}:backend", distribution)
+
+    return install
+
+
+@pytest.fixture
+def install_source(
+    install_entry: Callable[..., str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Callable[..., str]:
+    """Return a function that installs an engine whose module does on import what the source says."""
+
+    def install(name: str, source: str, distribution: str | None = None, requires: Sequence[str] = ()) -> str:
+        module = f"backend_of_test_{uuid4().hex}"
+        folder = tmp_path / "engines"
+        folder.mkdir(exist_ok=True)
+        (folder / f"{module}.py").write_text(source)
+        monkeypatch.syspath_prepend(folder)
+        return install_entry(name, f"{module}:backend", distribution, requires)
 
     return install
 

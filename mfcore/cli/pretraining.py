@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mfcore import settings
 from mfcore.cli.choices import flag
 from mfcore.cli.defaults import Settings
 from mfcore.data import Interactions
 from mfcore.errors import InvalidArgumentError
 from mfcore.model import Model, load_model
-from mfcore.model import serialization as settings
 from mfcore.specs import GMF, MF, MLP, NeuMF
 
 ALPHA = 0.5

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
+from mfcore import settings
 from mfcore.cli.applicable import GRADIENT_ONLY, WALS_ONLY, alien, implied_objective, own, require_applicable
 from mfcore.cli.choices import choose, flag
 from mfcore.cli.defaults import BATCHED_SGD, IN_BATCH_SOFTMAX, PRE_TRAINED, Settings, defaults_for, is_neural
@@ -10,7 +11,6 @@ from mfcore.cli.pretraining import SETTLED, Pretrained
 from mfcore.data import Interactions
 from mfcore.errors import InvalidArgumentError
 from mfcore.model import Model
-from mfcore.model import serialization as settings
 from mfcore.objectives import OBJECTIVES, Objective
 from mfcore.optimizers import OPTIMIZERS, SOLVERS, WALS, Optimizer
 from mfcore.specs import (

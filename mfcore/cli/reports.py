@@ -19,15 +19,15 @@ def engines_of(text: str | None) -> list[str]:
     ------
     InvalidArgumentError
         For a name that is none; lists the installed engines and the closest match.
-    BackendMissingError
-        The framework of an engine that is named is not installed.
+    BackendUnavailableError
+        An engine that is named lacks what it needs.
     """
     if text is None:
         return [name for name in registry.names() if name != registry.REFERENCE]
     named = choose_all("--backends", [text], registry.names())
     for name in named:
         # Frameworks that are there are not loaded: processes of their own will do that.
-        if not registry.has_framework(name):
+        if not registry.has_requirements(name):
             registry.get(name)
     return named
 

@@ -6,7 +6,7 @@ from contextlib import closing
 
 from mfcore.comparison._runs import EngineRun, Failure, OnEpoch, RefusalError, run
 from mfcore.comparison._tasks import Task
-from mfcore.engines import BackendMissingError
+from mfcore.engines import BackendUnavailableError
 from mfcore.errors import MfcoreError
 from mfcore.processes import Death, Send, run_in_processes
 
@@ -15,7 +15,7 @@ def attempt(engine: str, task: Task, seeds: Sequence[int], on_epoch: OnEpoch) ->
     """Do what `run` does, and return why it failed where it does."""
     try:
         return run(engine, task, seeds, on_epoch)
-    except (RefusalError, BackendMissingError) as error:
+    except (RefusalError, BackendUnavailableError) as error:
         return Failure(engine, str(error), refused=True)
     except MfcoreError as error:
         return Failure(engine, str(error))

@@ -13,8 +13,6 @@ from mfcore.comparison._formatting import format_bytes
 from mfcore.engines import registry
 from mfcore.training import available_threads
 
-PACKAGES = ("numpy", "numba", "torch", "tensorflow", "keras")
-
 
 def machine() -> dict[str, str]:
     """Return what is known of this machine and its software, and the date: name to value, for people."""
@@ -41,13 +39,9 @@ def _processor() -> str:
 
 
 def _versions() -> dict[str, str]:
-    plugins = [
-        entry.dist.name
-        for entry in registry.entry_points(group=registry.GROUP)
-        if entry.dist and entry.dist.name != "mfcore"
-    ]
     found = {}
-    for name in dict.fromkeys([*PACKAGES, *sorted(plugins)]):
+    needed = dict.fromkeys(each for engine in registry.names() for each in registry.requirements(engine))
+    for name in ("numpy", *needed):
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:

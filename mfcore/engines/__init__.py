@@ -27,7 +27,7 @@ from mfcore.engines.contract import (
     missing_slope,
     trained_parameters,
 )
-from mfcore.engines.costs import CostTable, Work
+from mfcore.engines.costs import CostedBackend, Costs, CostTable, Work
 from mfcore.engines.deferred_updates import (
     CatchUpTables,
     DeferredAdam,
@@ -37,7 +37,14 @@ from mfcore.engines.deferred_updates import (
     smooth_from,
 )
 from mfcore.engines.memory import smaller_batches
-from mfcore.engines.registry import REFERENCE, BackendMissingError, backends, names
+from mfcore.engines.registry import (
+    REFERENCE,
+    BackendBrokenError,
+    BackendMissingError,
+    BackendUnavailableError,
+    backends,
+    names,
+)
 from mfcore.engines.selection import choose_backend
 
 __all__ = [
@@ -45,12 +52,16 @@ __all__ = [
     "REFERENCE",
     "STEP",
     "Backend",
+    "BackendBrokenError",
     "BackendMissingError",
+    "BackendUnavailableError",
     "Batch",
     "BatchProblem",
     "BatchTrainer",
     "CatchUpTables",
     "CostTable",
+    "CostedBackend",
+    "Costs",
     "DeferredAdam",
     "DifferentiableOperators",
     "EvaluationScorer",

@@ -311,9 +311,10 @@ class Gap:
 class Backend(Protocol):
     """An engine.
 
-    It may have two more attributes: `description`, a line on what it does and on which version of its
-    framework, and `gaps`, a sequence of `Gap`: what it does not do. Without gaps `mfcore verify` takes the
-    reasons of `unsupported`, and the suite of `mfcore.testing` lets it refuse nothing.
+    It may have more: `description`, a line on what it does and on which version of its framework, for
+    `mfcore backends`; `gaps`, a sequence of `Gap`: what it does not do (without, `mfcore verify` takes the
+    reasons of `unsupported`, and the suite of `mfcore.testing` lets it refuse nothing); its stream
+    (`StreamBackend`); and what a job costs it, for backend="auto" (`mfcore.engines.CostedBackend`).
     """
 
     name: str

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from functools import cache
 from math import ceil, prod
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
-from mfcore.engines.contract import TrainingJob
+from mfcore.engines.contract import Backend, TrainingJob
 from mfcore.optimizers import WALS
 from mfcore.sampling import choose_n_blocks
 
@@ -127,6 +127,28 @@ class Costs:
     def least_seconds_on_cuda(self, work: Work, epochs: int) -> float:
         """Return the seconds that a CUDA device cannot spare: to start, and to call each step."""
         return self.start_s + epochs * work.steps * self.step_us * 1e-6
+
+
+@runtime_checkable
+class CostedBackend(Backend, Protocol):
+    """An engine that tells what a job costs it, so that backend="auto" weighs it against the others.
+
+    mfcore's own do not: costs.json tells it of them, and they need not be loaded to be weighed.
+    """
+
+    def costs(self, job: TrainingJob) -> Costs | None:
+        """Return what the work of a job that is not unsupported costs here, or None where it is not known.
+
+        An engine without this method, or of unknown costs, is taken only where none of known costs does the
+        job, but before the reference. `Work.of` says what the work is that is counted, and
+        ``python -m benchmarks.fit_costs`` how the costs of mfcore's own engines are found.
+
+        Examples
+        --------
+        >>> from mfcore.engines import Costs
+        >>> def costs(self, job):
+        ...     return Costs(2.0, step_us=50, instance_ns=20, negative_ns=10, product_ns=0.1, threads=2)
+        """
 
 
 @dataclass(frozen=True)

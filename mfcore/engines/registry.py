@@ -1,12 +1,13 @@
-"""Finds engines by entry point, and loads one on first use."""
+"""Finds engines by entry point, and loads one on first use. A broken one is told of, and harms no other."""
 
+import re
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from inspect import isfunction
+from typing import TYPE_CHECKING, Any
 
 from mfcore.engines.contract import API_VERSION, Backend
 from mfcore.errors import InvalidArgumentError, MfcoreError
@@ -16,17 +17,25 @@ if TYPE_CHECKING:
 
 GROUP = "mfcore.backends"
 REFERENCE = "reference"
+# The distribution whose engines no other one can replace.
+OWN = "mfcore"
+# What an engine has, as the contract lists it.
+ATTRIBUTES = (
+    *Backend.__annotations__,
+    *(name for name, member in vars(Backend).items() if isfunction(member) and not name.startswith("_")),
+)
 
-# The modules whose absence means that an extra of mfcore was not installed.
-FRAMEWORKS: Mapping[str, frozenset[str]] = {
-    "numba": frozenset({"numba", "llvmlite"}),
-    "torch": frozenset({"torch"}),
-    "keras": frozenset({"keras", "tensorflow"}),
-}
+
+class BackendUnavailableError(MfcoreError, ImportError):
+    """An engine is installed, but cannot be used: the base of the two errors that say why."""
 
 
-class BackendMissingError(MfcoreError, ImportError):
-    """The engine is known, but the framework it is built on is not installed."""
+class BackendMissingError(BackendUnavailableError):
+    """A module that the engine imports, its framework for one, is not installed."""
+
+
+class BackendBrokenError(BackendUnavailableError):
+    """The engine fails when it is imported, is not what the contract asks for, or shares its name."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +57,7 @@ class BackendInfo:
 
 def names() -> list[str]:
     """Return the names of the engines that are installed, `reference` first; loads none of them."""
-    return [REFERENCE, *sorted(_entry_points())]
+    return [REFERENCE, *sorted(_entries()[0])]
 
 
 def get(name: str) -> Backend:
@@ -57,65 +66,103 @@ def get(name: str) -> Backend:
     Raises
     ------
     InvalidArgumentError
-        Unknown name; lists the installed ones and the closest match. Or an engine of another version of the
-        contract. It is a ValueError.
+        Unknown name; lists the installed ones and the closest match. It is a ValueError.
     BackendMissingError
-        The engine's framework is not installed; names the command. It is an ImportError. Any other
-        failure of the engine's import propagates untouched.
+        A module that the engine needs is not installed; names it and the remedy. It is an ImportError.
+    BackendBrokenError
+        The engine cannot be used for another reason, which it names. It is an ImportError too.
     """
     if name == REFERENCE:
         from mfcore.engines.reference import backend
 
         return backend
-    found = _entry_points()
+    found = _entries()[0]
     if name not in found:
         close = get_close_matches(str(name), names(), n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
         raise InvalidArgumentError(f"no backend {name!r} is installed; there are: {', '.join(names())}{hint}")
-    return _load(found[name])
+    entries = found[name]
+    if len(entries) > 1:
+        raise BackendBrokenError(
+            f"several distributions bring a backend {name!r}: {', '.join(map(_distribution, entries))};"
+            " uninstall all but one of them"
+        )
+    return _load(entries[0])
 
 
-def has_framework(name: str) -> bool:
-    """Return whether the framework of an engine is there to be imported, without importing it."""
-    try:
-        return all(module in sys.modules or find_spec(module) for module in FRAMEWORKS.get(name, ()))
-    except ModuleNotFoundError:
-        return False
+def requirements(name: str) -> list[str]:
+    """Return the distributions that an engine needs, as its own one says; nothing is imported.
+
+    They are those of the extra that has the engine's name, where there is one, and else all but the optional.
+    """
+    entries = _entries()[0].get(name, ())
+    lines = [line for entry in entries if entry.dist is not None for line in entry.dist.requires or ()]
+    of_extra = [line for line in lines if re.search(rf"extra\s*==\s*['\"]{re.escape(name)}['\"]", line)]
+    chosen = of_extra or [line for line in lines if not re.search(r"extra\s*==", line)]
+    return [match[0] for line in chosen if (match := re.match(r"[\w.-]+", line))]
 
 
-def of_this_contract(backend: Backend, called: str) -> Backend:
-    """Return an engine that speaks this version of the contract.
+def has_requirements(name: str) -> bool:
+    """Return whether all that an engine needs seems to be there, without importing it.
+
+    An engine of which it does not seem so may work all the same: a module can come from a distribution of
+    another name.
+    """
+    from importlib import metadata
+
+    def is_there(requirement: str) -> bool:
+        module = re.sub("[-.]", "_", requirement)
+        if module in sys.modules or find_spec(module):
+            return True
+        try:
+            return bool(metadata.version(requirement))
+        except metadata.PackageNotFoundError:
+            return False
+
+    return all(map(is_there, requirements(name)))
+
+
+def of_this_contract(backend: Any, called: str) -> Backend:
+    """Return an engine that has what the contract asks for, in this version of it.
 
     Parameters
     ----------
-    backend : Backend
+    backend : object
     called : str
         What the error calls it.
 
     Raises
     ------
     InvalidArgumentError
-        It speaks another version.
+        It lacks something, or speaks another version.
     """
+    missing = [name for name in ATTRIBUTES if not hasattr(backend, name)]
+    if missing:
+        raise InvalidArgumentError(
+            f"backend {called} has no {', '.join(missing)}; mfcore.engines.Backend lists what an engine has"
+        )
     if backend.api_version != API_VERSION:
         raise InvalidArgumentError(
             f"backend {called} speaks version {backend.api_version} of the contract, this mfcore version"
             f" {API_VERSION}: upgrade the older of the two"
         )
-    return backend
+    engine: Backend = backend
+    return engine
 
 
 def backends() -> list[BackendInfo]:
     """Return what is installed and what each engine can do; loads each engine to ask it."""
-    result = []
-    for name in names():
-        try:
-            backend = get(name)
-        except (ImportError, MfcoreError) as error:
-            result.append(BackendInfo(name, False, str(error)))
-        else:
-            result.append(BackendInfo(name, True, getattr(backend, "description", "")))
-    return result
+    known = [_info(name) for name in names()]
+    refused = [
+        BackendInfo(
+            entry.name,
+            False,
+            f"the distribution {_distribution(entry)} brings a backend of this name, which is mfcore's own:"
+            " it has to call it something else",
+        )
+        for entry in _entries()[1]
+    ]
+    return [*known, *refused]
 
 
 def entry_points(*, group: str) -> "EntryPoints":
@@ -126,20 +173,59 @@ def entry_points(*, group: str) -> "EntryPoints":
     return metadata.entry_points(group=group)
 
 
-def _entry_points() -> dict[str, "EntryPoint"]:
-    return {entry.name: entry for entry in entry_points(group=GROUP)}
+def in_short(error: BaseException) -> str:
+    """Return an error in a line, with its class unless it is of mfcore's own."""
+    text = " ".join(str(error).split())
+    return text if isinstance(error, MfcoreError) else f"{type(error).__name__}: {text}"
+
+
+def _info(name: str) -> BackendInfo:
+    try:
+        return BackendInfo(name, True, str(getattr(get(name), "description", "")))
+    except Exception as error:
+        return BackendInfo(name, False, in_short(error))
+
+
+def _entries() -> tuple[dict[str, list["EntryPoint"]], list["EntryPoint"]]:
+    """Return by name what brings an engine, several where distributions disagree; and what may not."""
+    every = list(entry_points(group=GROUP))
+    own = {REFERENCE, "auto", *(entry.name for entry in every if _distribution(entry) == OWN)}
+    found: dict[str, dict[str, EntryPoint]] = {}
+    refused = []
+    for entry in every:
+        if entry.name in own and _distribution(entry) != OWN:
+            refused.append(entry)
+        else:
+            found.setdefault(entry.name, {})[entry.value] = entry
+    return {name: list(entries.values()) for name, entries in found.items()}, refused
+
+
+def _distribution(entry: "EntryPoint") -> str:
+    return "an unknown distribution" if entry.dist is None else entry.dist.name
 
 
 @cache
 def _load(entry: "EntryPoint") -> Backend:
     try:
-        backend: Backend = entry.load()
+        return of_this_contract(entry.load(), repr(entry.name))
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in FRAMEWORKS.get(entry.name, ()):
-            raise
+        missing = error.name or ""
+        if missing.partition(".")[0] in ("", entry.module.partition(".")[0]):
+            raise _broken(entry, error) from error
+        if _distribution(entry) == OWN:
+            remedy = f": pip install 'mfcore[{entry.name}]'"
+        else:
+            remedy = f"; see what {_distribution(entry)}, the distribution that brings it, asks for"
         raise BackendMissingError(
-            f"backend {entry.name!r} needs {error.name}, which is not installed:"
-            f" pip install 'mfcore[{entry.name}]'",
-            name=error.name,
+            f"backend {entry.name!r} needs {missing}, which is not installed{remedy}", name=missing
         ) from error
-    return of_this_contract(backend, repr(entry.name))
+    except InvalidArgumentError as error:
+        raise BackendBrokenError(str(error)) from error
+    except (Exception, SystemExit) as error:
+        raise _broken(entry, error) from error
+
+
+def _broken(entry: "EntryPoint", error: BaseException) -> BackendBrokenError:
+    return BackendBrokenError(
+        f"backend {entry.name!r} of {_distribution(entry)} fails when it is imported: {in_short(error)}"
+    )

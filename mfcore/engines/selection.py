@@ -2,9 +2,7 @@
 
 import os
 from bisect import insort
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +25,14 @@ class Estimate:
         Of the engine.
     on_cuda : bool
         Whether that is the least that it would take on a CUDA device.
+    by_itself : bool
+        Whether the engine told its costs, which were not measured with those of others.
     """
 
     seconds: float
     name: str = field(compare=False)
     on_cuda: bool = field(compare=False, default=False)
+    by_itself: bool = field(compare=False, default=False)
 
     def __str__(self) -> str:
         return f"{self.name}{' on CUDA' * self.on_cuda}"
@@ -41,9 +42,10 @@ def choose_backend(wanted: str | Backend, job: TrainingJob, epochs: int) -> tupl
     """Return the engine for a job, and why it was chosen.
 
     "auto" takes the installed engine that does the job and would be done first, by the costs that were
-    measured (`costs`). Engines are loaded in that order until one is found, so that the others are
-    not. One whose costs are unknown is never taken, and the reference only where no other engine does the
-    job.
+    measured of mfcore's own (`costs`) and those that others tell (`CostedBackend`). mfcore's own are loaded
+    in that order until one is found, so that the rest are not; the others have to be loaded to be asked. One
+    whose costs are unknown is taken where none of known costs does the job, and the reference where no other
+    engine does. One that fails is passed over.
 
     Parameters
     ----------
@@ -53,10 +55,18 @@ def choose_backend(wanted: str | Backend, job: TrainingJob, epochs: int) -> tupl
     epochs : int
         How many are to be trained.
 
+    Returns
+    -------
+    engine : Backend
+    reason : str
+        With the estimates that were compared, and why engines were passed over.
+
     Raises
     ------
     InvalidArgumentError
         `wanted` is none of these, or names an engine that is not installed.
+    BackendUnavailableError
+        `wanted` names an engine that is installed but cannot be used.
     UnsupportedError
         The engine does not do the job; the message says why and which ones do.
     """
@@ -64,54 +74,86 @@ def choose_backend(wanted: str | Backend, job: TrainingJob, epochs: int) -> tupl
         return _able(_engine_itself(wanted), job), "passed as an instance"
     if wanted != "auto":
         return _able(registry.get(wanted), job), "asked for by name"
-    names = [name for name in registry.names() if name != registry.REFERENCE and registry.has_framework(name)]
-    unknown = [name for name in names if name not in costs.measured().engines]
-    remarks = [f"{name}: never measured, so it has to be asked for by name" for name in unknown]
-    estimator = _Estimator(job, epochs)
-    waiting = estimator.all_of(names)
-    while waiting:
-        best = waiting.pop(0)
-        backend = registry.get(best.name)
-        if reason := backend.unsupported(job):
-            remarks.append(f"{best.name}: {reason}")
-        elif best.on_cuda and (reason := _unsupported_on_cuda(backend, job)):
-            remarks.append(f"{best}: {reason}")
-            insort(waiting, estimator.on_cpu(best.name))
-        else:
-            return backend, "; ".join([_in_words(best, waiting), *remarks])
-    return _reference(job, remarks)
+    return _Choice(job, epochs).made()
 
 
-@dataclass(frozen=True)
-class _Estimator:
-    """Says how long a job would take."""
+class _Choice:
+    """The choice of "auto" for a job, and what there is to say of it."""
 
-    job: TrainingJob
-    epochs: int
+    def __init__(self, job: TrainingJob, epochs: int) -> None:
+        self.job = job
+        self.epochs = epochs
+        self.work = costs.Work.of(job)
+        self.remarks: list[str] = []
 
-    def all_of(self, names: list[str]) -> list[Estimate]:
-        """Return the estimates of those engines whose costs are known for such a job, quickest first."""
-        table, family = costs.measured(), self._work.family
-        known = [name for name in names if family in table.engines.get(name, {})]
+    def made(self) -> tuple[Backend, str]:
+        """Return the engine and the reason."""
+        names = [name for name in registry.names() if name != registry.REFERENCE]
+        table = costs.measured().engines
+        measured = [name for name in names if self.work.family in table.get(name, {})]
+        others = {name: engine for name in names if name not in table and (engine := self._able(name))}
+        told = {name: one for name, engine in others.items() if (one := self._told_by(engine, name))}
+        waiting = sorted([*map(self._first_estimate, measured), *told.values()])
+        while waiting:
+            best = waiting.pop(0)
+            engine = others.get(best.name) or self._able(best.name)
+            if engine is None:
+                continue
+            if best.on_cuda and (reason := _unsupported_on_cuda(engine, self.job)):
+                self.remarks.append(f"{best}: {reason}")
+                insort(waiting, self._on_cpu(best.name))
+                continue
+            return engine, "; ".join([_compared(best, waiting), *self.remarks])
+        for name in [*others, *(name for name in names if name in table and name not in measured)]:
+            if engine := others.get(name) or self._able(name):
+                reason = f"{name} rather than the reference: what the job costs it is unknown"
+                of_others = [remark for remark in self.remarks if not remark.startswith(f"{name}: ")]
+                return engine, "; ".join([reason, *of_others])
+        return _reference(self.job, self.remarks)
+
+    def _able(self, name: str) -> Backend | None:
+        """Return an engine if it is there and does the job."""
+        try:
+            engine = registry.get(name)
+            reason = engine.unsupported(self.job)
+        except registry.BackendMissingError:
+            return None
+        except Exception as error:
+            reason = registry.in_short(error)
+        if reason is None:
+            return engine
+        self.remarks.append(f"{name}: {reason}")
+        return None
+
+    def _told_by(self, engine: Backend, name: str) -> Estimate | None:
+        """Return the estimate by what an engine tells of its costs."""
+        why = "it does not tell what the job costs it"
+        if isinstance(engine, costs.CostedBackend):
+            try:
+                found = engine.costs(self.job)
+                seconds = None if found is None else found.seconds(self.work, self.epochs, self.job.threads)
+                if seconds is not None and seconds >= 0:
+                    return Estimate(seconds, name, by_itself=True)
+                why = why if seconds is None else f"it tells that the job takes {seconds} s"
+            except Exception as error:
+                why = f"asked for its costs, {registry.in_short(error)}"
+        self.remarks.append(f"{name}: {why}, so it comes after those of known costs")
+        return None
+
+    def _first_estimate(self, name: str) -> Estimate:
+        """Return the estimate of a measured engine: on a CUDA device, if there may be one."""
         device = self.job.device
         may_be_cuda = _has_cuda_driver() if device == "auto" else device != "cpu"
-        return sorted(
-            self.on_cuda(name) if may_be_cuda and name in table.on_cuda else self.on_cpu(name)
-            for name in known
-        )
+        if not (may_be_cuda and name in costs.measured().on_cuda):
+            return self._on_cpu(name)
+        seconds = self._measured(name).least_seconds_on_cuda(self.work, self.epochs)
+        return Estimate(seconds, name, on_cuda=True)
 
-    def on_cpu(self, name: str) -> Estimate:
-        return Estimate(self._costs(name).seconds(self._work, self.epochs, self.job.threads), name)
+    def _on_cpu(self, name: str) -> Estimate:
+        return Estimate(self._measured(name).seconds(self.work, self.epochs, self.job.threads), name)
 
-    def on_cuda(self, name: str) -> Estimate:
-        return Estimate(self._costs(name).least_seconds_on_cuda(self._work, self.epochs), name, on_cuda=True)
-
-    def _costs(self, name: str) -> costs.Costs:
-        return costs.measured().engines[name][self._work.family]
-
-    @cached_property
-    def _work(self) -> costs.Work:
-        return costs.Work.of(self.job)
+    def _measured(self, name: str) -> costs.Costs:
+        return costs.measured().engines[name][self.work.family]
 
 
 def _unsupported_on_cuda(backend: Backend, job: TrainingJob) -> str | None:
@@ -125,13 +167,22 @@ def _has_cuda_driver() -> bool:
     return not hidden and any(Path(path).exists() for path in CUDA_DRIVERS)
 
 
-def _in_words(best: Estimate, others: list[Estimate]) -> str:
-    """Return why an engine was chosen."""
+def _compared(best: Estimate, slower: list[Estimate]) -> str:
+    """Return why an engine was chosen before those that would take longer."""
     table = costs.measured()
-    found = [f"{best}: about {_duration(best.seconds)} for this job"]
-    found += [f"{other} about {_duration(other.seconds)}" for other in others]
-    reason = f"{', '.join(found)}, measured on {table.threads} threads of {table.machine}"
-    if best.on_cuda or any(other.on_cuda for other in others):
+    others = [other for other in slower if registry.has_requirements(other.name)]
+    all_of_them = [best, *others]
+    reason = ", ".join(
+        [
+            f"{best}: about {_duration(best.seconds)} for this job",
+            *(f"{other} about {_duration(other.seconds)}" for other in others),
+        ]
+    )
+    if not all(each.by_itself for each in all_of_them):
+        reason += f", measured on {table.threads} threads of {table.machine}"
+    if told := [each.name for each in all_of_them if each.by_itself]:
+        reason += f"; by what {' and '.join(told)} told of itself"
+    if any(each.on_cuda for each in all_of_them):
         reason += "; no GPU was measured: of CUDA, the start and the calls of the steps are counted"
     return reason
 
@@ -172,17 +223,15 @@ def _able(backend: Backend, job: TrainingJob) -> Backend:
     reason = backend.unsupported(job)
     if reason is None:
         return backend
-    able = [other.name for other in _loadable() if other.unsupported(job) is None]
+    able = [other for other in registry.names() if _does(other, job)]
     raise UnsupportedError(
         f"backend {backend.name!r} does not do this: {reason}; engines that do:"
-        f" {', '.join(able) or 'none of those installed'}"
+        f" {', '.join(sorted(able, key=registry.REFERENCE.__eq__)) or 'none of those installed'}"
     )
 
 
-def _loadable() -> Iterator[Backend]:
-    """Give the installed engines, the reference last."""
-    for name in sorted(registry.names(), key=lambda name: name == registry.REFERENCE):
-        try:
-            yield registry.get(name)
-        except registry.BackendMissingError:
-            continue
+def _does(name: str, job: TrainingJob) -> bool:
+    try:
+        return registry.get(name).unsupported(job) is None
+    except Exception:  # a broken engine does not do it
+        return False

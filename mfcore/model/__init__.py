@@ -1,9 +1,9 @@
 """A trained model: answers by id, its file, new users, top-k and rankings."""
 
-from mfcore.model._file import load_model
 from mfcore.model._history import EpochRecord, History
-from mfcore.model._model import Model, data_fields
-from mfcore.model._rankings import Ranking, recommended
+from mfcore.model._model import Model, load_model, recommended
+from mfcore.model._rankings import Ranking
+from mfcore.model._state import data_fields
 from mfcore.model._top_k import seen_pairs, top_k, top_k_of
 
 __all__ = [

@@ -8,9 +8,10 @@ and "seen.indices"; "item_names" with ".offsets"; "optimizer/NAME". Metadata: "f
 import dataclasses
 import json
 import os
+from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,12 +19,10 @@ from numpy.typing import NDArray
 from mfcore.data import SeenItems, Vocabulary
 from mfcore.errors import ModelFileError
 from mfcore.files import replacing
-from mfcore.model import serialization as settings
 from mfcore.model._history import EpochRecord, History
+from mfcore.model._state import ModelState
+from mfcore.settings import from_dict, require_storable, to_dict
 from mfcore.specs import ModelSpec
-
-if TYPE_CHECKING:
-    from mfcore.model._model import Model
 
 FORMAT = "mfcore"
 FORMAT_VERSION = 1
@@ -31,10 +30,14 @@ FORMAT_VERSION = 1
 Tensors = dict[str, NDArray[Any]]
 
 
-def save_model(model: "Model", path: str | os.PathLike[str], *, optimizer_state: bool) -> None:
+def write_state(model: ModelState, path: str | os.PathLike[str], *, optimizer_state: bool) -> None:
     """Write a model atomically; see `Model.save`."""
     from safetensors.numpy import save_file
 
+    require_storable(model.spec)
+    for part in model.training.values():
+        if isinstance(part, Mapping):
+            require_storable(part)
     tensors: Tensors = {f"parameters/{name}": array for name, array in model.parameters.items()}
     tensors |= _packed_ids("user_ids", model.user_ids) | _packed_ids("item_ids", model.item_ids)
     tensors |= {"seen.indptr": model.seen.indptr, "seen.indices": model.seen.indices}
@@ -43,7 +46,7 @@ def save_model(model: "Model", path: str | os.PathLike[str], *, optimizer_state:
     if optimizer_state and model.optimizer_state is not None:
         tensors |= {f"optimizer/{name}": array for name, array in model.optimizer_state.items()}
     description = {
-        "spec": settings.to_dict(model.spec),
+        "spec": to_dict(model.spec),
         "training": model.training,
         "history": [dataclasses.asdict(record) for record in model.history],
         "epochs_trained": model.epochs_trained,
@@ -57,14 +60,12 @@ def save_model(model: "Model", path: str | os.PathLike[str], *, optimizer_state:
         save_file({name: np.ascontiguousarray(array) for name, array in tensors.items()}, temporary, metadata)
 
 
-def load_model(path: str | os.PathLike[str]) -> "Model":
-    """Return the model of a file; see `mfcore.load`."""
-    from mfcore.model._model import Model
-
+def read_state(path: str | os.PathLike[str]) -> ModelState:
+    """Return what a file holds; see `mfcore.load`."""
     metadata, tensors = _read(Path(path))
     try:
         description = json.loads(metadata["model"])
-        spec = settings.from_dict(description["spec"])
+        spec = from_dict(description["spec"])
         if not isinstance(spec, ModelSpec):
             raise TypeError(f"its spec is {spec}")
         names = _strings("item_names", tensors) if "item_names" in tensors else None
@@ -73,7 +74,7 @@ def load_model(path: str | os.PathLike[str]) -> "Model":
             for name, array in tensors.items()
             if name.startswith("optimizer/")
         }
-        model = Model(
+        model = ModelState(
             spec=spec,
             parameters={
                 name.removeprefix("parameters/"): array
@@ -116,7 +117,7 @@ def _read(path: Path) -> tuple[dict[str, str], Tensors]:
         raise ModelFileError(f"{path} is no safetensors file, or was cut short: {error}") from error
 
 
-def _check(model: "Model", path: str | os.PathLike[str]) -> None:
+def _check(model: ModelState, path: str | os.PathLike[str]) -> None:
     expected = model.spec.parameter_shapes(model.n_users, model.n_items)
     found = {name: array.shape for name, array in model.parameters.items()}
     if found != expected:

@@ -1,37 +1,39 @@
 """Folding in a new user: their row is fitted, everything else is held fixed.
 
-With the items' parameters fixed, the score of every model whose user side is one embedding row and a bias
-is linear in that row. For a squared loss of the score and for the logistic loss the objective is then
-convex, and a few Newton steps from the average user solve it: one step for the squared loss. Where a
-squared loss is trained through an output function, the steps are Gauss-Newton's and end in the minimum
-that the average user leads to.
+With the items' parameters fixed, the score of matrix factorisation, and of every other model whose score is
+linear in the user's row, is features @ row + offset for each item. The user's share of the objective is then
+minimised by Newton steps from the average user: one step for the squared loss, a few for another convex one.
+Where a squared loss is trained through an output function, the steps are Gauss-Newton's and end in the
+minimum that the average user leads to.
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mfcore.errors import InvalidArgumentError, InvalidDataError, UnsupportedError
-from mfcore.model import serialization as settings
 from mfcore.model._rankings import Ranking
+from mfcore.model._state import ModelState
 from mfcore.model._top_k import top_k_of
-from mfcore.objectives import PointwiseObjective
+from mfcore.objectives import PointwiseObjective, Squared
 from mfcore.operators import NUMPY
 from mfcore.optimizers import WALS, GradientOptimizer, Optimizer
 from mfcore.sampling import SamplingPlan
-from mfcore.specs import MF, Floats, Linear, Output
+from mfcore.settings import from_dict
+from mfcore.specs import Floats, Linear, Output
 from mfcore.validation import require_integer
-
-if TYPE_CHECKING:
-    from mfcore.model._model import Model
 
 NEWTON_STEPS = 25
 HALVINGS = 30
 TOLERANCE = 1e-10
-# The distance of the scores between which slopes are differentiated.
-STEP = 1e-4
+# Keeps the system regular where l2 is 0.
+LEAST_RIDGE = 1e-6
+# Of scores, over which the slope of a loss is differenced for its curvature.
+DIFFERENCE = 1e-3
+# How many items, and rows of what size, show whether a score is linear.
+PROBED_ITEMS, PROBE = 64, 1e3
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,13 +43,14 @@ class FoldedUser:
     Attributes
     ----------
     model : Model
+        It stays as it is.
     parameters : dict of name to array
         The user's row of each parameter of the user side, e.g. "user_factors" [n_factors].
     items : int64 array [m]
         Item rows that they have interacted with; `recommend` leaves them out.
     """
 
-    model: "Model"
+    model: ModelState
     parameters: dict[str, Floats]
     items: NDArray[np.int64]
 
@@ -71,33 +74,119 @@ class FoldedUser:
         scores = self.scores()
         if exclude_seen:
             scores[self.items] = -np.inf
-        found, best = (pair[0] for pair in top_k_of(scores[None], min(k, len(scores))))
-        kept = found[found >= 0]
+        ranked, best = (pair[0] for pair in top_k_of(scores[None], min(k, len(scores))))
+        kept = ranked[ranked >= 0]
         names = None if self.model.item_names is None else self.model.item_names[kept]
         return Ranking("new user", self.model.item_ids[kept], best[: len(kept)], names)
 
 
-def fold_in(model: "Model", items: NDArray[np.int64], values: ArrayLike | None) -> FoldedUser:
+def fold_in(model: ModelState, items: NDArray[np.int64], values: ArrayLike | None) -> FoldedUser:
     """Return a user fitted to interactions with the given item rows; see `Model.fold_in`."""
-    if not isinstance(model.spec, MF):
+    missing = [name for name in ("objective", "optimizer", "sampling") if name not in model.training]
+    if missing:
         raise UnsupportedError(
-            f"fold_in solves for matrix factorisation, not for {type(model.spec).__name__}; train with the"
-            " new user's interactions instead"
+            f"the model does not say what it was trained with ({', '.join(missing)} unknown), so a user"
+            " cannot be fitted"
         )
-    if "objective" not in model.training:
-        raise UnsupportedError("the model does not say what it was trained with, so a user cannot be fitted")
+    objective = from_dict(model.training["objective"])
+    if not isinstance(objective, PointwiseObjective):
+        raise UnsupportedError(
+            "fold_in solves for objectives with a target for each pair, not for"
+            f" {objective.short_name or type(objective).__name__!r}; train with the new user's interactions"
+            " instead"
+        )
     given = _checked_values(items, values)
-    row = _newton(_problem(model, items, given), _average_user(model))
-    dtype = model.parameters["user_factors"].dtype
-    parameters = {"user_factors": row[: model.spec.n_factors].astype(dtype)}
-    if model.spec.biases:
-        parameters["user_bias"] = row[-1].astype(dtype)
-    return FoldedUser(model, parameters, items)
+    rows = _UserRows.of(model)
+    row = _newton(_problem(model, objective, rows, items, given), rows.average)
+    return FoldedUser(model, rows.split(row), items)
+
+
+@dataclass(frozen=True, eq=False)
+class _UserRows:
+    """What a user's row is made of, and the scores of rows.
+
+    Attributes
+    ----------
+    model : ModelState
+    parts : dict of name to array
+        The average user's row of each trained parameter of the user side.
+    decayed : bool array [d]
+        Where l2 applies, of a row with all parts one after another.
+    """
+
+    model: ModelState
+    parts: dict[str, Floats]
+    decayed: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, model: ModelState) -> "_UserRows":
+        """Return the rows of a model's users.
+
+        Raises
+        ------
+        UnsupportedError
+            The score is not linear in them.
+        """
+        layout = model.spec.parameters(model.n_users, model.n_items)
+        parts = {
+            name: np.asarray(model.cold_filled[name][-1])
+            for name, parameter in layout.items()
+            if parameter.side == "user" and parameter.trained
+        }
+        decayed = [np.full(part.size, layout[name].decayed) for name, part in parts.items()]
+        rows = cls(model, parts, np.concatenate([np.zeros(0, dtype=np.bool_), *decayed]))
+        if not rows._are_scored_linearly():
+            raise UnsupportedError(
+                f"fold_in solves for models whose score is linear in the user's row, and that of"
+                f" {type(model.spec).__name__} is not; train with the new user's interactions instead"
+            )
+        return rows
+
+    @property
+    def average(self) -> NDArray[np.float64]:
+        """The average user's row, [d]."""
+        return np.concatenate([np.zeros(0), *(part.ravel() for part in self.parts.values())])
+
+    def split(self, rows: NDArray[np.float64], dtype: Any = None) -> dict[str, Floats]:
+        """Return a row [d], or rows [n, d], as the parameters that they are made of."""
+        stops = np.cumsum([part.size for part in self.parts.values()])
+        return {
+            name: piece.reshape((*rows.shape[:-1], *part.shape)).astype(dtype or part.dtype)
+            for (name, part), piece in zip(self.parts.items(), np.split(rows, stops[:-1], -1), strict=True)
+        }
+
+    def linear(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return features [n_items, d] and offsets [n_items]: a row's scores are features @ row + offsets."""
+        zero_and_units = np.eye(1 + len(self.decayed))[:, 1:]
+        scores = self.model.spec.score_catalogue(self._table(zero_and_units), np.arange(len(zero_and_units)))
+        return (scores[1:] - scores[0]).T, scores[0]
+
+    def _table(self, rows: NDArray[np.float64]) -> dict[str, Floats]:
+        table: dict[str, Floats] = {
+            name: array.astype(np.float64) for name, array in self.model.catalogue.items()
+        }
+        return table | self.split(rows, np.float64)
+
+    def _are_scored_linearly(self) -> bool:
+        """Compare the scores of large rows, on both sides of zero, with those of unit rows."""
+        if not self.parts:
+            return False
+        n = len(self.decayed)
+        probe = PROBE * np.cos(np.arange(1, n + 1))
+        rows = np.concatenate([np.eye(1 + n)[:, 1:], [probe, -probe]])
+        items = np.unique(np.linspace(0, self.model.n_items - 1, PROBED_ITEMS).astype(np.int64))
+        pairs = np.repeat(np.arange(len(rows)), len(items)), np.tile(items, len(rows))
+        with np.errstate(all="ignore"):
+            scores = self.model.spec.score_pairs(self._table(rows), *pairs).reshape(len(rows), len(items))
+        change = scores - scores[0]
+        expected = np.outer([1, -1], probe @ change[1 : 1 + n])
+        bound = 1e-9 * np.abs(probe) @ np.abs(change[1 : 1 + n]) + 1e-9 * (1 + np.abs(scores[0]))
+        return bool((np.abs(change[1 + n :] - expected) <= bound).all())
 
 
 @dataclass(frozen=True, eq=False)
 class _Problem:
-    """Minimise sum weight * loss(features @ row + offset, target) + ridge/2 |row|^2."""
+    """Minimise sum weight * loss(features @ row + offset, target) + 1/2 sum ridge * row^2."""
 
     objective: PointwiseObjective
     output: Output
@@ -105,51 +194,49 @@ class _Problem:
     offsets: NDArray[np.float64]
     targets: NDArray[np.float64]
     weights: NDArray[np.float64]
-    ridge: float
+    ridge: NDArray[np.float64]
 
     def value(self, row: NDArray[np.float64]) -> float:
         losses, _ = self.objective.loss(self._scores(row), self.targets, self.output)
-        return float(self.weights @ losses + 0.5 * self.ridge * row @ row)
+        return float(self.weights @ losses + 0.5 * self.ridge @ (row * row))
 
     def newton_step(self, row: NDArray[np.float64]) -> NDArray[np.float64]:
         scores = self._scores(row)
-        _, slope = self.objective.loss(scores, self.targets, self.output)
-        gradient = self.features.T @ (self.weights * slope) + self.ridge * row
+        gradient = self.features.T @ (self.weights * self._grad_scores(scores)) + self.ridge * row
         curvature = self.weights * self._curvature(scores)
-        hessian = (self.features.T * curvature) @ self.features + self.ridge * np.eye(len(row))
+        hessian = (self.features.T * curvature) @ self.features + np.diag(self.ridge)
         return np.linalg.solve(hessian, gradient).astype(np.float64)
 
     def _scores(self, row: NDArray[np.float64]) -> NDArray[np.float64]:
         return self.features @ row + self.offsets
 
+    def _grad_scores(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+        return self.objective.loss(scores, self.targets, self.output)[1].astype(np.float64)
+
     def _curvature(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return a second derivative of the loss by the score, never negative; an output's is left out."""
-        derivative: Any = 1.0
-        if self.objective.through_output:
-            scores, derivative = self.output.forward(NUMPY)(scores, self.output.constants())
-        slopes = [self.objective.loss(scores + shift, self.targets)[1] for shift in (STEP, -STEP)]
-        return np.maximum((slopes[0] - slopes[1]) / (2 * STEP), 0.0) * np.square(derivative)
+        """Return the loss's second derivative by the score, never negative; of a square Gauss-Newton's."""
+        if isinstance(self.objective, Squared):
+            derivative = self.output.forward(NUMPY)(scores, self.output.constants())[1]
+            return np.broadcast_to(np.square(derivative), scores.shape)
+        change = self._grad_scores(scores + DIFFERENCE) - self._grad_scores(scores - DIFFERENCE)
+        return np.maximum(change / (2 * DIFFERENCE), 0)
 
 
-def _problem(model: "Model", items: NDArray[np.int64], values: NDArray[np.float64]) -> _Problem:
+def _problem(
+    model: ModelState,
+    objective: PointwiseObjective,
+    rows: _UserRows,
+    items: NDArray[np.int64],
+    values: NDArray[np.float64],
+) -> _Problem:
     """Write the user's share of the training objective as a weighted sum over items.
 
     Sampled negatives stand for their expectation: each unseen item with the weight of
     n_negatives * m / n_unseen.
     """
-    objective = settings.from_dict(model.training["objective"])
-    if not isinstance(objective, PointwiseObjective):
-        raise UnsupportedError(
-            f"fold_in solves for objectives with a target for each pair, not for {objective.short_name!r};"
-            " train with the new user's interactions instead"
-        )
-    optimizer: Optimizer = settings.from_dict(model.training["optimizer"])
-    plan: SamplingPlan = settings.from_dict(model.training["sampling"])
-    features = model.catalogue["item_factors"].astype(np.float64)
-    offsets = np.zeros(model.n_items)
-    if "global_bias" in model.parameters:
-        offsets = (model.parameters["global_bias"] + model.catalogue["item_bias"]).astype(np.float64)
-        features = np.concatenate([features, np.ones((model.n_items, 1))], axis=1)
+    optimizer: Optimizer = from_dict(model.training["optimizer"])
+    plan: SamplingPlan = from_dict(model.training["sampling"])
+    features, offsets = rows.linear()
     targets = np.zeros(model.n_items)
     weights = np.zeros(model.n_items)
     unseen = np.ones(model.n_items, dtype=bool)
@@ -169,16 +256,19 @@ def _problem(model: "Model", items: NDArray[np.int64], values: NDArray[np.float6
         weights[items], targets[items] = positive_weights, positive_targets
         if unseen.any():
             weights[unseen] = plan.n_negatives * len(items) / unseen.sum()
-        ridge = max(optimizer.l2 * float(len(items) * (1 + plan.n_negatives)), 1e-6)
+        ridge = max(optimizer.l2 * float(len(items) * (1 + plan.n_negatives)), LEAST_RIDGE)
     # WALS fits the score itself, whatever the output function makes of it afterwards.
     output = Linear() if isinstance(optimizer, WALS) else model.spec.output
     used = weights > 0
-    return _Problem(objective, output, features[used], offsets[used], targets[used], weights[used], ridge)
-
-
-def _average_user(model: "Model") -> NDArray[np.float64]:
-    names = ("user_factors", "user_bias") if "user_bias" in model.parameters else ("user_factors",)
-    return np.concatenate([np.atleast_1d(model.cold_filled[name][-1]) for name in names], dtype=np.float64)
+    return _Problem(
+        objective,
+        output,
+        features[used],
+        offsets[used],
+        targets[used],
+        weights[used],
+        np.where(rows.decayed, ridge, LEAST_RIDGE),
+    )
 
 
 def _newton(problem: _Problem, start: NDArray[np.float64]) -> NDArray[np.float64]:

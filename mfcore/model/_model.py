@@ -1,19 +1,19 @@
 """A trained model: predict, recommend, similar items, fold-in, save and load."""
 
 import os
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mfcore.data import Interactions, SeenItems, Vocabulary
-from mfcore.engines import EvaluationScorer, PositiveRanks, Scorer
+from mfcore.data import Interactions, Vocabulary
+from mfcore.engines import EvaluationScorer, PositiveRanks, registry
 from mfcore.errors import InvalidArgumentError, UnknownIdError
+from mfcore.model._file import read_state, write_state
 from mfcore.model._fold_in import FoldedUser, fold_in
-from mfcore.model._history import History
 from mfcore.model._rankings import Ranking, Recommendations
+from mfcore.model._state import ModelState, data_fields
 from mfcore.model._top_k import top_k
 from mfcore.specs import Floats, ModelSpec
 from mfcore.validation import require_instance, require_integer
@@ -22,7 +22,7 @@ Unknown = Literal["average", "error"]
 
 
 @dataclass(frozen=True, eq=False)
-class Model:
+class Model(ModelState):
     """A spec with trained parameters, and the ids that its rows stand for.
 
     Cold start: a user or an item without training data, known by id or not, is answered with the mean of
@@ -50,33 +50,6 @@ class Model:
     scorer : Scorer or None
         The engine's own way to score with these very parameters; None for the core's.
     """
-
-    spec: ModelSpec
-    parameters: dict[str, Floats]
-    user_ids: Vocabulary
-    item_ids: Vocabulary
-    seen: SeenItems
-    item_names: NDArray[Any] | None = None
-    training: dict[str, Any] = field(default_factory=dict)
-    history: History = field(default_factory=History)
-    epochs_trained: int = 0
-    optimizer_state: dict[str, NDArray[Any]] | None = None
-    scorer: Scorer | None = None
-
-    @property
-    def n_users(self) -> int:
-        """The number of users of the training data."""
-        return len(self.user_ids)
-
-    @property
-    def n_items(self) -> int:
-        """The size of the catalogue."""
-        return len(self.item_ids)
-
-    @cached_property
-    def item_counts(self) -> NDArray[np.int64]:
-        """The number of training users of each item, int64 [n_items]."""
-        return np.bincount(self.seen.indices, minlength=self.n_items)
 
     def __repr__(self) -> str:
         trained = f", trained for {self.epochs_trained} epochs" if self.epochs_trained else ""
@@ -228,10 +201,14 @@ class Model:
         path : path
         optimizer_state : bool
             Write the optimizer's state too, so that training can be resumed from the file.
-        """
-        from mfcore.model._file import save_model
 
-        save_model(self, path, optimizer_state=optimizer_state)
+        Raises
+        ------
+        InvalidArgumentError
+            A spec, an objective or an optimizer of one's own could not be loaded again, as it is defined in
+            the program itself or inside a function, or as its fields do not tell all; nothing is written.
+        """
+        write_state(self, path, optimizer_state=optimizer_state)
 
     # Frameworks
 
@@ -260,8 +237,6 @@ class Model:
         UnsupportedError
             A spec of one's own, for which there is no module.
         """
-        from mfcore.engines import registry
-
         engine: Any = registry.get("torch")
         return engine.to_module(self, sparse=sparse)
 
@@ -320,8 +295,6 @@ class Model:
         UnsupportedError
             A spec of one's own, for which there is no Keras model; or Keras runs on another framework here.
         """
-        from mfcore.engines import registry
-
         engine: Any = registry.get("keras")
         return engine.to_module(self)
 
@@ -362,8 +335,6 @@ class Model:
         cls, backend: str, called: str, module: Any, spec: ModelSpec, ids: "Model | Interactions"
     ) -> "Model":
         """Return the model of what an engine takes back; `called` is how the caller's method is called."""
-        from mfcore.engines import registry
-
         require_instance(f"{called}: spec", spec, ModelSpec, "MF(n_factors=50)")
         if not isinstance(ids, Model | Interactions):
             raise InvalidArgumentError(
@@ -380,32 +351,6 @@ class Model:
         return Model(spec=spec, parameters=parameters, **data_fields(self))
 
     # Inner parts
-
-    @cached_property
-    def cold_filled(self) -> dict[str, Floats]:
-        """Parameters with the average row in place of cold rows, and as one more row at the end."""
-        trained = {"user": self.seen.counts > 0, "item": self.item_counts > 0}
-        layout = self.spec.parameters(self.n_users, self.n_items)
-        filled = {}
-        for name, array in self.parameters.items():
-            side = layout[name].side
-            if side is None:
-                filled[name] = array
-                continue
-            warm = trained[side]
-            average = array[warm].mean(axis=0, dtype=np.float64).astype(array.dtype)
-            filled[name] = np.concatenate([array, average[None]])
-            filled[name][:-1][~warm] = average
-        return filled
-
-    @cached_property
-    def catalogue(self) -> dict[str, Floats]:
-        """The same, without the extra row of the items."""
-        layout = self.spec.parameters(self.n_users, self.n_items)
-        return {
-            name: array[:-1] if layout[name].side == "item" else array
-            for name, array in self.cold_filled.items()
-        }
 
     def _top_k(self, users: NDArray[np.int64], k: int, exclude_seen: bool) -> tuple[Any, Any]:
         kept = min(k, self.n_items)
@@ -448,14 +393,23 @@ class Model:
         return rows
 
 
-def data_fields(data: Interactions | Model) -> dict[str, Any]:
-    """Return what a model keeps of its training data, be it from another model."""
-    return {
-        "user_ids": data.user_ids,
-        "item_ids": data.item_ids,
-        "seen": data.seen,
-        "item_names": data.item_names,
-    }
+def load_model(path: str | os.PathLike[str]) -> Model:
+    """Return the model of a file; see `mfcore.load`."""
+    state = read_state(path)
+    return Model(**{field.name: getattr(state, field.name) for field in fields(state)})
+
+
+def recommended(
+    model: Model, user: int | str, k: int, *, min_count: int = 0, exclude_seen: bool = True
+) -> Ranking:
+    """Return the k items of highest score among those with at least `min_count` training users."""
+    if min_count <= 0:
+        return model.recommend(user, k, exclude_seen=exclude_seen)[0]
+    every = model.recommend(user, model.n_items, exclude_seen=exclude_seen)[0]
+    well_known = model.item_counts[model.item_ids.rows(every.items)] >= min_count
+    kept = np.flatnonzero(well_known)[:k]
+    names = None if every.names is None else every.names[kept]
+    return Ranking(user, every.items[kept], every.scores[kept], names)
 
 
 def _cold_last(rows: NDArray[np.integer], n: int) -> NDArray[np.int64]:

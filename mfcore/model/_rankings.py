@@ -2,15 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mfcore.specs import Floats
-
-if TYPE_CHECKING:
-    from mfcore.model._model import Model
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,19 +80,6 @@ class Recommendations:
         if self.rankings and self.rankings[0].names is not None:
             table["name"] = _joined([ranking.names for ranking in self.rankings if ranking.names is not None])
         return table
-
-
-def recommended(
-    model: "Model", user: int | str, k: int, *, min_count: int = 0, exclude_seen: bool = True
-) -> Ranking:
-    """Return the k items of highest score among those with at least `min_count` training users."""
-    if min_count <= 0:
-        return model.recommend(user, k, exclude_seen=exclude_seen)[0]
-    every = model.recommend(user, model.n_items, exclude_seen=exclude_seen)[0]
-    well_known = model.item_counts[model.item_ids.rows(every.items)] >= min_count
-    kept = np.flatnonzero(well_known)[:k]
-    names = None if every.names is None else every.names[kept]
-    return Ranking(user, every.items[kept], every.scores[kept], names)
 
 
 def _joined(pieces: list[NDArray[Any]]) -> NDArray[Any]:

@@ -33,10 +33,9 @@ from mfcore.objectives._bpr import BPR
 from mfcore.objectives._in_batch import InBatchObjective, InBatchSoftmax
 from mfcore.objectives._logistic import Logistic
 from mfcore.objectives._squared import Squared, WeightedSquared
+from mfcore.settings import registered
 
-OBJECTIVES: dict[str, type[Objective]] = {
-    objective.short_name: objective for objective in (Squared, WeightedSquared, Logistic, BPR, InBatchSoftmax)
-}
+OBJECTIVES = registered(Objective)  # type: ignore[type-abstract]
 
 __all__ = [
     "BPR",

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from mfcore.errors import InvalidArgumentError
 from mfcore.operators import NUMPY, Operators
+from mfcore.settings import Settings
 from mfcore.specs import Floats, Linear, Output
 
 Values: TypeAlias = NDArray[np.floating]
@@ -19,7 +20,7 @@ Terms: TypeAlias = Callable[[Any, Any, Any], tuple[Any, ...]]
 
 
 @dataclass(frozen=True)
-class Objective(ABC):
+class Objective(Settings, ABC):
     """What training minimises, with the targets and weights that it reads from the interactions' values.
 
     Attributes
@@ -46,7 +47,7 @@ class Objective(ABC):
         """Return the weight of each interaction, [n], or None for 1; a sampled negative's weight is 1."""
         return None
 
-    def check(self, targets: Values, n_negatives: int, output: Output) -> None:  # noqa: B027, most fit all
+    def check(self, targets: Values, n_negatives: int, output: Output) -> None:
         """Raise InvalidDataError or InvalidArgumentError where it does not fit the data or the output."""
 
     def best_constant(

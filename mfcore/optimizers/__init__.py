@@ -15,16 +15,9 @@ from mfcore.optimizers._base import GradientOptimizer, Optimizer, Rule, Schedule
 from mfcore.optimizers._rmsprop import RMSprop
 from mfcore.optimizers._sgd import SGD
 from mfcore.optimizers._wals import SOLVERS, WALS
+from mfcore.settings import registered
 
-OPTIMIZERS: dict[str, type[Optimizer]] = {
-    "sgd": SGD,
-    "adagrad": Adagrad,
-    "rmsprop": RMSprop,
-    "adam": Adam,
-    "adamw": AdamW,
-    "lazyadam": LazyAdam,
-    "wals": WALS,
-}
+OPTIMIZERS = registered(Optimizer)
 
 __all__ = [
     "OPTIMIZERS",

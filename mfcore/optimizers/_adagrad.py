@@ -24,6 +24,7 @@ class Adagrad(GradientOptimizer):
     epsilon : float
     """
 
+    short_name: ClassVar[str] = "adagrad"
     slots: ClassVar[tuple[str, ...]] = ("accumulator",)
 
     initial_accumulator: float = 0.1

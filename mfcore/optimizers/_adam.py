@@ -26,6 +26,7 @@ class Adam(GradientOptimizer):
     epsilon : float
     """
 
+    short_name: ClassVar[str] = "adam"
     slots: ClassVar[tuple[str, ...]] = ("first_moment", "second_moment")
 
     learning_rate: float | Schedule = 0.001
@@ -86,6 +87,8 @@ class AdamW(Adam):
     weight_decay : float
     """
 
+    short_name: ClassVar[str] = "adamw"
+
     weight_decay: float = 0.01
 
     def __post_init__(self) -> None:
@@ -105,6 +108,8 @@ class LazyAdam(Adam):
     The bias correction counts all steps. The cost of a step does not depend on the number of users and
     items, but the result differs from Adam's wherever a row is left out of a batch.
     """
+
+    short_name: ClassVar[str] = "lazyadam"
 
     @property
     def sparse(self) -> bool:

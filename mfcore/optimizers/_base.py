@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, TypeAlias
 
 from mfcore.operators import Operators
+from mfcore.settings import Settings
 from mfcore.validation import require_integer, require_number
 
 Rule: TypeAlias = Callable[[Any, Any, Any, Any, Any], tuple[Any, Any, Any]]
 
 
 @dataclass(frozen=True)
-class Schedule:
+class Schedule(Settings):
     """A learning rate that falls: initial * factor^(epoch // every).
 
     Attributes
@@ -38,7 +39,7 @@ class Schedule:
 
 
 @dataclass(frozen=True)
-class Optimizer:
+class Optimizer(Settings):
     """Base of everything that can be passed to `fit` as optimizer."""
 
 

@@ -24,6 +24,7 @@ class RMSprop(GradientOptimizer):
         Added to the root, not under it.
     """
 
+    short_name: ClassVar[str] = "rmsprop"
     slots: ClassVar[tuple[str, ...]] = ("mean_square",)
 
     rho: float = 0.9

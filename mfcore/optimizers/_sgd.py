@@ -26,6 +26,7 @@ class SGD(GradientOptimizer):
         Needs momentum.
     """
 
+    short_name: ClassVar[str] = "sgd"
     slots: ClassVar[tuple[str, ...]] = ("velocity",)
 
     momentum: float = 0.0

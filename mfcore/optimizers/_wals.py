@@ -1,7 +1,7 @@
 """Weighted alternating least squares."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -61,6 +61,8 @@ class WALS(Optimizer):
     zero_pairs : "all" or "unobserved"
         Z.
     """
+
+    short_name: ClassVar[str] = "wals"
 
     unobserved_weight: float = 0.0
     l2: float = 0.1

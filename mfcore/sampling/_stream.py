@@ -24,6 +24,7 @@ from mfcore.sampling._grid import Grid, choose_n_blocks
 from mfcore.sampling._negatives import PopularityTable, popular_negatives, uniform_negatives
 from mfcore.sampling.philox import Words
 from mfcore.sampling.shuffle import KeyedShuffle
+from mfcore.settings import Settings
 from mfcore.validation import require_integer, require_number
 
 ORDERS = ("shuffled", "blocked")
@@ -31,7 +32,7 @@ INSTANCES_PER_PASS = 1 << 20
 
 
 @dataclass(frozen=True)
-class SamplingPlan:
+class SamplingPlan(Settings):
     """How an epoch is made from the interactions.
 
     Attributes

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfcore.operators import NUMPY, Operators
+from mfcore.settings import Settings
 from mfcore.specs._initializers import Initializer
 from mfcore.specs._outputs import Output
 
@@ -57,11 +58,25 @@ class Parameter:
 class TrainedModel(Protocol):
     """What a spec asks of the trained models that another one is made of; `mfcore.Model` is one."""
 
-    spec: Any
-    parameters: Any
-    user_ids: Any
-    item_ids: Any
-    seen: Any
+    @property
+    def spec(self) -> Any:
+        """What the model is."""
+
+    @property
+    def parameters(self) -> Any:
+        """Arrays by name."""
+
+    @property
+    def user_ids(self) -> Any:
+        """The ids of the users' rows."""
+
+    @property
+    def item_ids(self) -> Any:
+        """The ids of the items' rows."""
+
+    @property
+    def seen(self) -> Any:
+        """The items of each user in the training data."""
 
     @property
     def n_users(self) -> int:
@@ -75,7 +90,7 @@ class TrainedModel(Protocol):
         """Return a model of other parameters, on the same users and items."""
 
 
-class ModelSpec(ABC):
+class ModelSpec(Settings, ABC):
     """Base of all specs. A subclass is a frozen dataclass of settings with `parameters` and `score`.
 
     Attributes

@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 
 from mfcore.errors import InvalidArgumentError
 from mfcore.sampling import philox
+from mfcore.settings import Settings
 from mfcore.validation import require_number
 
 
 @dataclass(frozen=True)
-class Initializer(ABC):
+class Initializer(Settings, ABC):
     """A named distribution of initial values."""
 
     @abstractmethod

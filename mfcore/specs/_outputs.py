@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from mfcore.errors import InvalidArgumentError
 from mfcore.operators import NUMPY, Operators
+from mfcore.settings import Settings
 from mfcore.validation import require_number
 
 Floats: TypeAlias = NDArray[np.floating]
@@ -17,7 +18,7 @@ Forward: TypeAlias = Callable[[Any, Any], tuple[Any, Any]]
 
 
 @dataclass(frozen=True)
-class Output(ABC):
+class Output(Settings, ABC):
     """A non-decreasing function from score to prediction.
 
     A subclass is a frozen dataclass with one method, `forward`; `constants` where it has numbers of its own,

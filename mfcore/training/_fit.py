@@ -15,9 +15,9 @@ from mfcore.engines import Backend, Trainer, TrainingJob, choose_backend
 from mfcore.errors import InvalidArgumentError, NonFiniteObjectiveError
 from mfcore.metrics import MAE, NDCG, RMSE, HitRate, Metric, RankingProtocol, RatingMetric, evaluate
 from mfcore.model import EpochRecord, History, Model, data_fields
-from mfcore.model import serialization as settings
 from mfcore.objectives import Objective
 from mfcore.optimizers import WALS, Optimizer
+from mfcore.settings import require_storable, to_dict
 from mfcore.specs import Floats, ModelSpec
 from mfcore.training._jobs import make_job
 from mfcore.training._progress import epoch_bar
@@ -206,6 +206,10 @@ def fit(
         initial=initial,
         resume=earlier,
     )
+    # What no file can tell of is refused before it is trained; where it can be found, only if one is written.
+    check = to_dict if checkpoint is None else require_storable
+    for part in (job.spec, job.objective, job.optimizer):
+        check(part)
     watch = _validation(
         validation,
         metrics=metrics,
@@ -260,7 +264,7 @@ class _Run:
         self.description = {
             "backend": engine.name,
             "backend_reason": reason,
-            **{name: settings.to_dict(getattr(job, name)) for name in ("objective", "optimizer", "sampling")},
+            **{name: to_dict(getattr(job, name)) for name in ("objective", "optimizer", "sampling")},
             **{name: getattr(job, name) for name in ("batch_size", "seed", "device")},
             "dtype": job.dtype.name,
         }

@@ -1,22 +1,21 @@
 """From the arguments of `fit` to a validated `TrainingJob`."""
 
 import os
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import numpy as np
 
 from mfcore.data import Interactions
 from mfcore.engines import TrainingJob, initial_optimizer_state, trained_parameters
 from mfcore.errors import InvalidArgumentError, InvalidDataError
-from mfcore.model import serialization as settings
+from mfcore.model import Model
 from mfcore.objectives import OBJECTIVES, Objective, Squared, WeightedSquared
 from mfcore.optimizers import OPTIMIZERS, SGD, WALS, Adam, Optimizer
 from mfcore.sampling import SamplingPlan, require_unseen_items, require_unseen_weight
+from mfcore.settings import KIND, Settings, from_dict, kind_of, to_dict
 from mfcore.specs import MF, MODELS, ModelSpec
 from mfcore.validation import require_integer
-
-if TYPE_CHECKING:
-    from mfcore.model import Model
 
 MAXIMUM_INSTANCES = 2**40
 DEFAULT_BATCH_SIZE = 256
@@ -36,8 +35,8 @@ def make_job(
     threads: int | None = None,
     dtype: Any = "float32",
     seed: int = 0,
-    initial: "Model | None" = None,
-    resume: "Model | None" = None,
+    initial: Model | None = None,
+    resume: Model | None = None,
 ) -> TrainingJob:
     """Return a job whose every part was checked; see `mfcore.fit` for the arguments.
 
@@ -70,7 +69,7 @@ def make_job(
     if resume is not None:
         parameters, state = _resumed(resume, spec, data, real)
         _check_continues(
-            resume, objective, optimizer, {"sampling": plan, "batch_size": batch_size, "seed": seed}
+            resume, objective, optimizer, {"sampling": to_dict(plan), "batch_size": batch_size, "seed": seed}
         )
     elif initial is not None:
         parameters = _parameters_of("initial", initial, spec, data, real)
@@ -125,35 +124,37 @@ def _check_types(spec: Any, data: Any) -> None:
 def _resolve_optimizer(optimizer: str | Optimizer | None, spec: ModelSpec) -> Optimizer:
     if optimizer is None:
         return SGD(learning_rate=0.01, l2=0.05) if isinstance(spec, MF) else Adam()
-    if isinstance(optimizer, str):
-        if optimizer not in OPTIMIZERS:
-            raise InvalidArgumentError(
-                f"optimizer is {optimizer!r}; it must be one of {', '.join(OPTIMIZERS)}, or an instance"
-            )
-        return OPTIMIZERS[optimizer]()
-    if not isinstance(optimizer, Optimizer):
-        raise InvalidArgumentError(f"optimizer is {optimizer!r}; pass an instance such as mfcore.Adam()")
-    return optimizer
+    found: Optimizer = _resolve("optimizer", optimizer, OPTIMIZERS, Optimizer, "mfcore.Adam()")
+    return found
 
 
 def _resolve_objective(objective: str | Objective | None, optimizer: Optimizer) -> Objective:
     if objective is None:
         implicit = isinstance(optimizer, WALS) and optimizer.unobserved_weight > 0
         return WeightedSquared() if implicit else Squared()
-    if isinstance(objective, str):
-        if objective not in OBJECTIVES:
-            raise InvalidArgumentError(
-                f"objective is {objective!r}; it must be one of {', '.join(OBJECTIVES)}, or an instance"
-            )
-        objective = OBJECTIVES[objective]()
-    if not isinstance(objective, Objective):
-        raise InvalidArgumentError(f"objective is {objective!r}; pass an instance such as mfcore.Squared()")
-    if isinstance(optimizer, WALS) and not isinstance(objective, Squared):
+    found: Objective = _resolve("objective", objective, OBJECTIVES, Objective, "mfcore.Squared()")
+    if isinstance(optimizer, WALS) and not isinstance(found, Squared):
         raise InvalidArgumentError(
-            f"WALS solves least squares; objective {objective.short_name!r} is none: use 'squared' or"
-            " 'weighted_squared', or an optimizer that follows gradients"
+            f"WALS solves least squares; objective {found.short_name or type(found).__name__!r} is none: use"
+            " 'squared' or 'weighted_squared', or an optimizer that follows gradients"
         )
-    return objective
+    return found
+
+
+def _resolve(argument: str, value: Any, named: Mapping[str, type[Settings]], base: type, example: str) -> Any:
+    """Return the instance that is given, or one of the class of that name with its defaults."""
+    if not isinstance(value, str):
+        if not isinstance(value, base):
+            raise InvalidArgumentError(f"{argument} is {value!r}; pass an instance such as {example}")
+        return value
+    if value not in named:
+        raise InvalidArgumentError(
+            f"{argument} is {value!r}; it must be one of {', '.join(named)}, or an instance"
+        )
+    try:
+        return named[value]()
+    except TypeError as error:
+        raise InvalidArgumentError(f"{argument} is {value!r}, which needs settings: {error}") from error
 
 
 def _resolve_batch_size(
@@ -270,10 +271,11 @@ def _resolve_dtype(dtype: Any) -> np.dtype[np.floating]:
 
 
 def _parameters_of(
-    argument: str, model: "Model", spec: ModelSpec, data: Interactions, dtype: np.dtype[np.floating]
+    argument: str, model: Model, spec: ModelSpec, data: Interactions, dtype: np.dtype[np.floating]
 ) -> dict[str, Any]:
     """Return a model's parameters, for a job of the same spec on the same users and items."""
-    if model.spec != spec:
+    # As settings: a notebook that defines a class anew has two of them.
+    if to_dict(model.spec) != to_dict(spec):
         raise InvalidArgumentError(f"{argument}: the model's spec is {model.spec}, not {spec}")
     if model.user_ids != data.user_ids or model.item_ids != data.item_ids:
         raise InvalidArgumentError(
@@ -285,7 +287,7 @@ def _parameters_of(
     return {name: model.parameters[name].astype(dtype) for name in layout}
 
 
-def _resumed(resume: "Model", spec: ModelSpec, data: Interactions, dtype: np.dtype[np.floating]) -> Any:
+def _resumed(resume: Model, spec: ModelSpec, data: Interactions, dtype: np.dtype[np.floating]) -> Any:
     parameters = _parameters_of("resume", resume, spec, data, dtype)
     same_pairs = np.array_equal(resume.seen.indptr, data.seen.indptr) and np.array_equal(
         resume.seen.indices, data.seen.indices
@@ -307,25 +309,21 @@ def _resumed(resume: "Model", spec: ModelSpec, data: Interactions, dtype: np.dty
 
 
 def _check_continues(
-    resume: "Model", objective: Objective, optimizer: Optimizer, others: dict[str, Any]
+    resume: Model, objective: Objective, optimizer: Optimizer, others: dict[str, Any]
 ) -> None:
     """Require what makes a resumed run go on as if nothing had happened; rates and l2 may change."""
-    earlier = resume.training
-    found = {
-        "objective": settings.to_dict(objective),
-        "optimizer": type(optimizer).__name__,
-        **{name: settings.to_dict(value) if name == "sampling" else value for name, value in others.items()},
-    }
-    for name, new in found.items():
-        if name not in earlier:
-            continue
-        old = earlier[name]["kind"] if name == "optimizer" else earlier[name]
-        if isinstance(old, dict):
-            old = settings.to_dict(settings.from_dict(old))
-        if old != new:
+    new = {"objective": to_dict(objective), "optimizer": kind_of(type(optimizer)), **others}
+    for name, wanted in new.items():
+        earlier = resume.training.get(name, wanted)
+        if name == "optimizer" and isinstance(earlier, Mapping):
+            earlier = earlier.get(KIND)
+        if isinstance(wanted, Mapping) and isinstance(earlier, Mapping) and earlier.get(KIND) == wanted[KIND]:
+            # Settings of an older version lack what was added since.
+            earlier = to_dict(from_dict(earlier))
+        if earlier != wanted:
             raise InvalidArgumentError(
-                f"resume: the model was trained with {name} {old}, not {new}; pass what it was trained with,"
-                " or fit a new model"
+                f"resume: the model was trained with {name} {earlier}, not {wanted}; pass what it was trained"
+                " with, or fit a new model"
             )
 
 

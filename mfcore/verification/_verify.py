@@ -69,7 +69,7 @@ def _evaluated(
     try:
         backend = registry.get(engine)
         described = Engine(engine, str(getattr(backend, "description", "")))
-    except registry.BackendMissingError as error:
+    except registry.BackendUnavailableError as error:
         yield Engine(engine, str(error), is_installed=False)
         return
     except Exception as error:

@@ -6,7 +6,6 @@ import re
 import subprocess
 import sys
 from html.parser import HTMLParser
-from importlib.metadata import EntryPoint
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,7 +16,7 @@ import pytest
 from mfcore.cli import comparing, reports
 from mfcore.comparison import attempt
 from mfcore.data import datasets
-from mfcore.engines import reference, registry
+from mfcore.engines import reference
 from mfcore.errors import DatasetUnavailableError
 
 # Before a test hides the folder.
@@ -176,10 +175,9 @@ def test_an_unknown_engine_is_an_error_that_lists_the_installed_ones(compare, fi
     assert found.report is None
 
 
-def test_a_named_engine_without_its_framework_is_an_error_with_the_remedy(compare, films, monkeypatch):
-    entry = EntryPoint(name="torch", value="no_such_framework:backend", group=registry.GROUP)
-    monkeypatch.setattr(registry, "entry_points", lambda *, group: [entry])
-    monkeypatch.setattr(registry, "FRAMEWORKS", {"torch": frozenset({"no_such_framework"})})
+def test_a_named_engine_without_its_framework_is_an_error_with_the_remedy(compare, films, install_source):
+    requires = ["no-such-framework; extra == 'torch'"]
+    install_source("torch", "import no_such_framework", "mfcore", requires)
     found = compare(films, "--model", "mf", "--backends", "torch")
     assert found.done.status == 2
     assert "pip install 'mfcore[torch]'" in found.done.err

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mfcore import GMF, MF, WALS, Adam, NeuMF, fit
-from mfcore.engines import API_VERSION, CostTable, choose_backend, costs
+from mfcore.engines import API_VERSION, Costs, CostTable, choose_backend, costs
 from mfcore.engines import selection as choice
 from mfcore.engines.reference import ReferenceBackend
 from mfcore.errors import InvalidArgumentError, UnsupportedError
@@ -39,6 +39,25 @@ class NamedBackend(OwnBackend):
 
     def unsupported(self, job):
         return "there is no CUDA device" if job.device == "cuda" and not self.has_cuda else self.refusal
+
+
+class Telling(NamedBackend):
+    """The same, telling its costs."""
+
+    def __init__(self, name, told, refusal=None):
+        super().__init__(name, refusal)
+        self.told, self.asked = told, []
+
+    def costs(self, job):
+        self.asked.append(job)
+        return self.told
+
+
+class Unsure(NamedBackend):
+    """The same, failing when it is asked whether it does a job."""
+
+    def unsupported(self, job):
+        raise RuntimeError("ask me tomorrow")
 
 
 def engine_of(start_s, step_us, *, on_cuda=False, families=(costs.SINGLE_STEPS, costs.THROUGH_LAYERS)):
@@ -104,37 +123,124 @@ def test_engines_that_would_take_longer_are_not_loaded(ratings, job_of, install_
 
 
 def test_an_engine_without_its_framework_is_no_candidate(
-    ratings, job_of, install_backend, measured, monkeypatch
+    ratings, job_of, install_backend, install_source, measured
 ):
-    monkeypatch.setitem(choice.registry.FRAMEWORKS, "swift", frozenset({"no_such_framework_at_all"}))
-    measured(swift=engine_of(1, 1), strong=engine_of(2, 1))
-    for name in ("strong", "swift"):
-        install_backend(name, NamedBackend(name))
+    measured(swift=engine_of(1, 1), strong=engine_of(2, 1), slow=engine_of(3, 1))
+    install_backend("strong", NamedBackend("strong"))
+    for name in ("slow", "swift"):
+        install_source(
+            name, "import no_such_framework_at_all", "mfcore", ["no-such-framework; extra == 'slow'"]
+        )
     backend, reason = choose_backend("auto", job_of(MF(2), ratings), epochs=1)
     assert backend.name == "strong"
     assert "swift" not in reason
+    assert "slow" not in reason
 
 
-def test_an_engine_that_was_never_measured_is_mentioned_and_not_taken(
+def test_a_broken_engine_is_passed_over_and_its_reason_told(
+    ratings, job_of, install_backend, install_source, measured
+):
+    measured(swift=engine_of(1, 1), strong=engine_of(2, 1))
+    install_backend("strong", NamedBackend("strong"))
+    install_source("swift", "raise RuntimeError('no driver')")
+    install_source("newcomer", "backend = 3")
+    install_backend("moody", Unsure("moody"))
+    backend, reason = choose_backend("auto", job_of(MF(2), ratings), epochs=1)
+    assert backend.name == "strong"
+    assert (
+        "backend 'swift' of an unknown distribution fails when it is imported: RuntimeError: no dr" in reason
+    )
+    assert "newcomer: backend 'newcomer' has no name, api_version" in reason
+    assert "moody: RuntimeError: ask me tomorrow" in reason
+
+
+# Engines of others, of which nothing was measured
+
+
+def test_an_engine_that_tells_its_costs_is_weighed_against_those_measured(
     ratings, job_of, install_backend, measured
 ):
-    measured(swift=engine_of(1, 1))
-    for name in ("newcomer", "swift"):
+    measured(swift=engine_of(2, 1), strong=engine_of(4, 1))
+    for name in ("swift", "strong"):
         install_backend(name, NamedBackend(name))
+    install_backend("newcomer", Telling("newcomer", Costs(1, 0, 0, 0, 0, threads=2)))
+    backend, reason = choose_backend("auto", job_of(MF(2), ratings), epochs=1)
+    assert backend.name == "newcomer"
+    assert reason == (
+        "newcomer: about 1 s for this job, swift about 2 s, strong about 4 s, measured on 2 threads of an"
+        " abacus; by what newcomer told of itself"
+    )
+    install_backend(
+        "quickest", Telling("quickest", Costs(0, 0, 0, 0, 0, threads=2), refusal="not on Mondays")
+    )
+    backend, reason = choose_backend("auto", job_of(MF(2), ratings), epochs=1)
+    assert backend.name == "newcomer"
+    assert reason.endswith("; quickest: not on Mondays")
+
+
+def test_an_engine_that_tells_higher_costs_comes_later(ratings, job_of, install_backend, measured):
+    measured(swift=engine_of(2, 1))
+    install_backend("swift", NamedBackend("swift"))
+    install_backend("newcomer", Telling("newcomer", Costs(3, 0, 0, 0, 0, threads=2)))
     backend, reason = choose_backend("auto", job_of(MF(2), ratings), epochs=1)
     assert backend.name == "swift"
-    assert reason.endswith("; newcomer: never measured, so it has to be asked for by name")
+    assert reason.startswith("swift: about 2 s for this job, newcomer about 3 s, ")
+
+
+def test_costs_are_told_of_the_very_job(ratings, job_of, install_backend, measured):
+    measured()
+    newcomer = Telling("newcomer", Costs(3, 0, 0, 0, 0, threads=2))
+    install_backend("newcomer", newcomer)
+    job = job_of(MF(2), ratings)
+    _, reason = choose_backend("auto", job, epochs=1)
+    assert newcomer.asked == [job]
+    assert reason == "newcomer: about 3 s for this job; by what newcomer told of itself"
+
+
+@pytest.mark.parametrize(
+    ("told", "says"),
+    [
+        (None, "it does not tell what the job costs it"),
+        (3.5, "asked for its costs, AttributeError: "),
+        (Costs(float("nan"), 0, 0, 0, 0, threads=2), "it tells that the job takes nan s"),
+        (Costs(-1, 0, 0, 0, 0, threads=2), "it tells that the job takes -1"),
+    ],
+    ids=["nothing", "a number", "nan", "less than nothing"],
+)
+def test_an_engine_of_unknown_costs_comes_after_those_of_known_ones(
+    ratings, job_of, install_backend, measured, told, says
+):
+    measured(swift=engine_of(1, 1))
+    install_backend("newcomer", Telling("newcomer", told))
+    install_backend("swift", NamedBackend("swift"))
+    backend, reason = choose_backend("auto", job_of(MF(2), ratings), epochs=1)
+    assert backend.name == "swift"
+    assert f"; newcomer: {says}" in reason
+    assert reason.endswith(", so it comes after those of known costs")
     assert choose_backend("newcomer", job_of(MF(2), ratings), epochs=1)[0].name == "newcomer"
 
 
-def test_an_engine_is_no_candidate_for_jobs_of_a_kind_that_it_was_not_measured_at(
+def test_an_engine_of_unknown_costs_comes_before_the_reference(ratings, job_of, install_backend, measured):
+    measured(swift=engine_of(1, 1))
+    install_backend("swift", NamedBackend("swift", refusal="it is closed on Mondays"))
+    install_backend("newcomer", NamedBackend("newcomer"))
+    backend, reason = choose_backend("auto", job_of(MF(2), ratings), epochs=1)
+    assert backend.name == "newcomer"
+    assert reason.startswith("newcomer rather than the reference: what the job costs it is unknown; swift: ")
+    assert reason.endswith("; swift: it is closed on Mondays")
+
+
+def test_an_engine_comes_late_for_jobs_of_a_kind_that_it_was_not_measured_at(
     ratings, job_of, install_backend, measured
 ):
+    measured(swift=engine_of(1, 1), slow=engine_of(90, 1, families=[costs.BATCHES]))
+    for name in ("slow", "swift"):
+        install_backend(name, NamedBackend(name))
+    job = job_of(GMF(2), ratings, optimizer=Adam())
+    assert choose_backend("auto", job, epochs=1)[0].name == "slow"
     measured(swift=engine_of(1, 1))
-    install_backend("swift", NamedBackend("swift"))
-    backend, reason = choose_backend("auto", job_of(GMF(2), ratings, optimizer=Adam()), epochs=1)
-    assert backend.name == "reference"
-    assert reason.startswith("reference, slowly: ")
+    install_backend("slow", NamedBackend("slow", refusal="closed"))
+    assert choose_backend("auto", job, epochs=1)[1].startswith("swift rather than the reference")
 
 
 def test_where_no_engine_does_the_job_the_error_says_why_of_each(ratings, job_of, install_backend, measured):

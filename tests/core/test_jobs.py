@@ -1,5 +1,7 @@
 """From the arguments of fit to a job: defaults by model and objective, and what does not go together."""
 
+from dataclasses import dataclass, field
+
 import numpy as np
 import pytest
 
@@ -195,3 +197,34 @@ def test_a_model_written_before_there_were_pairs_can_be_resumed(ratings):
         del begun.training["sampling"][name]
     resumed, whole = (fit(MF(2), ratings, epochs=2, resume=start, **settings) for start in (begun, None))
     assert np.array_equal(resumed.parameters["item_factors"], whole.parameters["item_factors"])
+
+
+def test_momentum_is_not_resumed_from_a_state_without_its_slots(ratings):
+    settings = {"batch_size": 64, "backend": "reference"}
+    begun = fit(MF(2), ratings, optimizer=SGD(0.01), epochs=1, **settings)
+    with pytest.raises(
+        InvalidArgumentError,
+        match=r"optimizer state holds step, but this optimizer keeps item_factors/velocity, step, user_fac",
+    ):
+        fit(MF(2), ratings, optimizer=SGD(0.01, momentum=0.9), epochs=2, resume=begun, **settings)
+
+
+@pytest.mark.parametrize("key", ["objective", "optimizer", "sampling", "batch_size", "seed", "backend"])
+def test_a_file_that_does_not_tell_a_setting_is_resumed_with_what_is_given(ratings, tmp_path, key):
+    path = tmp_path / "run.safetensors"
+    settings = {"optimizer": "adam", "n_negatives": 1, "backend": "reference", "dtype": "float64"}
+    begun = fit(MF(2), ratings, epochs=1, **settings)
+    del begun.training[key]
+    begun.save(path, optimizer_state=True)
+    resumed, whole = (fit(MF(2), ratings, epochs=2, resume=start, **settings) for start in (path, None))
+    assert np.array_equal(resumed.parameters["item_factors"], whole.parameters["item_factors"])
+
+
+def test_a_name_whose_class_needs_settings_says_so(ratings, registry_kept):
+    @dataclass(frozen=True)
+    class Needy(SGD):
+        short_name = "needy"
+        need: int = field(kw_only=True)
+
+    with pytest.raises(InvalidArgumentError, match=r"optimizer is 'needy', which needs settings: .*'need'"):
+        fit(MF(2), ratings, optimizer="needy")

@@ -1,5 +1,7 @@
 """A trained model's answers: predictions, recommendations, similar items, new users, cold starts."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.optimize import minimize
@@ -24,7 +26,7 @@ from mfcore.data import Vocabulary
 from mfcore.engines import PositiveRanks
 from mfcore.engines.reference import backend
 from mfcore.errors import InvalidArgumentError, InvalidDataError, UnknownIdError, UnsupportedError
-from mfcore.model.serialization import to_dict
+from mfcore.settings import to_dict
 
 
 def vocabulary(n, ids):
@@ -471,6 +473,13 @@ def test_k_of_a_new_users_recommendations_is_checked(trained, k):
 def test_a_model_that_does_not_know_its_objective_folds_nobody_in(films):
     with pytest.raises(UnsupportedError, match="does not say what it was trained with"):
         films.fold_in(["a"])
+
+
+@pytest.mark.parametrize("key", ["objective", "optimizer", "sampling"])
+def test_a_model_that_does_not_know_all_of_its_training_folds_nobody_in(trained, key):
+    known = {name: value for name, value in trained.training.items() if name != key}
+    with pytest.raises(UnsupportedError, match=rf"does not say what it was trained with \({key} unknown\)"):
+        replace(trained, training=known).fold_in([3])
 
 
 def test_a_model_says_what_it_is(films):

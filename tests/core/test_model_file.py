@@ -25,7 +25,7 @@ from mfcore import (
 )
 from mfcore.errors import ModelFileError
 from mfcore.model._file import FORMAT_VERSION
-from mfcore.model.serialization import from_dict, to_dict
+from mfcore.settings import from_dict, to_dict
 
 
 @pytest.fixture(scope="module")

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from scipy.optimize import minimize
 
-from mfcore import BPR, MF, Adam, InBatchSoftmax, NeuMF, RatingRange, fit, load
+from mfcore import BPR, GMF, MF, Adam, InBatchSoftmax, NeuMF, RatingRange, TwoTower, fit, load
 from mfcore.errors import UnsupportedError
 
 
@@ -93,15 +94,43 @@ def test_predictions_of_a_neural_model_go_through_its_output(ratings):
     assert 1 < predictions.min() <= predictions.max() < 5
 
 
-def test_folding_in_is_for_matrix_factorisation_alone(model):
-    if isinstance(model.spec, MF):
-        assert len(model.fold_in([1, 2], [4.0, 5.0]).scores()) == 25
+def test_folding_in_is_for_models_whose_score_is_linear_in_the_users_row(model):
+    if isinstance(model.spec, MF | GMF) or model.spec == TwoTower(3, init=model.spec.init):
+        folded = model.fold_in([1, 2], [4.0, 5.0])
+        shapes = {name: row.shape for name, row in folded.parameters.items()}
+        layout = model.spec.parameters(40, 25)
+        assert shapes == {name: each.shape[1:] for name, each in layout.items() if each.side == "user"}
+        assert len(folded.scores()) == 25
         return
     with pytest.raises(
         UnsupportedError,
-        match=f"fold_in solves for matrix factorisation, not for {type(model.spec).__name__}; train with",
+        match=f"linear in the user's row, and that of {type(model.spec).__name__} is not; train with",
     ):
         model.fold_in([1, 2])
+
+
+@pytest.mark.parametrize("spec", [GMF(3, biases=True), TwoTower(3)], ids=lambda spec: type(spec).__name__)
+def test_a_new_user_of_another_linear_model_minimises_their_share_of_the_objective(ratings, spec):
+    model = fit(
+        spec, ratings, optimizer=Adam(0.05, l2=0.05), epochs=20, batch_size=32, dtype="float64",
+        backend="reference",
+    )  # fmt: skip
+    items, values = np.arange(6), np.array([5.0, 4.0, 3.0, 2.0, 1.0, 4.0])
+    folded = model.fold_in(items, values)
+    names, rows = zip(*folded.parameters.items(), strict=True)
+    stops = np.cumsum([row.size for row in rows])[:-1]
+
+    def share(row):
+        parts = np.split(row, stops)
+        table = {
+            name: part.reshape(1, *old.shape) for name, part, old in zip(names, parts, rows, strict=True)
+        }
+        scores = spec.score_pairs({**model.catalogue, **table}, np.zeros(6, dtype=np.int64), items)
+        return np.square(scores - values).sum() / 2 + 6 * 0.05 / 2 * row @ row
+
+    found = np.concatenate([row.ravel() for row in rows])
+    best = minimize(share, found, method="BFGS", options={"gtol": 1e-9})
+    assert share(found) <= best.fun + 1e-9 * abs(best.fun)
 
 
 @pytest.mark.parametrize(("objective", "n_negatives"), [(BPR(), 1), (InBatchSoftmax(), 0)], ids=str)

@@ -9,8 +9,8 @@ import pytest
 
 from mfcore import BPR, InBatchSoftmax, Linear, Logistic, RatingRange, ReLU, Sigmoid, Squared, WeightedSquared
 from mfcore.errors import InvalidArgumentError, InvalidDataError
-from mfcore.model.serialization import from_dict, to_dict
 from mfcore.objectives import OBJECTIVES, PointwiseObjective
+from mfcore.settings import from_dict, to_dict
 
 SCORES = np.array([-3.0, -0.4, 0.3, 1.7, 4.0])
 TARGETS = np.array([1.0, 0.0, 0.5, 1.0, 0.2])

@@ -8,8 +8,8 @@ import pytest
 
 from mfcore import MF, Constant, GlorotUniform, Linear, Normal, RatingRange, ReLU, Sigmoid, Uniform
 from mfcore.errors import InvalidArgumentError
-from mfcore.model.serialization import from_dict, to_dict
 from mfcore.operators import NUMPY
+from mfcore.settings import from_dict, to_dict
 from mfcore.specs import MODELS
 
 OUTPUTS = [Linear(), ReLU(), Sigmoid(), RatingRange(1, 5), RatingRange(1, 5, "sigmoid")]

@@ -385,10 +385,14 @@ def test_a_model_says_how_it_was_trained(ratings):
 def test_auto_says_why_it_takes_an_engine(ratings, install_backend):
     install_backend("scripted", ScriptedBackend([0.0]))
     model = fit(MF(1), ratings, epochs=1, backend="auto")
-    assert model.training["backend"] == "reference"
+    assert model.training["backend"] == "scripted"
     assert model.training["backend_reason"] == (
-        "reference, slowly: scripted: never measured, so it has to be asked for by name"
+        "scripted rather than the reference: what the job costs it is unknown"
     )
+    install_backend("scripted", ScriptedBackend([0.0], refusal="it rests"))
+    model = fit(MF(1), ratings, epochs=1, backend="auto")
+    assert model.training["backend"] == "reference"
+    assert model.training["backend_reason"] == "reference, slowly: scripted: it rests"
 
 
 def test_an_engine_that_cannot_do_the_job_is_refused_with_those_that_can(ratings, install_backend):

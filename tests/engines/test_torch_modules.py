@@ -3,13 +3,11 @@
 import copy
 import io
 import warnings
-from importlib.metadata import EntryPoint
 
 import numpy as np
 import pytest
 
 import mfcore
-from mfcore.engines import registry
 from mfcore.errors import InvalidArgumentError, InvalidDataError, UnsupportedError
 from mfcore.model import Model, data_fields
 
@@ -519,13 +517,8 @@ def test_bare_ids_are_refused_as_they_do_not_tell_which_rows_were_trained(model_
         Model.from_torch(model.to_torch(), model.spec, (range(40), range(25)))
 
 
-def test_a_missing_torch_is_one_line_with_the_remedy(model_of, monkeypatch, tmp_path):
-    (tmp_path / "engine_without_its_framework.py").write_text(
-        "raise ModuleNotFoundError('No module named torch', name='torch')"
-    )
-    monkeypatch.syspath_prepend(tmp_path)
-    entry = EntryPoint("torch", "engine_without_its_framework:backend", registry.GROUP)
-    monkeypatch.setattr(registry, "entry_points", lambda *, group: [entry])
+def test_a_missing_torch_is_one_line_with_the_remedy(model_of, install_source):
+    install_source("torch", "raise ModuleNotFoundError('No module named torch', name='torch')", "mfcore")
     model = model_of(mfcore.MF(3))
     message = r"^backend 'torch' needs torch, which is not installed: pip install 'mfcore\[torch\]'$"
     with pytest.raises(ImportError, match=message):

@@ -38,7 +38,7 @@ from mfcore import (
     load,
 )
 from mfcore.data import Vocabulary
-from mfcore.model.serialization import from_dict, to_dict
+from mfcore.settings import from_dict, to_dict
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12)
 INTEGER_IDS = st.lists(st.integers(0, 2**63 - 1), min_size=1, max_size=6, unique=True)
