@@ -17,7 +17,7 @@ from mfcore.errors import InvalidArgumentError, InvalidDataError, UnsupportedErr
 from mfcore.model._rankings import Ranking
 from mfcore.model._state import ModelState
 from mfcore.model._top_k import top_k_of
-from mfcore.objectives import PointwiseObjective, Squared
+from mfcore.objectives import PointwiseObjective
 from mfcore.operators import NUMPY
 from mfcore.optimizers import WALS, GradientOptimizer, Optimizer
 from mfcore.sampling import SamplingPlan
@@ -66,7 +66,9 @@ class FoldedUser:
         rows = np.atleast_1d(self.model.item_ids.rows(items))
         table = {**self.model.cold_filled, **{name: row[None] for name, row in self.parameters.items()}}
         rows = np.where(rows < 0, self.model.n_items, rows)
-        return self.model.spec.output.predict(self.model.spec.score_pairs(table, np.zeros_like(rows), rows))
+        scores = self.model.spec.score_pairs(table, np.zeros_like(rows), rows)
+        predictions: Floats = self.model.spec.output.predict(scores)
+        return predictions
 
     def recommend(self, k: int = 10, *, exclude_seen: bool = True) -> Ranking:
         """Return the k items of highest score, ties by ascending item row; fewer where nothing is left."""
@@ -214,12 +216,14 @@ class _Problem:
         return self.objective.loss(scores, self.targets, self.output)[1].astype(np.float64)
 
     def _curvature(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the loss's second derivative by the score, never negative; of a square Gauss-Newton's."""
-        if isinstance(self.objective, Squared):
-            derivative = self.output.forward(NUMPY)(scores, self.output.constants())[1]
-            return np.broadcast_to(np.square(derivative), scores.shape)
-        change = self._grad_scores(scores + DIFFERENCE) - self._grad_scores(scores - DIFFERENCE)
-        return np.maximum(change / (2 * DIFFERENCE), 0)
+        """Return a second derivative of the loss by the score, never negative; an output's is left out."""
+        derivative: Any = 1.0
+        if self.objective.through_output:
+            scores, derivative = self.output.forward(NUMPY)(scores, self.output.constants())
+        slopes = [self.objective.loss(scores + shift, self.targets)[1] for shift in (DIFFERENCE, -DIFFERENCE)]
+        curvature: NDArray[np.float64] = np.maximum((slopes[0] - slopes[1]) / (2 * DIFFERENCE), 0.0)
+        curvature *= np.square(derivative)
+        return curvature
 
 
 def _problem(

@@ -169,7 +169,8 @@ class Model(ModelState):
 
     def predict_pairs(self, users: NDArray[np.integer], items: NDArray[np.integer]) -> Floats:
         """Return the prediction of each pair of rows; row -1 is a cold start."""
-        return self.spec.output.predict(self.score_pairs(users, items))
+        predictions: Floats = self.spec.output.predict(self.score_pairs(users, items))
+        return predictions
 
     def score_catalogue(self, users: NDArray[np.integer]) -> Floats:
         """Return the score of every item, [n, n_items], for each user row; row -1 is a cold start."""

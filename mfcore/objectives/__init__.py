@@ -29,11 +29,15 @@ from mfcore.objectives._base import (
     score_terms,
     total_loss,
 )
+from mfcore.settings import registered
+
+# In the order in which objectives are listed, which is that of their definition.
+# isort: off
+from mfcore.objectives._squared import Squared, WeightedSquared
+from mfcore.objectives._logistic import Logistic
 from mfcore.objectives._bpr import BPR
 from mfcore.objectives._in_batch import InBatchObjective, InBatchSoftmax
-from mfcore.objectives._logistic import Logistic
-from mfcore.objectives._squared import Squared, WeightedSquared
-from mfcore.settings import registered
+# isort: on
 
 OBJECTIVES = registered(Objective)  # type: ignore[type-abstract]
 

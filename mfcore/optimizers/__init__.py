@@ -9,13 +9,17 @@ counted from 1. Unless a rule is *sparse*, it is applied to every row in every s
 where the batch does not touch a row.
 """
 
-from mfcore.optimizers._adagrad import Adagrad
-from mfcore.optimizers._adam import Adam, AdamW, LazyAdam
 from mfcore.optimizers._base import GradientOptimizer, Optimizer, Rule, Schedule
-from mfcore.optimizers._rmsprop import RMSprop
-from mfcore.optimizers._sgd import SGD
-from mfcore.optimizers._wals import SOLVERS, WALS
 from mfcore.settings import registered
+
+# In the order in which optimizers are listed, which is that of their definition.
+# isort: off
+from mfcore.optimizers._sgd import SGD
+from mfcore.optimizers._adagrad import Adagrad
+from mfcore.optimizers._rmsprop import RMSprop
+from mfcore.optimizers._adam import Adam, AdamW, LazyAdam
+from mfcore.optimizers._wals import SOLVERS, WALS
+# isort: on
 
 OPTIMIZERS = registered(Optimizer)
 
