@@ -134,16 +134,7 @@ def test_own_parts_are_known_on_the_command_line(own_parts, counts, tmp_path):
     ]
     (tmp_path / "counts.csv").write_text("\n".join(table))
     command = [sys.executable, "-m", "mfcore", "train", "counts.csv", "--plugin", own_parts.__file__]
-    options = [
-        "--model",
-        "temperature-mf",
-        "--objective",
-        "poisson",
-        "--optimizer",
-        "adadelta",
-        "--rho",
-        "0.9",
-    ]
+    named = ["--model", "temperature-mf", "--objective", "poisson", "--optimizer", "adadelta"]
     done = subprocess.run(
         [*command, *named, "--rho", "0.9", "--epochs", "2", "--out", "own.safetensors"],
         cwd=tmp_path, capture_output=True, text=True, check=False,
