@@ -5,6 +5,7 @@ import subprocess
 import sys
 import textwrap
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -239,9 +240,9 @@ def test_the_compiled_stream_tells_the_interaction_of_each_instance(plan):
     job = STREAM_CASES[plan].job(uneven(), seed=11)
     with small_data_cut():
         stream, n = Stream(job), job.n_instances
-        draw = compiling.in_graph(lambda positions, keys: stream.instances(positions, n, keys, compiling.compiled))
+        draw = compiling.in_graph(partial(stream.instances, n=n, compiled=compiling.compiled))
         for epoch in (0, 7):
-            found = draw(stream.positions(epoch, 0, n), stream.keys(epoch))
+            found = draw(stream.positions(epoch, 0, n), keys=stream.keys(epoch))
             expected = sampling.epoch(job.data, job.sampling, seed=11, epoch=epoch)
             for name in ("users", "items", "interactions", "positive", "negatives"):
                 column = getattr(expected, name)
@@ -421,7 +422,7 @@ def test_an_interrupt_ends_a_long_epoch_soon():
         import signal
         import mfcore
         from mfcore_keras import KerasBackend
-        from mfcore.jobs import make_job
+        from mfcore.training import make_job
 
         # What a shell runs in the background is started with interrupts ignored.
         signal.signal(signal.SIGINT, signal.default_int_handler)
