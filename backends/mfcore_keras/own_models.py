@@ -67,6 +67,9 @@ class OwnScore(_OwnLayer):
             )
             for name, (layer, weight) in weights.items()
         }
+        # They have their weights, and are never called.
+        for layer in self.layers:
+            layer.built = True
 
     def call(self, rows: Mapping[str, Any]) -> Any:
         """Return the score [n, 1] of rows [n, their numbers] by the names of parameters."""
