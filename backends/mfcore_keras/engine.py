@@ -23,7 +23,7 @@ class KerasBackend:
     """The engine, with settings of its own: pass an instance as `fit`'s backend to choose others.
 
     Training runs in TensorFlow, by the core's update rules; Keras has no part in it, and comes in where a
-    model is given out or taken back. Results do not depend on the number of threads but for rounding, and on
+    model is exported or imported. Results do not depend on the number of threads but for rounding, and on
     the CPU they are the same from run to run. TensorFlow has one number of threads for a whole process, fixed
     when it first computes: that of the first job, unless `tf.config.threading` says otherwise.
 
@@ -61,7 +61,7 @@ class KerasBackend:
         n_devices = len(devices.gpus())
         where = f"the CPU and {n_devices} CUDA device{'s'[: n_devices != 1]}" if n_devices else "the CPU"
         return (
-            f"TensorFlow {tf.__version__} on {where}; every model by mini-batches, given out as Keras models"
+            f"TensorFlow {tf.__version__} on {where}; every model by mini-batches, exported as Keras models"
         )
 
     def unsupported(self, job: TrainingJob) -> str | None:
