@@ -92,7 +92,7 @@ def by_keras(job: TrainingJob) -> Callable[[], Listed]:
     def list_epoch() -> Listed:
         keys = stream.keys(EPOCH)
         parts = [
-            draw(stream.places(EPOCH, start, AT_ONCE), keys=keys)
+            draw(stream.positions(EPOCH, start, AT_ONCE), keys=keys)
             for start in range(0, job.n_instances, AT_ONCE)
         ]
         columns = ([getattr(part, side).numpy() for part in parts] for side in SIDES)

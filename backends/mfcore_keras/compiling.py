@@ -8,14 +8,10 @@ from typing import Any, Literal
 import tensorflow as tf
 
 from mfcore.engines import TrainingJob
-
-# Compiling takes 1-3 s, and saves .1-.4 ms a step, or more where much is worked out in a step.
-WORTH_COMPILING_STEPS, WORTH_COMPILING_INSTANCES = 500, 500_000
-# Numbers that steps copy in an epoch if they are not compiled: each copies the tables.
-WORTH_COMPILING_NUMBERS = 200_000_000
+from mfcore_keras.limits import Limits
 
 
-def compiles(job: TrainingJob, wanted: Literal["auto"] | bool) -> bool:
+def compiles(job: TrainingJob, wanted: Literal["auto"] | bool, limits: Limits) -> bool:
     """Return whether the steps of a job are compiled; "auto" is where it pays within some epochs."""
     if wanted != "auto":
         return wanted
@@ -24,9 +20,9 @@ def compiles(job: TrainingJob, wanted: Literal["auto"] | bool) -> bool:
     n_scored = job.n_instances * (job.batch_size if in_batch else 1)
     n_numbers = sum(prod(array.shape) for array in job.parameters.values())
     return (
-        n_steps >= WORTH_COMPILING_STEPS
-        or n_scored >= WORTH_COMPILING_INSTANCES
-        or n_steps * n_numbers >= WORTH_COMPILING_NUMBERS
+        n_steps >= limits.worth_compiling_steps
+        or n_scored >= limits.worth_compiling_instances
+        or n_steps * n_numbers >= limits.worth_compiling_numbers
     )
 
 

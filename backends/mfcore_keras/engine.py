@@ -1,16 +1,18 @@
 """What this engine does, and which trainer does it."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import tensorflow as tf
 
 from mfcore.engines import API_VERSION, Gap, Scorer, StreamSlice, Trainer, TrainingJob
 from mfcore.errors import InvalidArgumentError
-from mfcore.optimizers import WALS
+from mfcore.optimizers import WALS, GradientOptimizer
 from mfcore.specs import Floats, ModelSpec
-from mfcore_keras import devices, losses, scores, steps
+from mfcore_keras import devices
+from mfcore_keras.limits import Limits
 
 if TYPE_CHECKING:
     from mfcore.model import Model
@@ -21,7 +23,7 @@ class KerasBackend:
     """The engine, with settings of its own: pass an instance as `fit`'s backend to choose others.
 
     Training runs in TensorFlow, by the core's update rules; Keras has no part in it, and comes in where a
-    model is given out or taken back. Results do not depend on the number of threads but for rounding, and on
+    model is exported or imported. Results do not depend on the number of threads but for rounding, and on
     the CPU they are the same from run to run. TensorFlow has one number of threads for a whole process, fixed
     when it first computes: that of the first job, unless `tf.config.threading` says otherwise.
 
@@ -30,6 +32,8 @@ class KerasBackend:
     compile : "auto", True or False
         Whether steps are compiled by XLA, which takes some seconds once; "auto" does so where an epoch is
         long enough for that to pay.
+    limits : Limits
+        How much is done at once, and from where on compiling pays.
     """
 
     name: ClassVar[str] = "keras"
@@ -43,6 +47,7 @@ class KerasBackend:
     )
 
     compile: Literal["auto"] | bool = "auto"
+    limits: Limits = field(default_factory=Limits, repr=False)
 
     def __post_init__(self) -> None:
         if self.compile not in ("auto", True, False):
@@ -56,7 +61,7 @@ class KerasBackend:
         n_devices = len(devices.gpus())
         where = f"the CPU and {n_devices} CUDA device{'s'[: n_devices != 1]}" if n_devices else "the CPU"
         return (
-            f"TensorFlow {tf.__version__} on {where}; every model by mini-batches, given out as Keras models"
+            f"TensorFlow {tf.__version__} on {where}; every model by mini-batches, exported as Keras models"
         )
 
     def unsupported(self, job: TrainingJob) -> str | None:
@@ -67,18 +72,18 @@ class KerasBackend:
                 " work for engines with solvers of their own; use backend='numba', 'torch' or 'reference',"
                 " or a gradient optimizer, e.g. mfcore.Adam()"
             )
-        return (
-            devices.unavailable(job.device)
-            or scores.unsupported(job)
-            or losses.unsupported(job)
-            or steps.unsupported(job)
-        )
+        if not isinstance(job.optimizer, GradientOptimizer):
+            return (
+                f"it follows gradients alone, and {type(job.optimizer).__name__} is no GradientOptimizer: use"
+                " one, e.g. mfcore.Adam()"
+            )
+        return devices.unavailable(job.device)
 
     def trainer(self, job: TrainingJob) -> Trainer:
         """Return a trainer."""
-        from mfcore_keras.batches import BatchTrainer
+        from mfcore_keras.trainer import TensorFlowTrainer
 
-        return BatchTrainer(job, compile=self.compile)
+        return TensorFlowTrainer(job, compile=self.compile, limits=self.limits)
 
     def scorer(self, model: "Model") -> Scorer | None:
         """Return None: the core's top-k serves these models."""
@@ -91,18 +96,17 @@ class KerasBackend:
 
         with tf.device(devices.device_of(job.device)):
             stream, n = Stream(job), stop - start
-            places, keys = stream.places(epoch, start, n), stream.keys(epoch)
+            positions, keys = stream.positions(epoch, start, n), stream.keys(epoch)
             if self.compile is True:
-                found = in_graph(lambda places, keys: stream.instances(places, n, keys, compiled))(
-                    places, keys
-                )
+                draw = in_graph(partial(stream.instances, n=n, compiled=compiled))
+                drawn = draw(positions, keys=keys)
             else:
-                found = stream.instances(places, n, keys)
+                drawn = stream.instances(positions, n, keys)
         return StreamSlice(
-            users=found.users.numpy(),
-            items=found.items.numpy(),
-            positive=found.positive.numpy(),
-            negatives=None if found.negatives is None else found.negatives.numpy(),
+            users=drawn.users.numpy(),
+            items=drawn.items.numpy(),
+            positive=drawn.positive.numpy(),
+            negatives=None if drawn.negatives is None else drawn.negatives.numpy(),
         )
 
     def to_module(self, model: "Model") -> Any:

@@ -1,4 +1,4 @@
-"""Models as functional Keras models: given out with trained values, or initial ones, and taken back.
+"""Models as functional Keras models: exported with trained values, or initial ones, and imported again.
 
 A Keras model takes rows of users and items as two inputs, "user" and "item", int32 [n], in this order or as a
 dict by name. It gives predictions, [n, 1]: what `mfcore.Model.predict_pairs` gives, and what a squared loss
@@ -13,28 +13,33 @@ under names of Keras's kind:
 
 The layer "score" gives the score, [n, 1], on which ranking works, and losses with from_logits=True; a layer
 after it, "prediction", is the output function, which Linear does without. All layers are Keras's own, so that
-files load wherever Keras is, but for `RatingClip`.
+files load wherever Keras is, but for `RatingClip` and those of a spec or an output of your own.
+
+Of such a spec the layer "score" is `OwnScore`, which computes the score that the spec defines: rows are
+`Embedding`s as above, of all numbers of a row side by side; the parameter "layer/weight" is a weight of a
+layer within it, and one without a slash, "temperature", say, the weight "temperature" of the layer
+"temperature".
 """
 
 from collections.abc import Mapping
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mfcore.errors import InvalidArgumentError, InvalidDataError, UnsupportedError
+from mfcore.errors import InvalidArgumentError, InvalidDataError
 from mfcore.specs import (
     GMF,
     LINEAR,
     MF,
     MLP,
     NCF,
-    Arm,
+    Branch,
     Floats,
     Layer,
     Linear,
     ModelSpec,
     NeuMF,
-    Output,
     Parameter,
     Parameters,
     Product,
@@ -54,7 +59,10 @@ load_keras()
 
 import keras  # noqa: E402
 
+from mfcore_keras.own_models import OwnPrediction, OwnScore  # noqa: E402
+
 SPECS = (MF, GMF, MLP, NeuMF, TwoTower)
+OUTPUTS = (Linear, ReLU, Sigmoid, RatingRange)
 DTYPES = ("float32", "float64")
 CONSTANT = "global_bias"
 FACTORS, EMBEDDING = "factors", "embedding"
@@ -115,14 +123,11 @@ def build_model(
     ------
     InvalidArgumentError
         Another dtype, or numbers of rows below 1.
-    UnsupportedError
-        A spec, or an output function, that there is no Keras model for.
     """
     for name, number in (("n_users", n_users), ("n_items", n_items)):
         require_integer(f"build_model: {name}", number, 1)
     if dtype not in DTYPES:
         raise InvalidArgumentError(f"build_model: dtype is {dtype!r}; it must be one of {', '.join(DTYPES)}")
-    _require_supported(spec)
     values = spec.initial_parameters(
         n_users, n_items, seed=seed, dtype=np.dtype(dtype), best_constant=best_constant
     )
@@ -130,14 +135,7 @@ def build_model(
 
 
 def to_keras(model: "Model") -> Any:
-    """Return a model as a Keras model, with copies of its parameters; see `mfcore.Model.to_keras`.
-
-    Raises
-    ------
-    UnsupportedError
-        A spec, or an output function, that there is no Keras model for.
-    """
-    _require_supported(model.spec)
+    """Return a model as a Keras model, with copies of its parameters; see `mfcore.Model.to_keras`."""
     layout = model.spec.parameters(model.n_users, model.n_items)
     return _Builder(model.spec, layout, model.parameters).model()
 
@@ -168,14 +166,14 @@ def from_keras(keras_model: Any, spec: ModelSpec, n_users: int, n_items: int) ->
     layout = spec.parameters(n_users, n_items)
     whose = f"{spec} of {n_users:,} users and {n_items:,} items"
     found = _weights(keras_model, constant=CONSTANT in layout)
-    places = {name: _place(name, parameter) for name, parameter in layout.items()}
-    _check_names(found, list(places.values()), whose)
-    weights = {name: found[place] for name, place in places.items()}
+    locations = {name: _location(name, parameter) for name, parameter in layout.items()}
+    _check_names(found, list(locations.values()), whose)
+    weights = {name: found[location] for name, location in locations.items()}
     dtype = next(array.dtype for name, array in weights.items() if name != CONSTANT)
     if CONSTANT in weights:
         weights[CONSTANT] = weights[CONSTANT].astype(dtype)
     for name, array in weights.items():
-        _check_weight(places[name], array, layout[name], dtype, whose)
+        _check_weight(locations[name], array, layout[name], dtype, whose)
     return {name: np.array(array.reshape(layout[name].shape), order="C") for name, array in weights.items()}
 
 
@@ -196,6 +194,8 @@ class _Builder:
         return keras.Model([self.user, self.item], prediction, name=name)
 
     def _score(self) -> Any:
+        if type(self.spec) not in SPECS:
+            return self._own_score()
         terms = [self._features()]
         if CONSTANT in self.layout:
             terms += [self._rows("user_bias"), self._rows("item_bias")]
@@ -206,23 +206,32 @@ class _Builder:
             score = self._layer("Rescaling", CONSTANT, scale=1.0, offset=offset)(score)
         return self._layer("Identity", "score")(score)
 
+    def _own_score(self) -> Any:
+        """Return the score as a spec of somebody's own defines it."""
+        dense = {name: one for name, one in self.layout.items() if one.side is None}
+        weights = {name: _location(name, one) for name, one in dense.items()}
+        score = OwnScore(self.spec, self.layout, self.values, weights, name="score", dtype=self.dtype)
+        return score({name: self._rows(name) for name in self.layout if name not in dense})
+
     def _features(self) -> Any:
         """Return the score without its biases."""
         if isinstance(self.spec, NCF):
-            features = [self._arm(arm) for arm in self.spec.arms]
+            features = [self._branch(branch) for branch in self.spec.branches]
             return self._dense(Layer("output", 0, 1, LINEAR))(self._concatenated("features", features))
-        ends = [self._rows("user_factors"), self._rows("item_factors")]
+        embeddings = [self._rows("user_factors"), self._rows("item_factors")]
         if isinstance(self.spec, TwoTower):
             stacks = (self.spec.user_stack, self.spec.item_stack)
-            ends = [self._stacked(stack.layers, end) for stack, end in zip(stacks, ends, strict=True)]
-        return self._layer("Dot", "dot", axes=-1)(ends)
+            embeddings = [
+                self._stacked(stack.layers, rows) for stack, rows in zip(stacks, embeddings, strict=True)
+            ]
+        return self._layer("Dot", "dot", axes=-1)(embeddings)
 
-    def _arm(self, arm: Arm) -> Any:
-        factors = [self._rows(arm.user_factors), self._rows(arm.item_factors)]
-        if isinstance(arm, Product):
+    def _branch(self, branch: Branch) -> Any:
+        factors = [self._rows(branch.user_factors), self._rows(branch.item_factors)]
+        if isinstance(branch, Product):
             return self._layer("Multiply", "product")(factors)
-        assert isinstance(arm, Tower)
-        return self._stacked(arm.stack.layers, self._concatenated("pair", factors))
+        assert isinstance(branch, Tower)
+        return self._stacked(branch.stack.layers, self._concatenated("pair", factors))
 
     def _stacked(self, layers: tuple[Layer, ...], inputs: Any) -> Any:
         for layer in layers:
@@ -234,7 +243,7 @@ class _Builder:
 
     def _rows(self, name: str) -> Any:
         values = self.values[name].reshape(self.layout[name].shape[0], -1)
-        layer = self._layer("Embedding", _place(name, self.layout[name])[0], values.shape[0], values.shape[1])
+        layer = self._layer("Embedding", _location(name, self.layout[name])[0], *values.shape)
         rows = layer(self.user if self.layout[name].side == "user" else self.item)
         layer.set_weights([values])
         return rows
@@ -249,6 +258,8 @@ class _Builder:
 
     def _predicted(self, score: Any) -> Any:
         output = self.spec.output
+        if type(output) not in OUTPUTS:
+            return OwnPrediction(output, name="prediction", dtype=self.dtype)(score)
         if isinstance(output, ReLU):
             return self._layer("ReLU", "prediction")(score)
         if isinstance(output, Sigmoid):
@@ -265,35 +276,19 @@ class _Builder:
 
 
 # The layer of a weight, and which of the layer's.
-_Place = tuple[str, str]
+_Location = tuple[str, str]
 
 
-def _place(name: str, parameter: Parameter) -> _Place:
-    layer, _, part = name.rpartition("/")
+def _location(name: str, parameter: Parameter) -> _Location:
+    layer, _, weight = name.rpartition("/")
     if parameter.side is not None:
         return name.replace(FACTORS, EMBEDDING), "embeddings"
-    return (layer, part) if layer else (name, "offset")
+    return (layer, weight) if layer else (name, "offset" if name == CONSTANT else name)
 
 
-def _require_supported(spec: ModelSpec) -> None:
-    if type(spec) not in SPECS:
-        valid = ", ".join(kind.__name__ for kind in SPECS)
-        raise UnsupportedError(
-            f"there is no Keras model for {type(spec).__name__}, only for {valid}; write one whose layers"
-            " have the names that mfcore_keras.models lists, and Model.from_keras takes it"
-        )
-    outputs: tuple[type[Output], ...] = (Linear, ReLU, Sigmoid, RatingRange)
-    if type(spec.output) not in outputs:
-        valid = ", ".join(kind.__name__ for kind in outputs)
-        raise UnsupportedError(
-            f"there is no Keras layer for the output {type(spec.output).__name__}, only for {valid}; use one"
-            " of these"
-        )
-
-
-def _weights(keras_model: Any, constant: bool) -> dict[_Place, Floats]:
-    """Return a model's weights by their places, and the constant's."""
-    found: dict[_Place, Floats] = {}
+def _weights(keras_model: Any, constant: bool) -> dict[_Location, Floats]:
+    """Return a model's weights by their locations, and the constant's."""
+    found: dict[_Location, Floats] = {}
     # Layers without variables, inputs among them, have none.
     for layer in keras_model._flatten_layers(include_self=False, recursive=True):
         if constant and layer.name == CONSTANT and hasattr(layer, "offset"):
@@ -303,8 +298,8 @@ def _weights(keras_model: Any, constant: bool) -> dict[_Place, Floats]:
     return found
 
 
-def _check_names(found: Mapping[_Place, Floats], places: list[_Place], whose: str) -> None:
-    missing = [f"{layer!r} ({part})" for layer, part in places if (layer, part) not in found]
+def _check_names(found: Mapping[_Location, Floats], locations: list[_Location], whose: str) -> None:
+    missing = [f"{layer!r} ({part})" for layer, part in locations if (layer, part) not in found]
     if missing:
         layers = ", ".join(dict.fromkeys(repr(layer) for layer, _ in found)) or "none"
         raise InvalidArgumentError(
@@ -315,7 +310,7 @@ def _check_names(found: Mapping[_Place, Floats], places: list[_Place], whose: st
     unknown = [
         f"{layer!r} ({part}) {array.shape}"
         for (layer, part), array in found.items()
-        if (layer, part) not in places
+        if (layer, part) not in locations
     ]
     if unknown:
         raise InvalidArgumentError(
@@ -324,15 +319,15 @@ def _check_names(found: Mapping[_Place, Floats], places: list[_Place], whose: st
         )
 
 
-def _check_weight(place: _Place, array: Floats, parameter: Parameter, dtype: Any, whose: str) -> None:
-    what = f"the {place[1]} of the Keras model's layer {place[0]!r}"
+def _check_weight(location: _Location, array: Floats, parameter: Parameter, dtype: Any, whose: str) -> None:
+    what = f"the {location[1]} of the Keras model's layer {location[0]!r}"
     if str(array.dtype) not in DTYPES or array.dtype != dtype:
         raise InvalidArgumentError(
             f"{what} are {array.dtype}, others {dtype}; all must be float32, or all float64: build the model"
             " with one dtype"
         )
-    is_bias = parameter.side is not None and len(parameter.shape) == 1
-    expected = (*parameter.shape, 1) if is_bias else parameter.shape
+    shape = parameter.shape
+    expected = shape if parameter.side is None else (shape[0], prod(shape[1:]))
     if array.shape != expected:
         raise InvalidArgumentError(
             f"{what} have shape {array.shape}, but {whose} needs {expected}; pass the spec, and the users and"

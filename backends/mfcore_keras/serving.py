@@ -7,8 +7,9 @@ import numpy as np
 import tensorflow as tf
 
 from mfcore.errors import UnsupportedError
+from mfcore.operators import NUMPY
+from mfcore.specs import Embeddings, InnerProduct
 from mfcore.validation import require_integer
-from mfcore_keras import scores
 
 if TYPE_CHECKING:
     from mfcore.model import Model
@@ -27,7 +28,7 @@ def export_top_k(
     Parameters
     ----------
     model : Model
-        Its score is an inner product: MF, GMF or TwoTower.
+        Its score is an inner product: MF, GMF, TwoTower or one of your own.
     path : path
         A folder, made or written over.
     k : int
@@ -41,14 +42,15 @@ def export_top_k(
         Another model.
     """
     require_integer("export_top_k: k", k, 1, model.n_items)
-    if type(model.spec) not in scores.SPECS or not model.spec.is_inner_product:
+    spec = model.spec
+    if not isinstance(spec, InnerProduct):
         raise UnsupportedError(
             "an index of items needs a score that is an inner product, which that of"
-            f" {type(model.spec).__name__} is not; export an MF, GMF or TwoTower, or the Keras model itself:"
+            f" {type(spec).__name__} is not; export an MF, GMF or TwoTower, or the Keras model itself:"
             " model.to_keras().export(path)"
         )
     with tf.device("CPU:0"):
-        index = _Index(model, k, exclude_seen)
+        index = _Index(model, spec, k, exclude_seen)
         ids = tf.TensorSpec([None], index.user_ids.key_dtype, name="user_ids")
         tf.saved_model.save(
             index, os.fspath(path), signatures={"serving_default": index.top_k.get_concrete_function(ids)}
@@ -56,14 +58,14 @@ def export_top_k(
 
 
 class _Index(tf.Module):  # type: ignore[misc]  # TensorFlow tells no types
-    """Ends of all users and items, and the ids that they belong to."""
+    """Embeddings of all users and items, and the ids that they belong to."""
 
-    def __init__(self, model: "Model", k: int, exclude_seen: bool) -> None:
+    def __init__(self, model: "Model", spec: InnerProduct, k: int, exclude_seen: bool) -> None:
         super().__init__(name="top_k")
         self.k = k
-        of_users, of_items, user_offsets, item_offsets = _ends(model)
-        self.users, self.items = _kept(of_users), _kept(of_items)
-        self.user_offsets, self.item_offsets = _kept(user_offsets), _kept(item_offsets)
+        users, items = _embeddings(model, spec)
+        self.users, self.items = _kept(users.vectors), _kept(items.vectors)
+        self.user_offsets, self.item_offsets = _kept(_offsets(users)), _kept(_offsets(items))
         # Users that are not known stand after the others.
         self.user_ids = tf.lookup.StaticHashTable(
             tf.lookup.KeyValueTensorInitializer(_ids(model.user_ids.ids), np.arange(model.n_users)),
@@ -105,21 +107,16 @@ class _Index(tf.Module):  # type: ignore[misc]  # TensorFlow tells no types
         return starts, tf.cast(tf.gather(self.seen_starts, rows + 1) - starts, tf.int32)
 
 
-def _ends(model: "Model") -> tuple[Any, ...]:
-    """Return the ends of all users, the unknown one after them, and of all items, and their offsets."""
-    layout = model.spec.parameters(model.n_users, model.n_items)
+def _embeddings(model: "Model", spec: InnerProduct) -> tuple[Embeddings, Embeddings]:
+    """Return those of all users, the unknown one after them, and of all items, on numpy."""
+    users, items, dense = (spec.gather_side(model.catalogue, side) for side in ("user", "item", None))
+    return spec.user_embeddings(NUMPY, users, dense), spec.item_embeddings(NUMPY, items, dense)
 
-    def of_side(side: str | None) -> dict[str, tf.Tensor]:
-        named = model.catalogue.items()
-        return {name: tf.constant(array) for name, array in named if layout[name].side == side}
 
-    of_users, of_items, *offsets = scores.ends(model.spec, of_side("user"), of_side("item"), of_side(None))
-    zeros = [tf.zeros(ends.shape[0], ends.dtype) for ends in (of_users, of_items)]
-    return (
-        of_users,
-        of_items,
-        *(zero if offset is None else zero + offset for zero, offset in zip(zeros, offsets, strict=True)),
-    )
+def _offsets(embeddings: Embeddings) -> Any:
+    """Return the offset of each row, [n]."""
+    vectors, offsets = embeddings
+    return np.zeros(len(vectors), vectors.dtype) + (0 if offsets is None else offsets)
 
 
 def _kept(values: Any) -> tf.Variable:

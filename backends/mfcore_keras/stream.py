@@ -38,7 +38,7 @@ FEW = 8
 LISTED_AT_ONCE = 1 << 18
 
 
-class Instances(NamedTuple):
+class InstanceTensors(NamedTuple):
     """Instances in the order in which they are shown; int64 but for `positive`.
 
     Attributes
@@ -130,7 +130,7 @@ class Stream:
             epoch = self.job.sampling.bucketing_epoch(epoch)
         return Keys.of(self.job, epoch)
 
-    def places(self, epoch: int, start: int, n: int) -> tf.Tensor:
+    def positions(self, epoch: int, start: int, n: int) -> tf.Tensor:
         """Return what `instances` is to be given for n positions of an epoch; past its end anything.
 
         Positions, whole blocks of them, or, in the blocked order, numbers.
@@ -144,14 +144,14 @@ class Stream:
         return tf.constant(self._visited[1][np.minimum(np.arange(start, start + n), last)])
 
     def numbers(
-        self, places: tf.Tensor, n: int, keys: Keys, compiled: Callable[..., Any] | None = None
+        self, positions: tf.Tensor, n: int, keys: Keys, compiled: Callable[..., Any] | None = None
     ) -> tf.Tensor:
-        """Return the numbers of the n instances at some places of an epoch.
+        """Return the numbers of the n instances at some positions of an epoch.
 
         Parameters
         ----------
-        places : int64 tensor
-            As `places` returns them.
+        positions : int64 tensor
+            As `positions` returns them.
         n : int
         keys : Keys
             Of the epoch.
@@ -159,19 +159,19 @@ class Stream:
             What compiles functions of tensors of known shapes.
         """
         if self.job.sampling.order == "blocked":
-            return places
+            return positions
         once = shuffled_blocks if compiled is None else compiled(shuffled_blocks)
-        return self._shuffled(places, keys, once)[:n]
+        return self._shuffled(positions, keys, once)[:n]
 
     def instances(
-        self, places: tf.Tensor, n: int, keys: Keys, compiled: Callable[..., Any] | None = None
-    ) -> Instances:
-        """Return the n instances at some places of an epoch; arguments as of `numbers`."""
+        self, positions: tf.Tensor, n: int, keys: Keys, compiled: Callable[..., Any] | None = None
+    ) -> InstanceTensors:
+        """Return the n instances at some positions of an epoch; arguments as of `numbers`."""
         look_up = self.look_up if compiled is None else compiled(self.look_up)
-        instances: Instances = look_up(self.numbers(places, n, keys, compiled), keys)
+        instances: InstanceTensors = look_up(self.numbers(positions, n, keys, compiled), keys)
         return instances
 
-    def look_up(self, numbers: tf.Tensor, keys: Keys) -> Instances:
+    def look_up(self, numbers: tf.Tensor, keys: Keys) -> InstanceTensors:
         """Return the instances of some numbers."""
         plan, data = self.job.sampling, self.data
         interactions = numbers // plan.per_interaction
@@ -179,22 +179,22 @@ class Stream:
         users = tf.cast(tf.gather(data.users, interactions), tf.int64)
         items = tf.cast(tf.gather(data.items, interactions), tf.int64)
         if not plan.n_negatives:
-            return Instances(users, items, interactions, tf.ones_like(slots, tf.bool), None)
+            return InstanceTensors(users, items, interactions, tf.ones_like(slots, tf.bool), None)
         slots = slots + int(plan.paired)
         drawn = self._negatives(users, interactions * (1 + plan.n_negatives) + slots, keys)
         if plan.paired:
-            return Instances(users, items, interactions, slots > 0, drawn)
+            return InstanceTensors(users, items, interactions, slots > 0, drawn)
         positive = slots == 0
-        return Instances(users, tf.where(positive, items, drawn), interactions, positive, None)
+        return InstanceTensors(users, tf.where(positive, items, drawn), interactions, positive, None)
 
     def _negatives(self, users: tf.Tensor, positions: tf.Tensor, keys: Keys) -> tf.Tensor:
         data = self.data
-        places = drawn_below(tf.gather(data.room, users), positions, keys.listing)
+        ranks = drawn_below(tf.gather(data.room, users), positions, keys.listing)
         first, count = tf.gather(data.first, users), tf.gather(data.count, users)
-        bounds = tf.cast(places, tf.int32)
+        bounds = tf.cast(ranks, tf.int32)
         n_before = n_up_to(data.before, first, count, bounds, self.most_seen)
         if data.starts is None:
-            return places + tf.cast(n_before, tf.int64)
+            return ranks + tf.cast(n_before, tf.int64)
         assert data.ends is not None
         last = tf.maximum(first + n_before - 1, 0)
         passed = tf.gather(data.ends, last) - tf.gather(data.before, last)

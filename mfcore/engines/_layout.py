@@ -69,16 +69,14 @@ class RowLayout:
 
     def split(self, numbers: Array, xp: Operators = NUMPY) -> dict[str, Array]:
         """Return the parameters of rows [n, width], each [n, its shape], or of dense numbers [width]."""
-        if not self.names:
-            return {}
         is_row = len(numbers.shape) == 2
-        parts = [numbers] if len(self.names) == 1 else xp.split(numbers, self.sizes)
+        parts = xp.split(numbers, self.sizes) if len(self.names) > 1 else [numbers] * len(self.names)
         found = {}
         for name, shape, part in zip(self.names, self.shapes, parts, strict=True):
             as_is = len(shape) == 1
             found[name] = part if as_is else xp.reshape(part, (-1, *shape) if is_row else shape)
         for name, shape in self.absent:
-            zeros = 0 * numbers[:, :1]
+            zeros = 0 * numbers[:, :1] if self.names else xp.sum(numbers, axis=1)
             found[name] = xp.reshape(zeros, (-1, *(1 for _ in shape)))
         return found
 

@@ -287,14 +287,15 @@ class Model(ModelState):
         -------
         keras.Model
             Not compiled, in the model's dtype, with copies of the parameters; `mfcore_keras.models` lists the
-            names of its layers, such as "user_embedding".
+            names of its layers, such as "user_embedding". That of a spec or an output of your own can be
+            exported, but not saved as a .keras file.
 
         Raises
         ------
         BackendMissingError
             TensorFlow is not installed; it is an ImportError and names the command.
         UnsupportedError
-            A spec of one's own, for which there is no Keras model; or Keras runs on another framework here.
+            Keras runs on another framework here.
         """
         engine: Any = registry.get("keras")
         return engine.to_module(self)

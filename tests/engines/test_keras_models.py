@@ -1,4 +1,4 @@
-"""Models as Keras models: given out, saved, exported, trained by Keras, and taken back; indexes of items."""
+"""Models as Keras models: exported, saved, trained by Keras, and imported; indexes of items."""
 
 import json
 import os
@@ -8,6 +8,8 @@ import subprocess
 import sys
 import textwrap
 import warnings
+from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -15,6 +17,8 @@ import pytest
 import mfcore
 from mfcore.errors import InvalidArgumentError, InvalidDataError, UnsupportedError
 from mfcore.model import Model, data_fields
+from mfcore.operators import NUMPY
+from mfcore.specs import Embeddings, InnerProduct, Output, Parameter
 
 pytest.importorskip("mfcore_keras", reason="TensorFlow is not installed on this Python")
 
@@ -84,7 +88,7 @@ def assert_same_bits(found, expected):
         np.testing.assert_array_equal(found.parameters[name], array)
 
 
-# Given out
+# Exported
 
 
 def test_a_keras_model_predicts_what_the_model_does(model_of, spec, dtype):
@@ -113,7 +117,7 @@ def test_so_it_does_for_every_output(model_of, output, dtype):
 def test_in_training_it_gives_what_a_squared_loss_compares_with_ratings(model_of, output):
     model = model_of(mfcore.MF(3, output=output))
     found = model.to_keras()([tf.constant(USERS), tf.constant(ITEMS)], training=True)
-    expected, _ = output.train(model.score_pairs(USERS, ITEMS))
+    expected, _ = output.forward(NUMPY)(model.score_pairs(USERS, ITEMS), output.constants())
     np.testing.assert_allclose(np.asarray(found)[:, 0], expected, rtol=1e-5, atol=1e-6)
 
 
@@ -239,30 +243,70 @@ def test_a_keras_model_of_another_dtype_or_of_no_rows_is_refused(arguments, erro
         build_model(mfcore.MF(3), *arguments)
 
 
-class OwnMF(mfcore.MF):
-    """A spec of somebody's own."""
+# A spec and an output of one's own
 
 
-class OwnSigmoid(mfcore.Sigmoid):
-    """An output function of somebody's own."""
+@dataclass(frozen=True)
+class Softplus(Output):
+    """Predictions log(1 + exp(score))."""
+
+    def forward(self, xp):
+        return lambda score, c: (xp.log1p(xp.exp(score)), xp.sigmoid(score))
 
 
-@pytest.mark.parametrize(
-    ("spec", "reason"),
-    [
-        (OwnMF(3), "no Keras model for OwnMF, only for MF, GMF, MLP, NeuMF, TwoTower"),
-        (mfcore.MF(3, output=OwnSigmoid()), "no Keras layer for the output OwnSigmoid, only for Linear"),
-    ],
-    ids=["spec", "output"],
-)
-def test_what_is_somebody_s_own_is_refused_not_guessed(model_of, spec, reason):
-    with pytest.raises(UnsupportedError, match=reason):
-        model_of(spec).to_keras()
-    with pytest.raises(UnsupportedError, match=reason):
-        build_model(spec, 40, 25)
+@dataclass(frozen=True)
+class Subspaces(InnerProduct):
+    """Two factors in each of three subspaces, which learnt weights, a dense layer and a temperature mix."""
+
+    short_name: ClassVar[str] = "test_subspaces"
+    output: Output = field(default_factory=Softplus)
+
+    def parameters(self, n_users, n_items):
+        return {
+            "user_factors": Parameter((n_users, 3, 2), INIT, side="user"),
+            "user_bias": Parameter((n_users,), INIT, side="user", shared_by_items=True),
+            "item_factors": Parameter((n_items, 2), INIT, side="item"),
+            "mixing/kernel": Parameter((3,), INIT),
+            "temperature": Parameter((1,), mfcore.Constant(1.0)),
+            "global_bias": Parameter((1,), mfcore.Constant(0.0), trained=False, decayed=False),
+        }
+
+    def user_embeddings(self, xp, rows, dense):
+        mixed = xp.sum(rows["user_factors"] * dense["mixing/kernel"][:, None], axis=1)
+        return Embeddings(mixed * dense["temperature"], rows["user_bias"] + dense["global_bias"])
+
+    def item_embeddings(self, xp, rows, dense):
+        return Embeddings(rows["item_factors"])
 
 
-# Trained by Keras, and taken back
+def test_a_spec_and_an_output_of_one_s_own_have_a_keras_model(model_of, ratings, dtype, tmp_path):
+    model = model_of(Subspaces(), dtype)
+    keras_model = model.to_keras()
+    expected = model.predict_pairs(USERS, ITEMS)
+    np.testing.assert_allclose(
+        predictions(keras_model), expected, rtol=TOLERANCES[dtype], atol=TOLERANCES[dtype]
+    )
+    assert_same_bits(Model.from_keras(keras_model, model.spec, model), model)
+    keras_model.export(tmp_path, verbose=False)
+    loaded = tf.saved_model.load(tmp_path)
+    served = loaded.serve([tf.constant(rows, tf.int32) for rows in (USERS, ITEMS)])
+    np.testing.assert_allclose(np.asarray(served)[:, 0], expected, rtol=1e-5, atol=1e-6)
+    keras_model.compile("adam", loss="mse")
+    keras_model.fit([ratings.users, ratings.items], ratings.values, verbose=0)
+    trained = Model.from_keras(keras_model, model.spec, model)
+    moved = {name for name, array in trained.parameters.items() if np.any(array != model.parameters[name])}
+    assert moved == set(model.parameters) - {"global_bias"}
+
+
+def test_what_keras_cannot_put_in_a_file_is_refused_with_what_to_do(model_of, tmp_path):
+    for spec in (Subspaces(output=mfcore.Linear()), mfcore.MF(3, output=Softplus())):
+        with pytest.raises(
+            UnsupportedError, match=r"cannot hold: export the model, keras_model.export\(path\)"
+        ):
+            model_of(spec).to_keras().save(tmp_path / "model.keras")
+
+
+# Trained by Keras, and imported
 
 
 @pytest.mark.parametrize("known_by", ["model", "data"])
@@ -405,10 +449,10 @@ def test_an_index_recommends_by_itself_what_the_model_does(meetings, model_of, t
     assert len(model.recommend(["user 0"], k=5)[0].items) <= 2
 
 
-@pytest.mark.parametrize("name", ["MF with biases", "GMF with biases", "TwoTower"])
+@pytest.mark.parametrize("name", ["MF with biases", "GMF with biases", "TwoTower", "own"])
 @pytest.mark.parametrize("exclude_seen", [True, False])
 def test_so_does_that_of_every_inner_product(ratings, model_of, tmp_path, name, exclude_seen):
-    model = model_of(SPECS[name])
+    model = model_of(SPECS.get(name, Subspaces()))
     backend.export_top_k(model, tmp_path, k=25, exclude_seen=exclude_seen)
     signature = tf.saved_model.load(tmp_path).signatures["serving_default"]
     users = [0, 7, 39, 99]
