@@ -69,16 +69,15 @@ class RowLayout:
 
     def split(self, numbers: Array, xp: Operators = NUMPY) -> dict[str, Array]:
         """Return the parameters of rows [n, width], each [n, its shape], or of dense numbers [width]."""
-        if not self.names:
-            return {}
         is_row = len(numbers.shape) == 2
-        parts = [numbers] if len(self.names) == 1 else xp.split(numbers, self.sizes)
+        parts = [numbers] if len(self.names) == 1 else xp.split(numbers, self.sizes) if self.names else []
         found = {}
         for name, shape, part in zip(self.names, self.shapes, parts, strict=True):
             as_is = len(shape) == 1
             found[name] = part if as_is else xp.reshape(part, (-1, *shape) if is_row else shape)
         for name, shape in self.absent:
-            zeros = 0 * numbers[:, :1]
+            # Where there are no numbers, too.
+            zeros = xp.sum(numbers[:, :0], axis=1)
             found[name] = xp.reshape(zeros, (-1, *(1 for _ in shape)))
         return found
 
@@ -128,15 +127,26 @@ class ParameterLayout:
         users, items, dense = (RowLayout.of(layout, side, trained) for side in ("user", "item", None))
         return cls(users, items, dense, slots)
 
-    def pack(self, parameters: Mapping[str, Floats], state: Mapping[str, NDArray[Any]]) -> PackedTables:
-        """Return parameters and optimizer state, named as in a job, as packed tables of their dtype."""
+    def pack(
+        self, parameters: Mapping[str, Floats], state: Mapping[str, NDArray[Any]], *, padding_rows: int = 0
+    ) -> PackedTables:
+        """Return parameters and optimizer state, named as in a job, as packed tables of their dtype.
+
+        Parameters
+        ----------
+        parameters, state : mapping of name to array
+        padding_rows : int
+            Rows of zeros after those of users, and after those of items.
+        """
+        dtype = next(iter(parameters.values())).dtype
         sides = []
         for rows in (self.users, self.items, self.dense):
             n = len(parameters[rows.names[0]]) if rows.names and rows is not self.dense else 1
             slots = [{name: state[f"{name}/{slot}"] for name in rows.names} for slot in self.slots]
-            dtype = next(iter(parameters.values())).dtype
-            blocks = [rows.pack(arrays, n) for arrays in (parameters, *slots)]
-            sides.append(np.stack(blocks, axis=1).astype(dtype, copy=False))
+            table = np.zeros((n + padding_rows, 1 + len(slots), rows.width), dtype=dtype)
+            for place, arrays in enumerate((parameters, *slots)):
+                table[:n, place] = rows.pack(arrays, n)
+            sides.append(table)
         return PackedTables(sides[0], sides[1], sides[2][0])
 
     def unpack(self, tables: PackedTables, place: int) -> dict[str, Floats]:
