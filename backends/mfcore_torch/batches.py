@@ -138,7 +138,7 @@ class BatchTrainer:
         total = torch.zeros((), dtype=torch.float64, device=self.device)
         n_blocks = groups.shape[1]
         take = self.compiled_step or self._step
-        for part in groups.split(max(1, self.limits.instances // n_blocks)):
+        for part in groups.split(max(1, self.limits.instances_at_once // n_blocks)):
             instances, is_real = self.stream.take_apart(epoch, part)
             for batch in self._even_batches(instances, n_blocks, None, is_real):
                 total += take(self.store.weights, batch, c, number, None)
@@ -267,7 +267,7 @@ class BatchTrainer:
             xp=xp,
             ranks=self.ranks,
             are_apart=self._are_apart(),
-            n_scores=self.limits.scores,
+            n_scores=self.limits.scores_at_once,
             matrix_part=matrix_part,
         )
 
@@ -293,7 +293,7 @@ class BatchTrainer:
     def _n_at_once(self, learning_rate: float) -> int:
         """Return how many instances are drawn together: whole batches, of which all defer updates or none."""
         size = self.job.batch_size
-        n_steps = max(1, self.limits.instances // size)
+        n_steps = max(1, self.limits.instances_at_once // size)
         return size * min(n_steps, self.deferral.steps_before(learning_rate) or n_steps)
 
     def _stream_device(self) -> torch.device:

@@ -11,11 +11,11 @@ class Limits:
 
     Attributes
     ----------
-    instances : int
+    instances_at_once : int
         That are drawn, and whose rows are sorted, together.
     batch_rows_bytes : int
         That finding the rows of several batches together may take where every batch has all rows.
-    scores : int
+    scores_at_once : int
         Of an in-batch objective that are worked out together: on a CPU as many as its cache holds.
     shared_numbers : int
         Of a batch's rows from which several threads do a step faster than one does.
@@ -26,9 +26,9 @@ class Limits:
         The parts of a CUDA device's free memory that the training data and the tables may take.
     """
 
-    instances: int = 1 << 17
+    instances_at_once: int = 1 << 17
     batch_rows_bytes: int = 1 << 28
-    scores: int = 1 << 18
+    scores_at_once: int = 1 << 18
     shared_numbers: int = 1 << 17
     compiled_steps: int = 1_000
     compiled_instances: int = 2_000_000
@@ -41,5 +41,5 @@ class Limits:
         return (
             cls()
             if device.type == "cpu"
-            else cls(instances=1 << 22, batch_rows_bytes=1 << 30, scores=1 << 25)
+            else cls(instances_at_once=1 << 22, batch_rows_bytes=1 << 30, scores_at_once=1 << 25)
         )

@@ -63,10 +63,16 @@ class ParameterStore:
         self.job = job
         self.ranks = ranks
         self.step = int(job.optimizer_state[STEP][0])
-        tables = job.layout.pack(job.parameters, job.optimizer_state, padding_rows=1)
+        layout, n_blocks = job.layout, 1 + len(job.layout.slots)
+        tables = PackedTables(
+            users=np.zeros((job.data.n_users + 1, n_blocks, layout.users.width), dtype=job.dtype),
+            items=np.zeros((job.data.n_items + 1, n_blocks, layout.items.width), dtype=job.dtype),
+            dense=np.zeros((n_blocks, layout.dense.width), dtype=job.dtype),
+        )
+        layout.fill(tables, job.parameters, job.optimizer_state)
         self.weights = Weights(
-            users=self._rows(tables.users, job.data.n_users, device),
-            items=self._rows(tables.items, job.data.n_items, device),
+            users=self._rows(tables.users, device),
+            items=self._rows(tables.items, device),
             dense=torch.from_numpy(tables.dense).to(device),
             constants={
                 name: torch.from_numpy(array.copy()).to(device) for name, array in job.constants.items()
@@ -95,13 +101,10 @@ class ParameterStore:
         """Return the rows with their slots that this process holds, [n, 1 + n_slots, width], and `latest`."""
         return rows.numbers, rows.latest[self.cut_of(rows).own] if self.is_cut else rows.latest
 
-    def _rows(self, table: Floats, n_rows: int, device: torch.device) -> Rows:
-        if not table.size:
-            # Of a side without parameters the layout does not know how many rows it has.
-            table = np.zeros((n_rows + 1, *table.shape[1:]), dtype=table.dtype)
+    def _rows(self, table: Floats, device: torch.device) -> Rows:
         numbers = torch.from_numpy(table)
-        own = numbers.to(device) if self.ranks is None else Cut(n_rows + 1, self.ranks).part(numbers, device)
-        return Rows(own, torch.zeros(n_rows + 1, dtype=torch.int64, device=device))
+        own = numbers.to(device) if self.ranks is None else Cut(len(table), self.ranks).part(numbers, device)
+        return Rows(own, torch.zeros(len(table), dtype=torch.int64, device=device))
 
     def _on_host(self, blocks: slice) -> PackedTables:
         """Return some of the parameters and slots, in that order, of all rows."""

@@ -157,7 +157,7 @@ def batch_gradients(
     """
     if isinstance(problem.objective, InBatchObjective):
         part = in_batch_part(xp, problem.objective) if matrix_part is None else matrix_part
-        losses, gradients = _in_batch(xp, problem, batch, n, part, in_parts)
+        losses, gradients = _in_batch(xp, problem, batch, n=n, in_parts=in_parts, matrix_part=part)
     else:
         losses, gradients = _by_instance(xp, problem, batch, n)
     if not problem.l2:
@@ -186,8 +186,7 @@ def batch_objective(xp: DifferentiableOperators, problem: BatchProblem, batch: G
     if isinstance(objective, InBatchObjective):
         of_users, of_items = _embeddings(xp, problem, batch)
         scores = score_embeddings(xp, Embeddings(of_users.vectors), of_items)
-        masks = _masks(xp, batch.positions, batch.every, batch.item_rows)
-        losses, _ = objective.matrix_terms(xp)(scores, *masks, batch.log_q)
+        losses, _ = objective.matrix_terms(xp)(scores, *_masks(xp, batch), batch.log_q)
     else:
         losses = _losses(xp, problem, batch)(_instance_scores(xp, problem, batch))[0]
     if batch.weights is not None:
@@ -267,30 +266,22 @@ def in_batch_part(xp: DifferentiableOperators, objective: InBatchObjective) -> M
     Returns
     -------
     callable
-        From (users, positions, weights, every, item_rows, log_q, n, vectors) and, where items have them,
-        offsets to (loss [], gradient by users, by vectors and by offsets). users [m, d] are the vectors of
-        some instances' users, vectors [n, d] those of all items; the others are as in `GatheredBatch`.
+        From (batch, n, vectors) and, where items have them, offsets, to (loss [], gradient by users, by
+        vectors and by offsets). Of the batch, users [m, d] are the vectors of some instances' users,
+        positions and weights are these instances', and items and dense are not looked at; vectors [n, d] and
+        offsets [n] are those of all items.
     """
     terms = objective.matrix_terms(xp)
 
-    def part(
-        users: Array,
-        positions: Array,
-        weights: Array | None,
-        every: Array,
-        item_rows: Array,
-        log_q: Array,
-        n: Any,
-        *items: Array,
-    ) -> tuple[Array, ...]:
+    def part(batch: GatheredBatch, n: Any, *items: Array) -> tuple[Array, ...]:
         def scores_of(users: Array, *items: Array) -> Array:
             # What is added to all scores of a user cancels.
             return score_embeddings(xp, Embeddings(users), Embeddings(*items))
 
-        scores, backward = xp.vjp(scores_of, users, *items)
-        losses, grad_scores = terms(scores, *_masks(xp, positions, every, item_rows), log_q)
-        if weights is not None:
-            losses, grad_scores = losses * weights, grad_scores * weights[:, None]
+        scores, backward = xp.vjp(scores_of, batch.users, *items)
+        losses, grad_scores = terms(scores, *_masks(xp, batch), batch.log_q)
+        if batch.weights is not None:
+            losses, grad_scores = losses * batch.weights, grad_scores * batch.weights[:, None]
         return xp.total(losses), *backward(grad_scores / n)
 
     return part
@@ -300,9 +291,10 @@ def _in_batch(
     xp: DifferentiableOperators,
     problem: BatchProblem,
     batch: GatheredBatch,
+    *,
     n: Any,
-    matrix_part: MatrixPart,
     in_parts: Callable[[Part], tuple[Array, ...]] | None,
+    matrix_part: MatrixPart,
 ) -> tuple[Array, Gradients]:
     """Return the same where an instance is a row of the matrix of all users and items of the batch."""
 
@@ -317,8 +309,14 @@ def _in_batch(
         def some(of_all: Array | None) -> Array | None:
             return of_all if numbers is None or of_all is None else xp.take(of_all, numbers)
 
-        rows = some(of_users), some(batch.positions), some(batch.weights)
-        return matrix_part(*rows, batch.every, batch.item_rows, batch.log_q, n, *of_items)
+        rows = batch._replace(
+            users=some(of_users),
+            items=None,
+            dense=None,
+            positions=some(batch.positions),
+            weights=some(batch.weights),
+        )
+        return matrix_part(rows, n, *of_items)
 
     total, *grads = part(None) if in_parts is None else in_parts(part)
     users, items, dense = backward(tuple(grads))
@@ -335,10 +333,10 @@ def _embeddings(xp: Operators, problem: BatchProblem, batch: GatheredBatch) -> t
     )
 
 
-def _masks(xp: Operators, positions: Any, every: Any, item_rows: Any) -> tuple[Array, Array]:
+def _masks(xp: Operators, batch: Any) -> tuple[Array, Array]:
     """Return which entries of the matrix are the instances' own, and which are accidental hits."""
-    own = positions[:, None] == every[None, :]
-    return own, (xp.take(item_rows, positions)[:, None] == item_rows[None, :]) & ~own
+    own = batch.positions[:, None] == batch.every[None, :]
+    return own, (xp.take(batch.item_rows, batch.positions)[:, None] == batch.item_rows[None, :]) & ~own
 
 
 def _decayed(xp: Operators, rows: Any, numbers: Array) -> Array:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import accumulate
 from math import prod
 from typing import Any, NamedTuple
 
@@ -63,6 +64,15 @@ class RowLayout:
         return sum(self.sizes)
 
     @property
+    def offsets(self) -> dict[str, int]:
+        """Where each parameter begins in a row, by name."""
+        return dict(zip(self.names, accumulate(self.sizes, initial=0), strict=False))
+
+    def padded_width(self, n_slots: int, multiple: int) -> int:
+        """Return the numbers of a row and its slots, filled up to a multiple of, say, a cache line's."""
+        return -(-self.width * (1 + n_slots) // multiple) * multiple
+
+    @property
     def decays(self) -> NDArray[np.float64]:
         """1 for each number of a row that is decayed and 0 for each other one, [width]."""
         return np.repeat(np.asarray(self.decayed, dtype=np.float64), self.sizes)
@@ -70,14 +80,13 @@ class RowLayout:
     def split(self, numbers: Array, xp: Operators = NUMPY) -> dict[str, Array]:
         """Return the parameters of rows [n, width], each [n, its shape], or of dense numbers [width]."""
         is_row = len(numbers.shape) == 2
-        parts = [numbers] if len(self.names) == 1 else xp.split(numbers, self.sizes) if self.names else []
+        parts = xp.split(numbers, self.sizes) if len(self.names) > 1 else [numbers] * len(self.names)
         found = {}
         for name, shape, part in zip(self.names, self.shapes, parts, strict=True):
             as_is = len(shape) == 1
             found[name] = part if as_is else xp.reshape(part, (-1, *shape) if is_row else shape)
         for name, shape in self.absent:
-            # Where there are no numbers, too.
-            zeros = xp.sum(numbers[:, :0], axis=1)
+            zeros = 0 * numbers[:, :1] if self.names else xp.sum(numbers, axis=1)
             found[name] = xp.reshape(zeros, (-1, *(1 for _ in shape)))
         return found
 
@@ -127,27 +136,33 @@ class ParameterLayout:
         users, items, dense = (RowLayout.of(layout, side, trained) for side in ("user", "item", None))
         return cls(users, items, dense, slots)
 
-    def pack(
-        self, parameters: Mapping[str, Floats], state: Mapping[str, NDArray[Any]], *, padding_rows: int = 0
-    ) -> PackedTables:
-        """Return parameters and optimizer state, named as in a job, as packed tables of their dtype.
+    def pack(self, parameters: Mapping[str, Floats], state: Mapping[str, NDArray[Any]]) -> PackedTables:
+        """Return parameters and optimizer state, named as in a job, as packed tables of their dtype."""
+        dtype, n = next(iter(parameters.values())).dtype, 1 + len(self.slots)
+        n_users, n_items = (
+            len(parameters[rows.names[0]]) if rows.names else 1 for rows in (self.users, self.items)
+        )
+        tables = PackedTables(
+            users=np.zeros((n_users, n, self.users.width), dtype=dtype),
+            items=np.zeros((n_items, n, self.items.width), dtype=dtype),
+            dense=np.zeros((n, self.dense.width), dtype=dtype),
+        )
+        self.fill(tables, parameters, state)
+        return tables
 
-        Parameters
-        ----------
-        parameters, state : mapping of name to array
-        padding_rows : int
-            Rows of zeros after those of users, and after those of items.
-        """
-        dtype = next(iter(parameters.values())).dtype
-        sides = []
-        for rows in (self.users, self.items, self.dense):
+    def fill(
+        self, tables: PackedTables, parameters: Mapping[str, Floats], state: Mapping[str, NDArray[Any]]
+    ) -> None:
+        """Write parameters and optimizer state, named as in a job, to tables, which may have further rows."""
+        for rows, table in (
+            (self.users, tables.users),
+            (self.items, tables.items),
+            (self.dense, tables.dense[None]),
+        ):
             n = len(parameters[rows.names[0]]) if rows.names and rows is not self.dense else 1
             slots = [{name: state[f"{name}/{slot}"] for name in rows.names} for slot in self.slots]
-            table = np.zeros((n + padding_rows, 1 + len(slots), rows.width), dtype=dtype)
             for place, arrays in enumerate((parameters, *slots)):
                 table[:n, place] = rows.pack(arrays, n)
-            sides.append(table)
-        return PackedTables(sides[0], sides[1], sides[2][0])
 
     def unpack(self, tables: PackedTables, place: int) -> dict[str, Floats]:
         """Return the trained parameters (place 0) or a slot (places from 1) by name, as copies."""

@@ -592,7 +592,7 @@ def test_instances_may_be_drawn_in_parts_of_whole_batches(request, job_of, part,
     job = job_of(spec, request.getfixturevalue(settings.pop("data", "data")), **settings)
     job = replace(job, optimizer_state={**job.optimizer_state, STEP: np.array([5_000])})
     together = trained(job)
-    in_parts = trained(job, limits=Limits(instances=at_once))
+    in_parts = trained(job, limits=Limits(instances_at_once=at_once))
     assert_same_bits(in_parts.parameters(), together.parameters())
     assert_same_bits(in_parts.optimizer_state(), together.optimizer_state())
 
