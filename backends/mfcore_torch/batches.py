@@ -1,7 +1,7 @@
 """Training by mini-batches: of every model, with every gradient optimizer."""
 
 from collections.abc import Iterator
-from functools import cached_property
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -9,31 +9,22 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mfcore.engines import IdleAdam, TrainingJob, memory, smooth_from
+from mfcore.engines import BatchProblem, TrainingJob, in_batch_part, memory
 from mfcore.errors import InvalidArgumentError
-from mfcore.optimizers import SGD, Adam, GradientOptimizer
+from mfcore.objectives import InBatchObjective, ScoreObjective
+from mfcore.optimizers import SGD, GradientOptimizer
 from mfcore.sampling import choose_n_blocks
 from mfcore.specs import Floats
 from mfcore_torch import devices
-from mfcore_torch.compiling import compiled_for_any_length, compiled_step, compiles, left_alone
-from mfcore_torch.losses import in_batch
+from mfcore_torch.batch_rows import BYTES_OF_A_ROW, BatchRows, all_rows, touched_rows
+from mfcore_torch.compiling import Compiler
+from mfcore_torch.deferral import Deferral, Deferred
+from mfcore_torch.limits import Limits
+from mfcore_torch.operators import TorchOperators, multiply_in_bfloat16
 from mfcore_torch.ranks import Ranks, find_ranks
-from mfcore_torch.rows import Store, Weights
-from mfcore_torch.scores import multiply_in_bfloat16
-from mfcore_torch.steps import Batch, Idle, Stepper, rested
+from mfcore_torch.steps import Batch, Stepper
+from mfcore_torch.store import ParameterStore, Weights
 from mfcore_torch.stream import Instances, Stream
-from mfcore_torch.touched import BYTES_OF_A_ROW, Touched, touch_all, touch_some
-
-# Instances whose samples are drawn and whose rows are sorted together, on a CPU and on a CUDA device.
-INSTANCES_AT_ONCE = {"cpu": 1 << 17, "cuda": 1 << 22}
-# Bytes that finding the touched rows of several batches together may take where every batch has all rows.
-TOUCHED_AT_ONCE = {"cpu": 1 << 28, "cuda": 1 << 30}
-# The parts of a device's free memory that the training data and the tables may take.
-DATA_SHARE, TABLE_SHARE = 0.5, 0.7
-# Numbers of a batch's rows from which several threads do a step faster than one does.
-WORTH_SHARING = 1 << 17
-# Idle steps are put off where a batch touches less than this part of the rows.
-FEW = 0.25
 
 
 class BatchTrainer:
@@ -42,7 +33,7 @@ class BatchTrainer:
     Parameters
     ----------
     job : TrainingJob
-    compile, matmul, cut_tables : optional
+    compile, matmul, cut_tables, limits : optional
         As in `TorchBackend`.
 
     Raises
@@ -62,6 +53,7 @@ class BatchTrainer:
         compile: Literal["auto"] | bool = "auto",
         matmul: devices.MatmulPrecision = "highest",
         cut_tables: Literal["auto"] | bool = "auto",
+        limits: Limits | None = None,
     ) -> None:
         assert isinstance(job.optimizer, GradientOptimizer)
         self.job = job
@@ -75,38 +67,34 @@ class BatchTrainer:
                 " which they add up gradients are not compiled: leave compile at 'auto', or run one process"
             )
         self.device = self.ranks.own_device(job.device)
+        self.limits = Limits.of(self.device) if limits is None else limits
         with self._memory_errors_explained(), devices.apart():
-            self.store = Store(job, self.device, self._cut_over(cut_tables))
-            is_compiled = compiles(job, compile, self._n_together())
-            self.stream = Stream(
-                job, self._stream_device(), compiled_for_any_length if is_compiled else left_alone
-            )
+            self.store = ParameterStore(job, self.device, self._cut_over(cut_tables))
+            self.compiler = Compiler.make(job, compile, self._n_together(), self.limits)
+            self.stream = Stream(job, self._stream_device(), self.compiler.for_any_length)
             self.targets, self.weights, self.log_q = self._of_interactions()
-        multiply = multiply_in_bfloat16 if matmul == "bfloat16" else torch.matmul
-        compare = compiled_for_any_length(in_batch) if is_compiled else in_batch
-        self.stepper = Stepper(job, self.store, multiply, self.ranks, self._are_apart(), compare)
-        # Between ranks, sums are made in the middle of a step; the in-batch softmax goes block by block.
+        self.deferral = Deferral(job, self.store)
+        self.stepper = self._stepper()
+        # Between ranks, sums are made in the middle of a step; an in-batch objective goes block by block.
         is_whole = self.ranks.n == 1 and job.objective.pairing != "in-batch"
         self.compiled_step = (
-            compiled_step(self.stepper.step, self.device) if is_compiled and is_whole else None
+            self.compiler.step(self.stepper.step, self.device) if self.compiler.is_on and is_whole else None
         )
-        self.is_resting = False
-        # The last learning rate, and what it takes at it.
-        self._idle_at: tuple[float, Idle] | None = None
 
     def run_epoch(self, epoch: int) -> float:
         """Train one epoch and return its mean objective."""
-        n, n_at_once = self.job.n_instances, self._n_at_once()
+        n, start = self.job.n_instances, 0
         with devices.settings(self._threads, self.matmul), self._memory_errors_explained():
             total = torch.zeros((), dtype=torch.float64, device=self.device)
             learning_rate = self.optimizer.learning_rate_at(epoch)
             if self.stepper.are_apart:
                 total += self._train_apart(epoch, learning_rate)
-            else:
-                for start in range(0, n, n_at_once):
-                    instances = self.stream.instances(epoch, start, min(start + n_at_once, n))
-                    total += self._train(instances, learning_rate)
-            self._wake(learning_rate)
+                start = n
+            while start < n:
+                stop = min(start + self._n_at_once(learning_rate), n)
+                total += self._train(self.stream.instances(epoch, start, stop), learning_rate)
+                start = stop
+            self.deferral.end(learning_rate)
             return float(self.ranks.add_up([total])[0]) / n
 
     @property
@@ -125,19 +113,20 @@ class BatchTrainer:
     def _train(self, instances: Instances, learning_rate: float) -> Tensor:
         """Take the steps of some instances; return the objective before each, summed over the instances."""
         n, size = len(instances.users), self.job.batch_size
-        idle = self._rest(learning_rate)
+        # Batches of another size than the job's, and steps before updates can be deferred, are few.
+        is_steady = self.deferral.steps_before(learning_rate) in (0, None)
+        deferred = self.deferral.begin(learning_rate)
         numbers = torch.arange(self.store.step + 1, self.store.step + 1 - (-n // size), device=self.device)
         coefficients = self._coefficients(learning_rate, len(numbers))
         total = torch.zeros((), dtype=torch.float64, device=self.device)
         steps = zip(
-            self._batches(instances, idle), coefficients.unbind(), numbers[:, None].unbind(), strict=True
+            self._batches(instances, deferred), coefficients.unbind(), numbers[:, None].unbind(), strict=True
         )
         with devices.on_threads(self._threads_of_a_step):
             for batch, c, number in steps:
-                # Batches of another size than the job's, and steps before idle ones can be put off, are few.
-                is_usual = len(batch.targets) == size and (idle is not None or self._rests_from is None)
+                is_usual = len(batch.targets) == size and is_steady
                 take = self.compiled_step if self.compiled_step and is_usual else self._step
-                total += take(self.store.weights, batch, c, number, idle)
+                total += take(self.store.weights, batch, c, number, deferred)
         self.store.step += len(numbers)
         return total
 
@@ -149,21 +138,23 @@ class BatchTrainer:
         total = torch.zeros((), dtype=torch.float64, device=self.device)
         n_blocks = groups.shape[1]
         take = self.compiled_step or self._step
-        for part in groups.split(max(1, INSTANCES_AT_ONCE[self.device.type] // n_blocks)):
+        for part in groups.split(max(1, self.limits.instances_at_once // n_blocks)):
             instances, is_real = self.stream.take_apart(epoch, part)
             for batch in self._even_batches(instances, n_blocks, None, is_real):
                 total += take(self.store.weights, batch, c, number, None)
         self.store.step += self.job.n_instances
         return total
 
-    def _step(self, weights: Weights, batch: Batch, c: Tensor, number: Tensor, idle: Idle | None) -> Tensor:
+    def _step(
+        self, weights: Weights, batch: Batch, c: Tensor, number: Tensor, deferred: Deferred | None
+    ) -> Tensor:
         """Take a step, together with the other ranks; return the objective of this one's share."""
         if self.ranks.n == 1:
-            return self.stepper.step(weights, batch, c, number, idle)
-        found = self.stepper.find(weights, batch, number, idle)
-        by_users, by_items, by_dense = self.ranks.add_up([found.by_users, found.by_items, found.by_dense])
-        found = found._replace(by_users=by_users, by_items=by_items, by_dense=by_dense)
-        penalty = self.stepper.move(weights, batch, found, c, number, idle)
+            return self.stepper.step(weights, batch, c, number, deferred)
+        found = self.stepper.gradients(weights, batch, number, deferred)
+        users, items, dense = self.ranks.add_up([found.grad_users, found.grad_items, found.grad_dense])
+        found = found._replace(grad_users=users, grad_items=items, grad_dense=dense)
+        penalty = self.stepper.move(weights, batch, found, c, number, deferred)
         return found.objective + penalty if self.is_main else found.objective
 
     def _coefficients(self, learning_rate: float, n_steps: int) -> Tensor:
@@ -171,16 +162,16 @@ class BatchTrainer:
         table = [self.optimizer.coefficients(step, learning_rate) for step in steps]
         return torch.from_numpy(np.array(table, dtype=self.job.dtype)).to(self.device)
 
-    def _batches(self, instances: Instances, idle: Idle | None) -> Iterator[Batch]:
+    def _batches(self, instances: Instances, deferred: Deferred | None) -> Iterator[Batch]:
         """Yield the batches of some instances; the last one may be shorter."""
         n, size = len(instances.users), self.job.batch_size
         whole = n - n % size
         for start, stop, n_each in ((0, whole, size), (whole, n, n % size)):
             if start < stop:
-                yield from self._even_batches(instances.take(slice(start, stop)), n_each, idle)
+                yield from self._even_batches(instances.take(slice(start, stop)), n_each, deferred)
 
     def _even_batches(
-        self, instances: Instances, size: int, idle: Idle | None, is_real: Tensor | None = None
+        self, instances: Instances, size: int, deferred: Deferred | None, is_real: Tensor | None = None
     ) -> Iterator[Batch]:
         """Yield batches of one size; instances that are not real weigh nothing."""
 
@@ -195,7 +186,7 @@ class BatchTrainer:
             real = cut(is_real).to(targets.dtype)
             weights = real if weights is None else weights * real
         in_batch = self.log_q is not None
-        for number, (of_users, of_items) in enumerate(self._touched(users, all_items, idle)):
+        for number, (of_users, of_items) in enumerate(self._batch_rows(users, all_items, deferred)):
             yield Batch(
                 users=of_users,
                 items=of_items,
@@ -205,16 +196,26 @@ class BatchTrainer:
                 log_q=self.log_q[items[number]] if self.log_q is not None else None,
             )
 
-    def _touched(self, users: Tensor, items: Tensor, idle: Idle | None) -> Iterator[tuple[Touched, Touched]]:
-        """Yield what each of several batches, [n_batches, n], touches of the users and of the items."""
-        n_users, n_items = self.job.data.n_users, self.job.data.n_items
-        if self.optimizer.sparse or idle is not None or self.store.is_cut:
-            yield from zip(touch_some(users, n_users), touch_some(items, n_items), strict=True)
-            return
-        # Of small batches there are many thousand, and each has all rows.
-        n_together = max(1, TOUCHED_AT_ONCE[self.device.type] // (BYTES_OF_A_ROW * (n_users + n_items + 2)))
-        for some_users, some_items in zip(users.split(n_together), items.split(n_together), strict=True):
-            yield from zip(touch_all(some_users, n_users), touch_all(some_items, n_items), strict=True)
+    def _batch_rows(
+        self, users: Tensor, items: Tensor, deferred: Deferred | None
+    ) -> Iterator[tuple[BatchRows, ...]]:
+        """Yield the rows of users and of items of several batches, [n_batches, n]."""
+        n_rows = self.job.data.n_users, self.job.data.n_items
+        have_all = [
+            not (self.optimizer.sparse or self.store.is_cut) and tables is None
+            for tables in deferred or (None, None)
+        ]
+        # Of small batches there are many thousand, and each may have all rows.
+        of_a_batch = sum(
+            BYTES_OF_A_ROW * (n + 1) for n, has_all in zip(n_rows, have_all, strict=True) if has_all
+        )
+        n_together = max(1, self.limits.batch_rows_bytes // of_a_batch if of_a_batch else len(users))
+        for some in zip(users.split(n_together), items.split(n_together), strict=True):
+            sides = (
+                all_rows(rows, n) if has_all else touched_rows(rows, n)
+                for rows, n, has_all in zip(some, n_rows, have_all, strict=True)
+            )
+            yield from zip(*sides, strict=True)
 
     def _at(self, numbers: Tensor | None, instances: Instances, of_negatives: float) -> Tensor | None:
         """Return a number of each instance, given those of the interactions."""
@@ -240,7 +241,7 @@ class BatchTrainer:
         # Where somebody derived their own coefficients, these may differ from step to step.
         is_steady = type(optimizer).coefficients is SGD.coefficients
         is_plain = isinstance(optimizer, SGD) and not optimizer.momentum and is_steady
-        is_all_in_rows = not self.store.dense.shapes
+        is_all_in_rows = not job.layout.dense.names
         return job.sampling.order == "blocked" and job.batch_size == 1 and is_plain and is_all_in_rows
 
     def _n_together(self) -> int:
@@ -250,59 +251,31 @@ class BatchTrainer:
             return job.batch_size
         return choose_n_blocks(job.n_instances, job.data.n_users, job.data.n_items)
 
-    @cached_property
-    def _rests_from(self) -> int | None:
-        """After how many steps idle ones are put off, as they can be summed up from there; None for never."""
-        job, optimizer = self.job, self.optimizer
-        if not isinstance(optimizer, Adam) or optimizer.sparse or job.dtype != np.float32:
-            return None
-        n_touched = job.batch_size * (3 if job.objective.pairing == "pairwise" else 2)
-        return smooth_from(optimizer) if n_touched < FEW * (job.data.n_users + job.data.n_items) else None
-
-    def _rest(self, learning_rate: float) -> Idle | None:
-        """Return what it takes to put idle steps off, or None where every step moves all rows."""
-        if self._rests_from is None or self.store.step < self._rests_from:
-            return None
-        if not self.is_resting:
-            for rows in (self.store.weights.users, self.store.weights.items):
-                rows.latest.fill_(self.store.step)
-            self.is_resting = True
-        return self._idle(learning_rate)
-
-    def _idle(self, learning_rate: float) -> Idle:
-        if self._idle_at is not None and self._idle_at[0] == learning_rate:
-            return self._idle_at[1]
-        optimizer = self.optimizer
-        assert isinstance(optimizer, Adam)
-        kept = float(self.job.dtype.type(optimizer.coefficients(1, learning_rate)[-1]))
-        summed = IdleAdam.make(optimizer, learning_rate, kept)
-        assert summed is not None
-        like: Any = {"dtype": torch.float64, "device": self.device}
-        idle = Idle(
-            sums=torch.from_numpy(summed.sums.astype(self.job.dtype)).to(self.device),
-            kept=torch.tensor([kept, optimizer.beta_1, optimizer.beta_2], **like).log(),
-            scale=torch.tensor([summed.scale], **like),
-            epsilon=torch.tensor([optimizer.epsilon], **like),
+    def _stepper(self) -> Stepper:
+        objective = self.job.objective
+        xp = TorchOperators(multiply_in_bfloat16) if self.matmul == "bfloat16" else TorchOperators()
+        matrix_part = None
+        if isinstance(objective, InBatchObjective):
+            matrix_part = self.compiler.for_any_length(in_batch_part_once(xp, objective))
+        if isinstance(objective, ScoreObjective):
+            # Found out here, for compiled steps to find it known.
+            assert objective.gives_slope in (True, False)
+        return Stepper(
+            problem=BatchProblem.of(self.job),
+            optimizer=self.optimizer,
+            store=self.store,
+            xp=xp,
+            ranks=self.ranks,
+            are_apart=self._are_apart(),
+            n_scores=self.limits.scores_at_once,
+            matrix_part=matrix_part,
         )
-        self._idle_at = (learning_rate, idle)
-        return idle
-
-    def _wake(self, learning_rate: float) -> None:
-        """Make up for all steps that were put off."""
-        if not self.is_resting:
-            return
-        idle = self._idle(learning_rate)
-        number = torch.tensor([self.store.step], device=self.device)
-        for rows in (self.store.weights.users, self.store.weights.items):
-            numbers, latest = self.store.held(rows)
-            numbers.copy_(rested(numbers, latest, number, idle))
-        self.is_resting = False
 
     @property
     def _threads_of_a_step(self) -> int:
         """The threads that share a step: one where there is too little of it to be handed about."""
-        n_numbers = self.job.batch_size * sum(self.store.users.sizes + self.store.items.sizes)
-        return 1 if n_numbers < WORTH_SHARING else self._threads
+        n_numbers = self.job.batch_size * sum([self.job.layout.users.width, self.job.layout.items.width])
+        return 1 if n_numbers < self.limits.shared_numbers else self._threads
 
     @property
     def _threads(self) -> int:
@@ -312,21 +285,22 @@ class BatchTrainer:
         """Return the ranks over which tables are cut, where they are to be or do not fit onto the device."""
         if wanted == "auto" and self.device.type == "cuda":
             left, _ = torch.cuda.mem_get_info(self.device)
-            wanted = self._needed()["parameters and optimizer state"] > TABLE_SHARE * left
+            wanted = self._needed()["parameters and optimizer state"] > self.limits.tables_share * left
         if wanted is not True or self.ranks.n == 1:
             return None
         return self.ranks
 
-    def _n_at_once(self) -> int:
-        """Return how many instances are drawn together: whole batches."""
+    def _n_at_once(self, learning_rate: float) -> int:
+        """Return how many instances are drawn together: whole batches, of which all defer updates or none."""
         size = self.job.batch_size
-        return size * max(1, INSTANCES_AT_ONCE[self.device.type] // size)
+        n_steps = max(1, self.limits.instances_at_once // size)
+        return size * min(n_steps, self.deferral.steps_before(learning_rate) or n_steps)
 
     def _stream_device(self) -> torch.device:
         """Return where the training data is held and samples are drawn: on the device, if they fit there."""
         if self.device.type == "cuda":
             left, _ = torch.cuda.mem_get_info(self.device)
-            if self._needed()["training data"] > DATA_SHARE * left:
+            if self._needed()["training data"] > self.limits.data_share * left:
                 return torch.device("cpu")
         return self.device
 
@@ -345,3 +319,9 @@ class BatchTrainer:
     def _memory_errors_explained(self) -> Any:
         remedy = memory.smaller_batches(self.job.batch_size, on_cpu=self.device.type == "cpu")
         return devices.memory_errors_explained(self.device, self._needed(), remedy)
+
+
+@lru_cache(maxsize=64)
+def in_batch_part_once(xp: TorchOperators, objective: InBatchObjective) -> Any:
+    """Return `in_batch_part`, the same function of equal arguments, so that it is compiled once."""
+    return in_batch_part(xp, objective)

@@ -11,7 +11,8 @@ from mfcore.errors import InvalidArgumentError
 from mfcore.model import Model
 from mfcore.optimizers import WALS
 from mfcore.specs import Floats, ModelSpec
-from mfcore_torch import devices, losses, modules, scores
+from mfcore_torch import devices, modules
+from mfcore_torch.limits import Limits
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,8 @@ class TorchBackend:
 
     Results do not depend on the number of threads but for rounding, and are the same from run to run. Under
     `torchrun`, every process trains its share of each batch, with the result of one process but for rounding;
-    WALS, which has no batches, is solved by each of them as a whole.
+    WALS, which has no batches, is solved by each of them as a whole. Models, losses, outputs and rules of
+    somebody's own train as mfcore's do.
 
     Attributes
     ----------
@@ -35,6 +37,8 @@ class TorchBackend:
     cut_tables : "auto", True or False
         Whether, in a run of several processes, the rows of users and items are cut over them, for tables that
         are too large for one device; "auto" does so where they are.
+    limits : Limits, optional
+        How much of batches is worked out at a time; by default what suits the device.
     """
 
     name: ClassVar[str] = "torch"
@@ -44,6 +48,7 @@ class TorchBackend:
     compile: Literal["auto"] | bool = "auto"
     matmul: devices.MatmulPrecision = "highest"
     cut_tables: Literal["auto"] | bool = "auto"
+    limits: Limits | None = None
 
     def __post_init__(self) -> None:
         if self.matmul not in devices.MATMUL_PRECISIONS:
@@ -65,7 +70,7 @@ class TorchBackend:
 
     def unsupported(self, job: TrainingJob) -> str | None:
         """Return why the job cannot be done here, or None."""
-        return devices.unavailable(job.device) or scores.unsupported(job) or losses.unsupported(job)
+        return devices.unavailable(job.device)
 
     def trainer(self, job: TrainingJob) -> Trainer:
         """Return a trainer."""
@@ -75,12 +80,16 @@ class TorchBackend:
             return WalsTrainer(job)
         from mfcore_torch.batches import BatchTrainer
 
-        return BatchTrainer(job, compile=self.compile, matmul=self.matmul, cut_tables=self.cut_tables)
+        return BatchTrainer(
+            job,
+            compile=self.compile,
+            matmul=self.matmul,
+            cut_tables=self.cut_tables,
+            limits=self.limits,
+        )
 
-    def scorer(self, model: Model) -> Scorer | None:
+    def scorer(self, model: Model) -> Scorer:
         """Return the top-k of this engine, which answers for evaluation too."""
-        if type(model.spec) not in scores.SPECS:
-            return None
         from mfcore_torch.top_k import TopK
 
         return TopK(model)

@@ -1,4 +1,4 @@
-"""Models as ordinary `nn.Module`s: given out with trained values, or initial ones, and taken back.
+"""Models as ordinary `nn.Module`s: exported with trained values, or initial ones, and imported again.
 
 A module's state_dict has a spec's parameters under names of PyTorch's kind:
 
@@ -6,19 +6,23 @@ A module's state_dict has a spec's parameters under names of PyTorch's kind:
   the same shape; biases [n_users]: "user_bias.weight" [n_users, 1];
 - dense layers, "dense_0/kernel" [n_in, n_out] and "dense_0/bias" [n_out]: the `nn.Linear` "dense_0.weight"
   [n_out, n_in], transposed, and "dense_0.bias" [n_out];
-- the constant "global_bias" [1]: a buffer of that name, which no optimizer of PyTorch moves.
+- the constant "global_bias" [1]: a buffer of that name, which no optimizer of PyTorch moves;
+- any other parameter of a spec of somebody's own: under its name, with "." for "/".
 
-Modules are written so that `torch.jit.script`, `torch.compile` and `torch.export` take them as they are.
+Modules of mfcore's own specs are written so that `torch.jit.script`, `torch.compile` and `torch.export` take
+them as they are; that of any other spec, `SpecModule`, is for the latter two.
 """
 
 from collections.abc import Mapping
+from math import prod
+from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mfcore.errors import InvalidArgumentError, InvalidDataError, UnsupportedError
+from mfcore.errors import InvalidArgumentError, InvalidDataError
 from mfcore.model import Model
 from mfcore.specs import (
     GMF,
@@ -37,6 +41,7 @@ from mfcore.specs import (
     TwoTower,
 )
 from mfcore.validation import require_instance, require_integer
+from mfcore_torch.operators import OPERATORS
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
 
@@ -70,6 +75,28 @@ class ScaledSigmoid(nn.Module):
         return f"low={self.low}, high={self.high}"
 
 
+class OutputModule(nn.Module):
+    """An output function of somebody's own.
+
+    Attributes
+    ----------
+    output : Output
+    """
+
+    def __init__(self, output: Output) -> None:
+        super().__init__()
+        self.output = output
+
+    def forward(self, scores: Tensor) -> Tensor:
+        """Return the predictions, in the shape of the scores."""
+        predictions: Tensor = self.output.predict(scores, OPERATORS)
+        return predictions
+
+    def extra_repr(self) -> str:
+        """Return what the module's repr shows of it."""
+        return repr(self.output)
+
+
 class ScoreModule(nn.Module):
     """Base of the modules: from pairs of rows to scores, which losses take, and on to predictions.
 
@@ -99,16 +126,23 @@ class ScoreModule(nn.Module):
 
     def __init__(self, spec: ModelSpec, n_users: int, n_items: int, *, sparse: bool = False) -> None:
         super().__init__()
-        for name, parameter in spec.parameters(n_users, n_items).items():
+        layout = spec.parameters(n_users, n_items)
+        for name, parameter in layout.items():
             layer, _, part = name.rpartition("/")
             if parameter.side is not None:
-                n_rows, width = _place(name, parameter).shape
-                self.add_module(name, nn.Embedding(n_rows, width, sparse=sparse))
-            elif part == "kernel":
+                table = nn.Embedding(*_place(name, parameter, layout).shape, sparse=sparse)
+                table.weight.requires_grad_(parameter.trained)
+                self.add_module(name, table)
+            elif _is_kernel(name, parameter):
                 n_in, n_out = parameter.shape
-                self.add_module(layer, nn.Linear(n_in, n_out))
+                path, _, last = layer.rpartition("/")
+                linear = nn.Linear(n_in, n_out, bias=f"{layer}/bias" in layout)
+                _holder(self, path).add_module(last, linear)
             elif not parameter.trained:
-                self.register_buffer(name, torch.zeros(parameter.shape))
+                _holder(self, layer).register_buffer(part, torch.zeros(parameter.shape))
+            elif not _is_bias(name, layout):
+                weights = nn.Parameter(torch.zeros(parameter.shape))
+                _holder(self, layer).register_parameter(part, weights)
         self.prediction = _prediction(spec.output)
 
     @torch.jit.export
@@ -155,6 +189,37 @@ class GMFModule(ScoreModule):
         """Return the score of each pair, [n]; see `MFModule.forward`."""
         products = self.user_factors(users) * self.item_factors(items)
         return self.with_biases(self.output(products).squeeze(-1), users, items)
+
+
+class SpecModule(ScoreModule):
+    """A spec of somebody's own, scored by its own `score`.
+
+    Attributes
+    ----------
+    spec : ModelSpec
+    """
+
+    def __init__(self, spec: ModelSpec, n_users: int, n_items: int, *, sparse: bool = False) -> None:
+        super().__init__(spec, n_users, n_items, sparse=sparse)
+        self.spec = spec
+        layout = spec.parameters(n_users, n_items)
+        self._places = {
+            name: (parameter.side, parameter.shape, _place(name, parameter, layout))
+            for name, parameter in layout.items()
+        }
+
+    def forward(self, users: Tensor, items: Tensor) -> Tensor:
+        """Return the score of each pair, [n]; see `MFModule.forward`."""
+        rows, arrays = {"user": users, "item": items}, {"user": {}, "item": {}, None: {}}
+        for name, (side, shape, place) in self._places.items():
+            if side is not None:
+                found = self.get_submodule(name)(rows[side]).reshape(-1, *shape[1:])
+            else:
+                found = attrgetter(place.name)(self)
+                found = found.T if place.transposed else found
+            arrays[side][name] = found
+        scores: Tensor = self.spec.score(OPERATORS, *arrays.values())
+        return scores
 
 
 class StackModule(ScoreModule):
@@ -222,19 +287,20 @@ class TwoTowerModule(StackModule):
 
     def forward(self, users: Tensor, items: Tensor) -> Tensor:
         """Return the score of each pair, [n]; see `MFModule.forward`."""
-        return (self.user_ends(users) * self.item_ends(items)).sum(-1)
+        return (self.user_embeddings(users) * self.item_embeddings(items)).sum(-1)
 
     @torch.jit.export
-    def user_ends(self, users: Tensor) -> Tensor:
-        """Return the ends of the users' tower, [n, width of the last layer], for user rows [n]."""
+    def user_embeddings(self, users: Tensor) -> Tensor:
+        """Return the users' tower outputs, [n, width of the last layer], for user rows [n]."""
         return self.stacked("user_dense_", self.user_factors(users))
 
     @torch.jit.export
-    def item_ends(self, items: Tensor) -> Tensor:
-        """Return the ends of the items' tower, for an index: scores are ``user_ends @ item_ends.T``."""
+    def item_embeddings(self, items: Tensor) -> Tensor:
+        """Return the items', for an index: scores are ``user_embeddings @ item_embeddings.T``."""
         return self.stacked("item_dense_", self.item_factors(items))
 
 
+# Written out for torch.jit.script; of a subclass somebody may have changed the score.
 MODULES: dict[type[ModelSpec], type[ScoreModule]] = {
     MF: MFModule,
     GMF: GMFModule,
@@ -275,17 +341,15 @@ def build_module(
     Raises
     ------
     InvalidArgumentError
-        Another dtype, or numbers of rows below 1.
-    UnsupportedError
-        A spec, or an output function, that there is no module for.
+        No spec, another dtype, or numbers of rows below 1.
     """
+    require_instance("build_module: spec", spec, ModelSpec, "MF()")
     for name, number in (("n_users", n_users), ("n_items", n_items)):
         require_integer(f"build_module: {name}", number, 1)
     if dtype not in _NUMPY_DTYPES:
         raise InvalidArgumentError(
             f"build_module: dtype is {dtype!r}; it must be torch.float32 or torch.float64"
         )
-    _require_supported(spec)
     values = spec.initial_parameters(
         n_users, n_items, seed=seed, dtype=_NUMPY_DTYPES[dtype], best_constant=best_constant
     )
@@ -293,15 +357,8 @@ def build_module(
 
 
 def to_module(model: Model, *, sparse: bool = False) -> ScoreModule:
-    """Return a model as a module, with copies of its parameters; see `mfcore.Model.to_torch`.
-
-    Raises
-    ------
-    UnsupportedError
-        A spec, or an output function, that there is no module for.
-    """
+    """Return a model as a module, with copies of its parameters; see `mfcore.Model.to_torch`."""
     require_instance("to_torch: sparse", sparse, bool, "True")
-    _require_supported(model.spec)
     return _filled(model.spec, model.n_users, model.n_items, model.parameters, sparse)
 
 
@@ -330,7 +387,7 @@ def from_module(module: nn.Module, spec: ModelSpec, n_users: int, n_items: int) 
     require_instance("from_torch: module", module, nn.Module, "model.to_torch()")
     state = _weights(module)
     layout = spec.parameters(n_users, n_items)
-    places = {name: _place(name, parameter) for name, parameter in layout.items()}
+    places = {name: _place(name, parameter, layout) for name, parameter in layout.items()}
     whose = f"{spec} of {n_users:,} users and {n_items:,} items"
     _check_names(state, places, whose)
     _check_shapes(state, places, whose)
@@ -356,8 +413,8 @@ class _Place(NamedTuple):
 
     def tensor(self, array: Floats) -> Tensor:
         """Return a copy of the parameter as the module has it."""
-        turned = array.T if self.transposed else array.reshape(self.shape)
-        return torch.from_numpy(np.array(turned, order="C"))
+        weights = array.T if self.transposed else array.reshape(self.shape)
+        return torch.from_numpy(np.array(weights, order="C"))
 
     def array(self, tensor: Tensor, shape: tuple[int, ...]) -> Floats:
         """Return a copy of what the module has, in the parameter's shape."""
@@ -365,33 +422,45 @@ class _Place(NamedTuple):
         return np.array(weights.T if self.transposed else weights.reshape(shape), order="C")
 
 
-def _place(name: str, parameter: Parameter) -> _Place:
-    layer, _, part = name.rpartition("/")
+def _place(name: str, parameter: Parameter, layout: Mapping[str, Parameter]) -> _Place:
     if parameter.side is not None:
         n_rows, *width = parameter.shape
-        return _Place(f"{name}.weight", (n_rows, *(width or (1,))), transposed=False)
-    if part == "kernel":
+        return _Place(f"{name}.weight", (n_rows, prod(width)), transposed=False)
+    if _is_kernel(name, parameter):
+        layer = name.removesuffix("/kernel").replace("/", ".")
         return _Place(f"{layer}.weight", parameter.shape[::-1], transposed=True)
     return _Place(name.replace("/", "."), parameter.shape, transposed=False)
+
+
+def _is_kernel(name: str, parameter: Parameter) -> bool:
+    """Whether a parameter without a side is the kernel of an `nn.Linear`."""
+    return name.endswith("/kernel") and len(parameter.shape) == 2 and parameter.trained
+
+
+def _is_bias(name: str, layout: Mapping[str, Parameter]) -> bool:
+    """Whether a parameter without a side is the bias of an `nn.Linear`."""
+    kernel = f"{name.removesuffix('/bias')}/kernel"
+    return name.endswith("/bias") and kernel in layout and _is_kernel(kernel, layout[kernel])
+
+
+def _holder(module: nn.Module, path: str) -> nn.Module:
+    """Return the module at a path of names with "/" between them, made where there is none."""
+    for name in path.split("/") if path else ():
+        if not hasattr(module, name):
+            module.add_module(name, nn.Module())
+        module = getattr(module, name)
+    return module
 
 
 def _filled(spec: ModelSpec, n_users: int, n_items: int, values: Parameters, sparse: bool) -> ScoreModule:
     # Nothing is allocated or drawn for values that are replaced at once.
     with torch.device("meta"):
-        module = MODULES[type(spec)](spec, n_users, n_items, sparse=sparse)
-    places = {name: _place(name, one) for name, one in spec.parameters(n_users, n_items).items()}
+        module = MODULES.get(type(spec), SpecModule)(spec, n_users, n_items, sparse=sparse)
+    layout = spec.parameters(n_users, n_items)
+    places = {name: _place(name, one, layout) for name, one in layout.items()}
     state = {place.name: place.tensor(values[name]) for name, place in places.items()}
     module.load_state_dict(state, assign=True)
     return module
-
-
-def _require_supported(spec: ModelSpec) -> None:
-    if type(spec) not in MODULES:
-        valid = ", ".join(kind.__name__ for kind in MODULES)
-        raise UnsupportedError(
-            f"there is no PyTorch module for {type(spec).__name__}, only for {valid}; write one whose"
-            " state_dict has the names that mfcore_torch.modules lists, and Model.from_torch takes it"
-        )
 
 
 def _prediction(output: Output) -> nn.Module:
@@ -399,13 +468,7 @@ def _prediction(output: Output) -> nn.Module:
         limits = (float(output.low), float(output.high))
         return nn.Hardtanh(*limits) if output.method == "clip" else ScaledSigmoid(*limits)
     kinds: dict[type[Output], type[nn.Module]] = {Linear: nn.Identity, ReLU: nn.ReLU, Sigmoid: nn.Sigmoid}
-    if type(output) not in kinds:
-        valid = ", ".join([*(kind.__name__ for kind in kinds), RatingRange.__name__])
-        raise UnsupportedError(
-            f"there is no PyTorch module for the output {type(output).__name__}, only for {valid}; use one of"
-            " these"
-        )
-    return kinds[type(output)]()
+    return kinds[type(output)]() if type(output) in kinds else OutputModule(output)
 
 
 def _weights(module: nn.Module) -> Mapping[str, Tensor]:

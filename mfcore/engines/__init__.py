@@ -10,6 +10,7 @@ from mfcore.engines._gradients import (
     batch_gradients,
     batch_objective,
     dense_decay,
+    in_batch_part,
 )
 from mfcore.engines._layout import STEP, PackedTables, ParameterLayout, RowLayout
 from mfcore.engines.contract import (
@@ -86,6 +87,7 @@ __all__ = [
     "choose_backend",
     "defers",
     "dense_decay",
+    "in_batch_part",
     "initial_optimizer_state",
     "missing_slope",
     "names",

@@ -123,6 +123,7 @@ class Gradients(NamedTuple):
 
 
 Part: TypeAlias = Callable[[Array], tuple[Array, ...]]
+MatrixPart: TypeAlias = Callable[..., tuple[Array, ...]]
 
 
 def batch_gradients(
@@ -133,6 +134,7 @@ def batch_gradients(
     n: Any,
     decayed_items: Array | None = None,
     in_parts: Callable[[Part], tuple[Array, ...]] | None = None,
+    matrix_part: MatrixPart | None = None,
 ) -> Gradients:
     """Return the gradients of a batch's mean objective by its rows and by the dense parameters.
 
@@ -150,9 +152,12 @@ def batch_gradients(
         function from the numbers of some of the m instances to (loss, gradient by the embeddings of these
         users, further gradients), it returns the sum of the losses, the gradients of all users in their
         order, and the sums of the further ones.
+    matrix_part : callable, optional
+        `in_batch_part(xp, problem.objective)`, as the engine compiled it.
     """
     if isinstance(problem.objective, InBatchObjective):
-        losses, gradients = _in_batch(xp, problem, batch, n, in_parts)
+        part = in_batch_part(xp, problem.objective) if matrix_part is None else matrix_part
+        losses, gradients = _in_batch(xp, problem, batch, n=n, in_parts=in_parts, matrix_part=part)
     else:
         losses, gradients = _by_instance(xp, problem, batch, n)
     if not problem.l2:
@@ -181,7 +186,7 @@ def batch_objective(xp: DifferentiableOperators, problem: BatchProblem, batch: G
     if isinstance(objective, InBatchObjective):
         of_users, of_items = _embeddings(xp, problem, batch)
         scores = score_embeddings(xp, Embeddings(of_users.vectors), of_items)
-        losses, _ = objective.matrix_terms(xp)(scores, *_masks(xp, batch.positions, batch), batch.log_q)
+        losses, _ = objective.matrix_terms(xp)(scores, *_masks(xp, batch), batch.log_q)
     else:
         losses = _losses(xp, problem, batch)(_instance_scores(xp, problem, batch))[0]
     if batch.weights is not None:
@@ -255,12 +260,41 @@ def _losses(
     return losses
 
 
+def in_batch_part(xp: DifferentiableOperators, objective: InBatchObjective) -> MatrixPart:
+    """Return the function that scores some users of a batch with all of its items.
+
+    Returns
+    -------
+    callable
+        From (batch, n, vectors) and, where items have them, offsets, to (loss [], gradient by users, by
+        vectors and by offsets). Of the batch, users [m, d] are the vectors of some instances' users,
+        positions and weights are these instances', and items and dense are not looked at; vectors [n, d] and
+        offsets [n] are those of all items.
+    """
+    terms = objective.matrix_terms(xp)
+
+    def part(batch: GatheredBatch, n: Any, *items: Array) -> tuple[Array, ...]:
+        def scores_of(users: Array, *items: Array) -> Array:
+            # What is added to all scores of a user cancels.
+            return score_embeddings(xp, Embeddings(users), Embeddings(*items))
+
+        scores, backward = xp.vjp(scores_of, batch.users, *items)
+        losses, grad_scores = terms(scores, *_masks(xp, batch), batch.log_q)
+        if batch.weights is not None:
+            losses, grad_scores = losses * batch.weights, grad_scores * batch.weights[:, None]
+        return xp.total(losses), *backward(grad_scores / n)
+
+    return part
+
+
 def _in_batch(
     xp: DifferentiableOperators,
     problem: BatchProblem,
     batch: GatheredBatch,
+    *,
     n: Any,
     in_parts: Callable[[Part], tuple[Array, ...]] | None,
+    matrix_part: MatrixPart,
 ) -> tuple[Array, Gradients]:
     """Return the same where an instance is a row of the matrix of all users and items of the batch."""
 
@@ -270,23 +304,19 @@ def _in_batch(
         return given if of_items.offsets is not None else given[:2]
 
     (of_users, *of_items), backward = xp.vjp(embed, batch.users, batch.items, batch.dense)
-    assert isinstance(problem.objective, InBatchObjective)
-    terms = problem.objective.matrix_terms(xp)
 
     def part(numbers: Array | None) -> tuple[Array, ...]:
-        def scores_of(users: Array, *items: Array) -> Array:
-            # What is added to all scores of a user cancels.
-            return score_embeddings(xp, Embeddings(users), Embeddings(*items))
+        def some(of_all: Array | None) -> Array | None:
+            return of_all if numbers is None or of_all is None else xp.take(of_all, numbers)
 
-        def some(of_all: Array) -> Array:
-            return of_all if numbers is None else xp.take(of_all, numbers)
-
-        scores, through = xp.vjp(scores_of, some(of_users), *of_items)
-        losses, slopes = terms(scores, *_masks(xp, some(batch.positions), batch), batch.log_q)
-        if batch.weights is not None:
-            weights = some(batch.weights)
-            losses, slopes = losses * weights, slopes * weights[:, None]
-        return xp.total(losses), *through(slopes / n)
+        rows = batch._replace(
+            users=some(of_users),
+            items=None,
+            dense=None,
+            positions=some(batch.positions),
+            weights=some(batch.weights),
+        )
+        return matrix_part(rows, n, *of_items)
 
     total, *grads = part(None) if in_parts is None else in_parts(part)
     users, items, dense = backward(tuple(grads))
@@ -303,10 +333,10 @@ def _embeddings(xp: Operators, problem: BatchProblem, batch: GatheredBatch) -> t
     )
 
 
-def _masks(xp: Operators, positions: Any, batch: Any) -> tuple[Array, Array]:
+def _masks(xp: Operators, batch: Any) -> tuple[Array, Array]:
     """Return which entries of the matrix are the instances' own, and which are accidental hits."""
-    own = positions[:, None] == batch.every[None, :]
-    return own, (xp.take(batch.item_rows, positions)[:, None] == batch.item_rows[None, :]) & ~own
+    own = batch.positions[:, None] == batch.every[None, :]
+    return own, (xp.take(batch.item_rows, batch.positions)[:, None] == batch.item_rows[None, :]) & ~own
 
 
 def _decayed(xp: Operators, rows: Any, numbers: Array) -> Array:

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property
 from math import log
 from typing import Any, ClassVar, Literal, TypeAlias
 
@@ -107,10 +107,11 @@ class ScoreObjective(Objective):
         """Return the numbers that `terms` is given as `c`: a literal would widen a compiled number."""
         return ()
 
-    @property
+    @cached_property
     def gives_slope(self) -> bool:
         """Whether `terms` gives the derivative."""
-        return _n_terms(self) > 2
+        ones = np.ones(1)
+        return len(self.terms(NUMPY)(ones, ones, self.constants())) > 2
 
     def loss(
         self, scores: Floats, targets: Floats | None = None, output: Output | None = None
@@ -281,9 +282,3 @@ def require_score(objective: Objective, output: Output) -> None:
             f"the objective {objective.short_name!r} works on the score; output {output} does not fit it: use"
             " Sigmoid() for probabilities or Linear() for scores"
         )
-
-
-@lru_cache(maxsize=64)
-def _n_terms(objective: ScoreObjective) -> int:
-    ones = np.ones(1)
-    return len(objective.terms(NUMPY)(ones, ones, objective.constants()))

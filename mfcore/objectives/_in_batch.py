@@ -132,7 +132,7 @@ class InBatchSoftmax(InBatchObjective):
         """Return the cross-entropy of each row's own entry, and softmax(z) - 1[own], by tau."""
 
         def softmax(scores: Any, own: Any, hits: Any, log_q: Any) -> tuple[Any, Any]:
-            z = scores / self.temperature - log_q
+            z = self._divided(scores) - log_q
             if self.remove_accidental_hits:
                 z = xp.where(hits, -float("inf"), z)
             z = z - xp.max(z, axis=1)[:, None]
@@ -141,6 +141,10 @@ class InBatchSoftmax(InBatchObjective):
             shares = weights / sums[:, None]
             # Not a product with `own`: elsewhere z may be infinite.
             own_z = xp.sum(xp.where(own, z, 0.0), axis=1)
-            return xp.log(sums) - own_z, xp.where(own, shares - 1, shares) / self.temperature
+            return xp.log(sums) - own_z, self._divided(xp.where(own, shares - 1, shares))
 
         return softmax
+
+    def _divided(self, numbers: Any) -> Any:
+        # A division by 1 would be one more pass over a large matrix.
+        return numbers if self.temperature == 1 else numbers / self.temperature

@@ -20,8 +20,9 @@ from mfcore.testing._deviations import distance
 
 torch = pytest.importorskip("torch", reason="torch is not installed on this Python")
 
-from mfcore_torch import TorchBackend, batches, compiling, devices, scores, steps, stream  # noqa: E402
+from mfcore_torch import TorchBackend, batches, compiling, deferral, devices, operators, stream  # noqa: E402
 from mfcore_torch.batches import BatchTrainer  # noqa: E402
+from mfcore_torch.limits import Limits  # noqa: E402
 
 needs_compiler = pytest.mark.skipif(
     not compiling.has_compiler(), reason="torch.compile needs a C++ compiler, and none was found"
@@ -182,12 +183,15 @@ def test_a_function_is_compiled_for_more_threads_and_constants_than_pytorch_take
 def test_steps_are_compiled_by_themselves_only_where_an_epoch_is_long(data, job_of, monkeypatch):
     monkeypatch.setattr(compiling, "has_compiler", lambda: True)
     job = job_of(mfcore.MF(4), data, optimizer="adam")
+
+    def compiles(wanted, n_together, **limits):
+        return compiling.Compiler.make(job, wanted, n_together, Limits(**limits)).is_on
+
     for n_together, pays in ((1, True), (2, False)):
-        assert compiling.compiles(job, "auto", n_together) == pays
-        assert compiling.compiles(job, True, n_together)
-        assert not compiling.compiles(job, False, n_together)
-    monkeypatch.setattr(compiling, "WORTH_COMPILING_INSTANCES", 1_000)
-    assert compiling.compiles(job, "auto", 256)
+        assert compiles("auto", n_together) == pays
+        assert compiles(True, n_together)
+        assert not compiles(False, n_together)
+    assert compiles("auto", 256, compiled_instances=1_000)
 
 
 @pytest.mark.parametrize(("n_cut", "n_together"), [(16_384, 1), (100, 4)])
@@ -202,7 +206,7 @@ def test_without_a_compiler_steps_are_not_compiled_unless_that_is_insisted_on(da
     monkeypatch.delenv("CXX", raising=False)
     monkeypatch.setattr("shutil.which", lambda name: None)
     job = job_of(mfcore.MF(4), data, optimizer="adam", batch_size=1)
-    assert not compiling.compiles(job, "auto", 1)
+    assert not compiling.Compiler.make(job, "auto", 1, Limits()).is_on
     with pytest.raises(
         InvalidArgumentError, match=r"compile is True, but no C\+\+ compiler was found .*install"
     ):
@@ -284,8 +288,8 @@ def test_scores_by_products_in_bfloat16_are_good_to_a_hundredth_of_the_largest(d
         else:
             side, rows = (users, data.users) if parameter.side == "user" else (items, data.items)
             side[name] = tensor[torch.from_numpy(rows.astype(np.int64))]
-    exact = scores.score_rows(spec, users, items, dense)
-    rounded = scores.score_rows(spec, users, items, dense, scores.multiply_in_bfloat16)
+    exact = spec.score(operators.OPERATORS, users, items, dense)
+    rounded = spec.score(operators.TorchOperators(operators.multiply_in_bfloat16), users, items, dense)
     assert rounded.dtype == torch.float32
     assert 0 < (rounded - exact).abs().max() <= 1e-2 * exact.abs().max()
 
@@ -305,7 +309,7 @@ def test_tf32_is_off_on_cuda_unless_asked_for(data, job_of, monkeypatch):
     trainer = BatchTrainer(job, compile=False)
 
     def multiply(instances, learning_rate):
-        found.append(trainer.stepper.multiply(left.float().to("cuda"), right.float().to("cuda")).cpu())
+        found.append(trainer.stepper.xp.multiply(left.float().to("cuda"), right.float().to("cuda")).cpu())
         return torch.zeros((), dtype=torch.float64, device="cuda")
 
     monkeypatch.setattr(trainer, "_train", multiply)
@@ -414,7 +418,7 @@ def out_of_host_memory(*arguments):
 
 
 @pytest.mark.parametrize("failing", [out_of_memory, out_of_host_memory])
-@pytest.mark.parametrize("where", ["Store", "Stream.instances"], ids=["in the set-up", "in an epoch"])
+@pytest.mark.parametrize("where", ["ParameterStore", "Stream.instances"], ids=["in the set-up", "in an epoch"])
 def test_too_little_memory_is_explained_with_what_is_needed_and_what_to_change(
     data, monkeypatch, failing, where
 ):
@@ -477,7 +481,7 @@ def test_training_data_stays_on_the_host_where_it_would_take_half_of_the_device_
 
 @needs_cuda
 @pytest.mark.parametrize("objective", ["squared", "bpr"])
-def test_results_are_the_same_with_the_training_data_on_the_host(data, job_of, monkeypatch, objective):
+def test_results_are_the_same_with_the_training_data_on_the_host(data, job_of, objective):
     job = job_of(
         mfcore.NeuMF(7, LAYERS, init=INIT),
         data,
@@ -487,8 +491,7 @@ def test_results_are_the_same_with_the_training_data_on_the_host(data, job_of, m
         dtype="float32",
     )
     on_device = trained(job)
-    monkeypatch.setattr(batches, "DATA_SHARE", 0.0)
-    on_host = trained(job)
+    on_host = trained(job, limits=replace(Limits.of(torch.device("cuda")), data_share=0.0))
     assert (on_device.stream.device.type, on_host.stream.device.type) == ("cuda", "cpu")
     assert_same_bits(on_host.parameters(), on_device.parameters())
 
@@ -583,14 +586,13 @@ PARTS = {
 @pytest.mark.usefixtures("cut_small")
 @pytest.mark.parametrize("at_once", [1, 100])
 @pytest.mark.parametrize("part", PARTS)
-def test_instances_may_be_drawn_in_parts_of_whole_batches(request, job_of, monkeypatch, part, at_once):
+def test_instances_may_be_drawn_in_parts_of_whole_batches(request, job_of, part, at_once):
     spec, settings = PARTS[part]
     settings = {"batch_size": 37, "dtype": "float32", **settings}
     job = job_of(spec, request.getfixturevalue(settings.pop("data", "data")), **settings)
     job = replace(job, optimizer_state={**job.optimizer_state, STEP: np.array([5_000])})
     together = trained(job)
-    monkeypatch.setattr(batches, "INSTANCES_AT_ONCE", {"cpu": at_once, "cuda": at_once})
-    in_parts = trained(job)
+    in_parts = trained(job, limits=Limits(instances_at_once=at_once))
     assert_same_bits(in_parts.parameters(), together.parameters())
     assert_same_bits(in_parts.optimizer_state(), together.optimizer_state())
 
@@ -605,27 +607,21 @@ def test_few_small_batches_are_prepared_at_once_where_each_has_all_rows(data, jo
         dtype="float32",
     )
     together = trained(job, epochs=1)
-    # Of each row of a batch, and of nobody's, two int64.
+    # Of each row of a batch, and of the padding row, two int64.
     in_a_batch = 16 * (data.n_users + 1 + data.n_items + 1)
     bound = n_at_once * in_a_batch
-    monkeypatch.setattr(batches, "TOUCHED_AT_ONCE", {"cpu": bound, "cuda": bound})
-    touch_all, taken = batches.touch_all, []
+    all_rows, taken = batches.all_rows, []
 
     def recorded(rows, n_rows):
         taken.append(16 * len(rows) * (n_rows + 1))
-        return touch_all(rows, n_rows)
+        return all_rows(rows, n_rows)
 
-    monkeypatch.setattr(batches, "touch_all", recorded)
-    in_parts = trained(job, epochs=1)
+    monkeypatch.setattr(batches, "all_rows", recorded)
+    in_parts = trained(job, epochs=1, limits=Limits(batch_rows_bytes=bound))
     assert sum(taken) == 600 * in_a_batch
     assert max(a + b for a, b in zip(taken[::2], taken[1::2], strict=True)) == bound
     assert_same_bits(in_parts.parameters(), together.parameters())
     assert_same_bits(in_parts.optimizer_state(), together.optimizer_state())
-
-
-def test_what_is_prepared_at_once_takes_a_small_part_of_the_memory():
-    assert batches.TOUCHED_AT_ONCE["cpu"] <= 256 << 20
-    assert batches.TOUCHED_AT_ONCE["cuda"] <= 1 << 30
 
 
 @pytest.mark.parametrize("batch_size", [2, 500, 1_199, 1_200, 10_000])
@@ -643,7 +639,7 @@ def test_rows_that_no_batch_touches_are_not_gone_through_once_they_can_rest(spar
     def gone_through(rows, n_rows):
         raise AssertionError("a step goes through all rows")
 
-    monkeypatch.setattr(batches, "touch_all", gone_through)
+    monkeypatch.setattr(batches, "all_rows", gone_through)
 
     def run(dtype="float32", taken=5_000, **settings):
         settings = {"optimizer": mfcore.Adam(), "batch_size": 3, "dtype": dtype, **settings}
@@ -670,7 +666,8 @@ def test_rows_stand_after_a_rest_where_steps_one_by_one_would_leave_them(sparse,
     optimizer = mfcore.AdamW(2**-7, weight_decay=2**-3)
     job = job_of(mfcore.MF(4), sparse, optimizer=optimizer, batch_size=3, dtype="float32")
     job = replace(job, optimizer_state={**job.optimizer_state, STEP: np.array([latest])})
-    idle = BatchTrainer(job, compile=False)._idle(2**-7)
+    tables = BatchTrainer(job, compile=False).deferral.begin(2**-7).users
+    xp = operators.OPERATORS
     rng = np.random.default_rng(1)
     sizes = 10 ** rng.uniform(-4, 0, size=(50, 1))
     row = [rng.normal(size=(50, 6)), rng.normal(size=(50, 6)) * sizes, rng.uniform(size=(50, 6)) * sizes**2]
@@ -678,7 +675,7 @@ def test_rows_stand_after_a_rest_where_steps_one_by_one_would_leave_them(sparse,
     before = torch.from_numpy(np.stack(row, axis=1)).float()
     rule = optimizer.rule(NUMPY)
     for number in range(latest, latest + 500):
-        at_once = steps.rested(before, torch.full((50,), latest), torch.tensor([number]), idle)
+        at_once = deferral.caught_up(xp, before, torch.full((50,), latest), torch.tensor([number]), tables)
         for place, expected in enumerate(row):
             start, found = before[:, place].numpy(), at_once[:, place].numpy()
             # A few roundings of float32, of what was there and of the way from there.
@@ -717,9 +714,9 @@ class Signs(GradientOptimizer):
         return (learning_rate, 1e-3, 1 - 0.1 * learning_rate)
 
     @staticmethod
-    def rule(sqrt):
+    def rule(xp):
         def update(parameter, gradient, first, second, c):
-            return c[2] * parameter - c[0] * gradient / (sqrt(gradient * gradient) + c[1]), first, second
+            return c[2] * parameter - c[0] * gradient / (xp.sqrt(gradient * gradient) + c[1]), first, second
 
         return update
 

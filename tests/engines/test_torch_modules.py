@@ -183,11 +183,11 @@ def test_giving_it_out_leaves_pytorch_s_random_numbers_alone(model_of, spec):
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_the_ends_of_two_towers_make_an_index(model_of):
+def test_the_embeddings_of_two_towers_make_an_index(model_of):
     model = model_of(SPECS["TwoTower with layers"], "float64")
     module = model.to_torch()
     with torch.no_grad():
-        scores = module.user_ends(torch.arange(39)) @ module.item_ends(torch.arange(24)).T
+        scores = module.user_embeddings(torch.arange(39)) @ module.item_embeddings(torch.arange(24)).T
     assert_same(scores.numpy(), model.score_catalogue(np.arange(39))[:, :24], "float64")
 
 
@@ -216,12 +216,12 @@ def test_a_scripted_module_gives_the_same_and_keeps_the_names(model_of, spec):
     assert list(script.state_dict()) == list(module.state_dict())
 
 
-def test_scripted_towers_give_their_ends(model_of):
+def test_scripted_towers_give_their_embeddings(model_of):
     module = model_of(SPECS["TwoTower with layers"]).to_torch()
     script = scripted(module)
     for side in ("user", "item"):
-        ends = getattr(module, f"{side}_ends")(torch.arange(24))
-        torch.testing.assert_close(getattr(script, f"{side}_ends")(torch.arange(24)), ends)
+        embeddings = getattr(module, f"{side}_embeddings")(torch.arange(24))
+        torch.testing.assert_close(getattr(script, f"{side}_embeddings")(torch.arange(24)), embeddings)
 
 
 @pytest.mark.parametrize("name", ["MF with biases", "NeuMF, projected", "TwoTower with layers"])

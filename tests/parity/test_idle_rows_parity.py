@@ -95,7 +95,7 @@ def test_rows_that_rest_for_long_agree_with_the_reference(
 
 
 # What an engine's `Limits` call the instances that it trains on at once.
-AT_ONCE = {"numba": "instances_at_once", "torch": "instances", "keras": "instances_at_once"}
+AT_ONCE = {"numba": "instances_at_once", "torch": "instances_at_once", "keras": "instances_at_once"}
 
 
 @pytest.mark.parametrize("steps", [900, 5_000], ids=["some before they can rest", "all at rest"])

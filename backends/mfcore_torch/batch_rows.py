@@ -7,18 +7,18 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-# What `touch_all` takes for each row of each batch: its offset, and its number to search by.
+# What `all_rows` takes for each row of each batch: its offset, and its number to search by.
 BYTES_OF_A_ROW = 16
 
 
-class Touched(NamedTuple):
+class BatchRows(NamedTuple):
     """The rows of one side that a batch of n pairs touches, at most m; int64.
 
     Attributes
     ----------
     rows : Tensor [m], or None
-        The rows, each once, then the row of nobody for the rest; None for all rows of the side.
-    places : Tensor [n]
+        The rows, each once, then the padding row for the rest; None for all rows of the side.
+    positions : Tensor [n]
         Where in `rows` the row of each pair is.
     order : Tensor [n]
         The pairs, sorted by row, those of one row in the batch's order.
@@ -27,7 +27,7 @@ class Touched(NamedTuple):
     """
 
     rows: Tensor | None
-    places: Tensor
+    positions: Tensor
     order: Tensor
     offsets: Tensor
 
@@ -36,30 +36,30 @@ class Touched(NamedTuple):
         return functional.embedding_bag(self.order, gradients, self.offsets, mode="sum")
 
 
-def touch_some(rows: Tensor, n_rows: int) -> list[Touched]:
-    """Return what each of several batches, int64 [n_batches, n], touches."""
+def touched_rows(rows: Tensor, n_rows: int) -> list[BatchRows]:
+    """Return the rows that each of several batches touches, given its pairs' rows, int64 [n_batches, n]."""
     n_batches, n = rows.shape
     most = min(n, n_rows)
-    found, order = _sorted(rows, n_rows)
-    is_first = torch.ones_like(found, dtype=torch.bool)
-    is_first[:, 1:] = found[:, 1:] != found[:, :-1]
+    ascending, order = _sorted(rows, n_rows)
+    is_first = torch.ones_like(ascending, dtype=torch.bool)
+    is_first[:, 1:] = ascending[:, 1:] != ascending[:, :-1]
     numbers = is_first.cumsum(dim=1) - 1
-    # What is no first place of its row is written beside the table.
+    # What is not the first of its row is written beside the table.
     targets = torch.where(is_first, numbers, most)
-    positions = torch.arange(n, device=rows.device).expand(n_batches, n)
-    offsets = torch.full((n_batches, most + 1), n, device=rows.device).scatter_(1, targets, positions)
-    once = torch.full((n_batches, most + 1), n_rows, device=rows.device).scatter_(1, targets, found)
-    places = torch.empty_like(rows).scatter_(1, order, numbers)
-    parts = (once[:, :most].contiguous(), places, order, offsets[:, :most].contiguous())
-    return [Touched(*batch) for batch in zip(*(part.unbind() for part in parts), strict=True)]
+    every = torch.arange(n, device=rows.device).expand(n_batches, n)
+    offsets = torch.full((n_batches, most + 1), n, device=rows.device).scatter_(1, targets, every)
+    once = torch.full((n_batches, most + 1), n_rows, device=rows.device).scatter_(1, targets, ascending)
+    positions = torch.empty_like(rows).scatter_(1, order, numbers)
+    parts = (once[:, :most].contiguous(), positions, order, offsets[:, :most].contiguous())
+    return [BatchRows(*batch) for batch in zip(*(part.unbind() for part in parts), strict=True)]
 
 
-def touch_all(rows: Tensor, n_rows: int) -> list[Touched]:
-    """Return the same with all rows of the side, touched or not, and the row of nobody."""
-    found, order = _sorted(rows, n_rows)
+def all_rows(rows: Tensor, n_rows: int) -> list[BatchRows]:
+    """Return the same with all rows of the side, touched or not, and the padding row."""
+    ascending, order = _sorted(rows, n_rows)
     every = torch.arange(n_rows + 1, device=rows.device).expand(len(rows), n_rows + 1).contiguous()
-    parts = (rows, order, torch.searchsorted(found, every))
-    return [Touched(None, *batch) for batch in zip(*(part.unbind() for part in parts), strict=True)]
+    parts = (rows, order, torch.searchsorted(ascending, every))
+    return [BatchRows(None, *batch) for batch in zip(*(part.unbind() for part in parts), strict=True)]
 
 
 def _sorted(rows: Tensor, n_rows: int) -> tuple[Tensor, Tensor]:
