@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import accumulate
 from math import prod
 from typing import Any, NamedTuple
 
@@ -61,6 +62,15 @@ class RowLayout:
     def width(self) -> int:
         """The numbers of a row."""
         return sum(self.sizes)
+
+    @property
+    def offsets(self) -> dict[str, int]:
+        """Where each parameter begins in a row, by name."""
+        return dict(zip(self.names, accumulate(self.sizes, initial=0), strict=False))
+
+    def padded_width(self, n_slots: int, multiple: int) -> int:
+        """Return the numbers of a row and its slots, filled up to a multiple of, say, a cache line's."""
+        return -(-self.width * (1 + n_slots) // multiple) * multiple
 
     @property
     def decays(self) -> NDArray[np.float64]:
@@ -130,14 +140,31 @@ class ParameterLayout:
 
     def pack(self, parameters: Mapping[str, Floats], state: Mapping[str, NDArray[Any]]) -> PackedTables:
         """Return parameters and optimizer state, named as in a job, as packed tables of their dtype."""
-        sides = []
-        for rows in (self.users, self.items, self.dense):
+        dtype, n = next(iter(parameters.values())).dtype, 1 + len(self.slots)
+        n_users, n_items = (
+            len(parameters[rows.names[0]]) if rows.names else 1 for rows in (self.users, self.items)
+        )
+        tables = PackedTables(
+            users=np.zeros((n_users, n, self.users.width), dtype=dtype),
+            items=np.zeros((n_items, n, self.items.width), dtype=dtype),
+            dense=np.zeros((n, self.dense.width), dtype=dtype),
+        )
+        self.fill(tables, parameters, state)
+        return tables
+
+    def fill(
+        self, tables: PackedTables, parameters: Mapping[str, Floats], state: Mapping[str, NDArray[Any]]
+    ) -> None:
+        """Write parameters and optimizer state, named as in a job, to tables, which may have further rows."""
+        for rows, table in (
+            (self.users, tables.users),
+            (self.items, tables.items),
+            (self.dense, tables.dense[None]),
+        ):
             n = len(parameters[rows.names[0]]) if rows.names and rows is not self.dense else 1
             slots = [{name: state[f"{name}/{slot}"] for name in rows.names} for slot in self.slots]
-            dtype = next(iter(parameters.values())).dtype
-            blocks = [rows.pack(arrays, n) for arrays in (parameters, *slots)]
-            sides.append(np.stack(blocks, axis=1).astype(dtype, copy=False))
-        return PackedTables(sides[0], sides[1], sides[2][0])
+            for place, arrays in enumerate((parameters, *slots)):
+                table[:n, place] = rows.pack(arrays, n)
 
     def unpack(self, tables: PackedTables, place: int) -> dict[str, Floats]:
         """Return the trained parameters (place 0) or a slot (places from 1) by name, as copies."""

@@ -2,7 +2,7 @@
 
 from mfcore.specs._base import Arrays, Floats, ModelSpec, Parameter, Parameters, Rows
 from mfcore.specs._branches import Branch, Product, Tower
-from mfcore.specs._dense import ACTIVATIONS, LINEAR, Layer, Stack
+from mfcore.specs._dense import ACTIVATIONS, LINEAR, Activation, Layer, Stack
 from mfcore.specs._gmf import GMF
 from mfcore.specs._initializers import Constant, GlorotUniform, Initializer, Normal, Uniform
 from mfcore.specs._inner_product import Embeddings, InnerProduct, score_embeddings
@@ -25,6 +25,7 @@ __all__ = [
     "MLP",
     "MODELS",
     "NCF",
+    "Activation",
     "Arrays",
     "Branch",
     "Constant",

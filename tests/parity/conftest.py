@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import mfcore
-from mfcore.engines import TrainingJob, registry
+from mfcore.engines import Backend, TrainingJob, registry
 from mfcore.sampling import _grid as grid
 from mfcore.testing import Deviation, Outcome, in_float64
 from mfcore.testing import _cells as cells
@@ -31,16 +31,17 @@ def engine(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="session")
-def deviation() -> Callable[[str, TrainingJob, int], Deviation]:
+def deviation() -> Callable[[str | Backend, TrainingJob, int], Deviation]:
     """Return a measure of how far an engine is from the reference, which runs a job once for all of them."""
     exact: dict[str, Outcome] = {}
 
-    def measure(engine: str, job: TrainingJob, epochs: int) -> Deviation:
+    def measure(engine: str | Backend, job: TrainingJob, epochs: int) -> Deviation:
+        backend = registry.get(engine) if isinstance(engine, str) else engine
         wide = in_float64(job)
         key = _key(wide, epochs)
         if key not in exact:
             exact[key] = Outcome.of(registry.get(registry.REFERENCE), wide, epochs)
-        return Deviation.between(exact[key], Outcome.of(registry.get(engine), job, epochs), wide.parameters)
+        return Deviation.between(exact[key], Outcome.of(backend, job, epochs), wide.parameters)
 
     return measure
 

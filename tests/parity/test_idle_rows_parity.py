@@ -7,6 +7,7 @@ steps.
 """
 
 from dataclasses import replace
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -93,21 +94,18 @@ def test_rows_that_rest_for_long_agree_with_the_reference(
     within(engine, job_for(job_of, sparse, chosen, dtype, steps), deviation)
 
 
-PARTS = {
-    "numba": ("mfcore_numba.batches.INSTANCES_AT_ONCE", 50),
-    "torch": ("mfcore_torch.batches.INSTANCES_AT_ONCE", {"cpu": 50, "cuda": 50}),
-    "keras": ("mfcore_keras.batches.INSTANCES_AT_ONCE", 50),
-}
+# What an engine's `Limits` call the instances that it trains on at once.
+AT_ONCE = {"numba": "instances_at_once", "torch": "instances", "keras": "instances_at_once"}
 
 
 @pytest.mark.parametrize("steps", [900, 5_000], ids=["some before they can rest", "all at rest"])
 @pytest.mark.parametrize("dtype", TOLERANCE)
-def test_an_epoch_of_several_parts_agrees_with_the_reference(
-    engine, sparse, job_of, deviation, monkeypatch, dtype, steps
-):
-    if engine in PARTS:
-        monkeypatch.setattr(*PARTS[engine])
-    within(engine, job_for(job_of, sparse, ADAMS["adam"], dtype, steps), deviation)
+def test_an_epoch_of_several_parts_agrees_with_the_reference(engine, sparse, job_of, deviation, dtype, steps):
+    backend = registry.get(engine)
+    if engine in AT_ONCE:
+        limits = import_module(f"mfcore_{engine}.limits").Limits(**{AT_ONCE[engine]: 50})
+        backend = replace(backend, limits=limits)
+    within(backend, job_for(job_of, sparse, ADAMS["adam"], dtype, steps), deviation)
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE)
@@ -144,8 +142,8 @@ class Restless(mfcore.Adam):
     """Adam that goes against its first moment where there is no gradient."""
 
     @staticmethod
-    def rule(sqrt):
-        adam = mfcore.Adam.rule(sqrt)
+    def rule(xp):
+        adam = mfcore.Adam.rule(xp)
 
         def update(parameter, gradient, first, second, c):
             moved, first, second = adam(parameter, gradient, first, second, c)
