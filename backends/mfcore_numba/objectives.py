@@ -11,8 +11,8 @@ import numpy as np
 from mfcore.engines import TrainingJob
 from mfcore.objectives import BPR, InBatchObjective, InBatchSoftmax, Logistic, Objective, Squared
 from mfcore.specs import Linear, Output, RatingRange, ReLU, Sigmoid
-from mfcore_numba import operators
 from mfcore_numba.compiling import compiled
+from mfcore_numba.operators import SCALARS
 from mfcore_numba.own_parts import call_terms
 
 SQUARED, LOGISTIC = 0, 1
@@ -23,11 +23,11 @@ OUTPUTS = {Linear.forward: IDENTITY, ReLU.forward: RELU, Sigmoid.forward: SIGMOI
 # As many constants as the losses take, and the most that an output takes.
 N_CONSTANTS, N_OUTPUT_CONSTANTS = 2, 4
 
-_squared = compiled(borrowing=True)(Squared().terms(operators))
-_logistic = compiled(borrowing=True)(Logistic().terms(operators))
-_identity = compiled(borrowing=True)(Linear().forward(operators))
-_relu = compiled(borrowing=True)(ReLU().forward(operators))
-_sigmoid = compiled(borrowing=True)(Sigmoid().forward(operators))
+_squared = compiled(borrowing=True)(Squared().terms(SCALARS))
+_logistic = compiled(borrowing=True)(Logistic().terms(SCALARS))
+_identity = compiled(borrowing=True)(Linear().forward(SCALARS))
+_relu = compiled(borrowing=True)(ReLU().forward(SCALARS))
+_sigmoid = compiled(borrowing=True)(Sigmoid().forward(SCALARS))
 
 
 class Loss(NamedTuple):

@@ -4,13 +4,19 @@ Kernels have the core's losses, outputs and rules compiled in; a person's own ar
 `own_parts`. Built-in rules run on whole rows as well (`vectors`), for which `sqrt` is all they need.
 """
 
+import sys
 from builtins import abs
 from math import exp, expm1, isnan, log, log1p, tanh
+from typing import Any
 
 from mfcore_numba.compiling import compiled
 from mfcore_numba.vectors import root as sqrt
 
+# This module, as definitions are given it: Numba knows modules, but no objects with functions.
+SCALARS: Any = sys.modules[__name__]
+
 __all__ = [
+    "SCALARS",
     "abs",
     "exp",
     "expm1",

@@ -23,7 +23,7 @@ from mfcore.engines import TrainingJob
 from mfcore.objectives import ScoreObjective, score_terms
 from mfcore.optimizers import GradientOptimizer
 from mfcore.specs import Output
-from mfcore_numba import operators
+from mfcore_numba.operators import SCALARS
 
 # Functions that are kept compiled.
 KEPT = 64
@@ -85,7 +85,7 @@ def compiled_for_numbers(function: Callable[..., Any]) -> Any:
 
 
 def _compiled_tree(function: Any, known: dict[Any, Any]) -> Any:
-    if not isinstance(function, FunctionType) or function.__module__ == operators.sqrt.__module__:
+    if not isinstance(function, FunctionType) or function is SCALARS.sqrt:
         return function
     if function not in known:
         cells = tuple(CellType() for _ in function.__closure__ or ())
@@ -110,7 +110,7 @@ def _compiled_terms(
     functions: tuple[Any, ...],
     dtype: np.dtype[np.floating],
 ) -> Any:
-    terms = compiled_for_numbers(score_terms(objective, output, operators))
+    terms = compiled_for_numbers(score_terms(objective, output, SCALARS))
     c, output_c = (tuple(map(dtype.type, numbers)) for numbers in constants)
 
     def write_terms(score, target, result):
@@ -125,7 +125,7 @@ def _compiled_terms(
 def _compiled_rule(
     rule: Callable[[Any], Any], n_coefficients: int, n_slots: int, dtype: np.dtype[np.floating]
 ) -> Any:
-    update, zero = compiled_for_numbers(rule(operators)), dtype.type(0)
+    update, zero = compiled_for_numbers(rule(SCALARS)), dtype.type(0)
 
     def take_steps(start, distance, gradient, has_gradient, n, coefficients, first, stop):
         numbers, gradients = carray(start, n_slots * distance + n), carray(gradient, n)

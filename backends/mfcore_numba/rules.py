@@ -16,8 +16,8 @@ import numpy as np
 
 from mfcore.engines import DeferredAdam, catch_up_rule
 from mfcore.optimizers import SGD, Adagrad, Adam, GradientOptimizer, RMSprop
-from mfcore_numba import operators
 from mfcore_numba.compiling import compiled
+from mfcore_numba.operators import SCALARS
 from mfcore_numba.vectors import same, zeros
 
 SGD_RULE, ADAGRAD_RULE, RMSPROP_RULE, ADAM_RULE, OWN_RULE = range(5)
@@ -28,11 +28,11 @@ PATIENCE = 8
 # A step number that is never reached.
 NEVER = np.iinfo(np.int64).max
 
-_sgd = compiled(borrowing=True)(SGD.rule(operators))
-_adagrad = compiled(borrowing=True)(Adagrad.rule(operators))
-_rmsprop = compiled(borrowing=True)(RMSprop.rule(operators))
-_adam = compiled(borrowing=True)(Adam.rule(operators))
-_catch_up = compiled(borrowing=True)(catch_up_rule(operators))
+_sgd = compiled(borrowing=True)(SGD.rule(SCALARS))
+_adagrad = compiled(borrowing=True)(Adagrad.rule(SCALARS))
+_rmsprop = compiled(borrowing=True)(RMSprop.rule(SCALARS))
+_adam = compiled(borrowing=True)(Adam.rule(SCALARS))
+_catch_up = compiled(borrowing=True)(catch_up_rule(SCALARS))
 
 
 def rule_of(optimizer: GradientOptimizer) -> int:

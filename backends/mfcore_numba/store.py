@@ -109,5 +109,5 @@ def _packed_rows(layout: RowLayout, n_rows: int, n_slots: int, dtype: np.dtype[n
 def _table(packed: PackedRows) -> Floats:
     """Return rows as the core packs them, [n_rows, 1 + n_slots, width]."""
     n_blocks = 1 + packed.n_slots
-    table = packed.numbers.reshape(-1, packed.stride)[:, : n_blocks * packed.width]
+    table: Floats = packed.numbers.reshape(-1, packed.stride)[:, : n_blocks * packed.width]
     return table.reshape(len(table), n_blocks, packed.width)
