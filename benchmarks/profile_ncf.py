@@ -20,7 +20,7 @@ from mfcore.training import make_job
 
 BATCH_SIZES = (256, 2_048, 16_384)
 N_INSTANCES, ROUNDS = 500_000, 5
-PARTS = ("sample stream", "idle rows made up for", "scores and gradients", "rows and layers moved")
+PARTS = ("sample stream", "deferred rows caught up", "scores and gradients", "rows and layers moved")
 
 
 def main() -> None:
@@ -57,7 +57,7 @@ def profile(job: TrainingJob) -> np.ndarray:
     data, shuffle = stream.source(job), stream.shuffle_of(job, 0)
     listing = stream.empty_listing(job, n_steps * job.batch_size)
     rounds = []
-    trainer.arrays.state["step"] += 1_000
+    trainer.steps_done += 1_000
     for _ in range(ROUNDS + 1):
         with threads(1):
             seconds = [timed(stream.list_instances, data, shuffle, 0, 0, len(listing.users), listing, 0)]
@@ -83,7 +83,7 @@ def steps_of(trainer: batches.BatchTrainer, listing: Any, n_steps: int) -> list[
         )
     for side in (trained.users, trained.items):
         side.done[:] = 0
-    trainer.arrays.state["step"] += n_steps
+    trainer.steps_done += n_steps
     return parts.tolist()
 
 

@@ -16,20 +16,23 @@ from mfcore.objectives import InBatchSoftmax
 from mfcore.optimizers import GradientOptimizer
 from mfcore.specs import Floats, TwoTower
 from mfcore_numba.compiling import compiled, threads
-from mfcore_numba.layers import CHUNK, N_IN, N_OUT, room, turn
-from mfcore_numba.losses import head
-from mfcore_numba.nets import Arrays, Rows, make_net, roles
+from mfcore_numba.layers import CHUNK, N_IN, N_OUT, room, transpose
+from mfcore_numba.limits import Limits
+from mfcore_numba.nets import make_net
+from mfcore_numba.objectives import built_in_loss, no_loss
+from mfcore_numba.own_parts import own_rule, own_terms
 from mfcore_numba.pairs import Chunk, Scratch, train_pairs
-from mfcore_numba.rules import idle_of, rule_of
+from mfcore_numba.rules import OWN_RULE, deferred_steps, rule_of
 from mfcore_numba.sides import (
     N_SHARES,
     USERS_A_BLOCK,
-    Ends,
-    compare_users,
-    find_ends,
-    pass_ends,
+    InBatch,
+    backward_embeddings,
+    embed_chunk,
+    score_users,
     train_sides,
 )
+from mfcore_numba.store import PackedRows, ParameterStore
 from mfcore_numba.stream import Listing, empty_listing, list_instances, pairs_of, shuffle_of, source
 from mfcore_numba.updates import (
     DENSE_A_TASK,
@@ -52,35 +55,42 @@ from mfcore_numba.workers import Workers, wait
 
 # Chunks of a batch share so many sums of the dense gradient at most.
 MOST_SHARES = 16
-# Between two returns to Python, where an interrupt is noticed: numbers handled, instances and steps at most.
-NUMBERS_AT_ONCE, INSTANCES_AT_ONCE, STEPS_AT_ONCE = 500_000_000, 1_000_000, 20_000
-# Numbers handled in a step below which a barrier costs more than a second thread gains.
-WORTH_SHARING = 10_000
 
 
 class BatchTrainer:
-    """A job with a gradient optimizer."""
+    """A job with a gradient optimizer.
 
-    def __init__(self, job: TrainingJob) -> None:
+    Parameters
+    ----------
+    job : TrainingJob
+    limits : Limits, optional
+    """
+
+    def __init__(self, job: TrainingJob, limits: Limits | None = None) -> None:
         assert isinstance(job.optimizer, GradientOptimizer)
         self.job = job
+        self.limits = limits or Limits()
         self.optimizer: GradientOptimizer = job.optimizer
+        self.steps_done = int(job.optimizer_state[STEP][0])
+        loss, self.rule = built_in_loss(job), rule_of(job.optimizer)
+        self.loss = loss or no_loss(job.dtype)
+        # As objects, so that the functions live as long as the trainer.
+        self.own_terms = None if loss else own_terms(job)
+        self.own_rule = own_rule(job.optimizer, job.dtype) if self.rule == OWN_RULE else None
         in_batch = job.objective if isinstance(job.objective, InBatchSoftmax) else None
-        by_sides = in_batch is not None or isinstance(job.spec, TwoTower)
-        role = roles(job.spec, by_sides=by_sides)
         self.n_pairs = job.batch_size * pairs_of(job)
-        self.arrays = Arrays(job, role)
-        self.net = make_net(self.arrays, role, by_sides=by_sides)
-        self.workers = Workers(min(job.threads, -(-self._work() // WORTH_SHARING)))
+        self.store = ParameterStore(job)
+        self.net = make_net(self.store, by_sides=in_batch is not None or isinstance(job.spec, TwoTower))
+        self.workers = Workers(min(job.threads, -(-self._work() // self.limits.worth_sharing)))
         self.scratch = self._scratch(in_batch)
         self.trained = Trained(
             net=self.net,
-            users=self._side(self.arrays.users, job.data.n_users, pairs_of(job)),
-            items=self._side(self.arrays.items, job.data.n_items, 1),
+            users=self._side(self.store.users, job.data.n_users, pairs_of(job)),
+            items=self._side(self.store.items, job.data.n_items, 1),
             dense=self._dense(),
         )
         for task in range(len(self.trained.dense.losses)):
-            turn_all(self.net, task)
+            transpose_all(self.net, task)
 
     def run_epoch(self, epoch: int) -> float:
         """Train one epoch and return its mean objective."""
@@ -98,78 +108,77 @@ class BatchTrainer:
 
     def parameters(self) -> dict[str, Floats]:
         """Return copies of all parameters."""
-        return {name: array.copy() for name, array in self.arrays.values.items()}
+        return self.store.parameters()
 
     def optimizer_state(self) -> dict[str, NDArray[Any]]:
         """Return copies of the optimizer's state."""
-        return {name: array.copy() for name, array in self.arrays.state.items()}
+        return self.store.optimizer_state(self.steps_done)
 
     def _train(self, listing: Any, epoch: int) -> float:
         """Train the instances of a listing; return the sum of the objective over them."""
         step = self._step(len(listing.users), epoch)
         objective = self.workers.run(train, self.trained, listing, step, self.scratch)
-        self.arrays.state[STEP] += len(step.coefficients)
+        self.steps_done += len(step.coefficients)
         return float(objective)
 
     def _step(self, n_pairs: int, epoch: int) -> Step:
-        job, real = self.job, self.job.dtype.type
-        rule = rule_of(job.optimizer)
-        assert rule is not None
-        done, learning_rate = int(self.arrays.state[STEP][0]), self.optimizer.learning_rate_at(epoch)
+        job, real, optimizer = self.job, self.job.dtype.type, self.optimizer
+        done, learning_rate = self.steps_done, optimizer.learning_rate_at(epoch)
         steps = done + 1 + np.arange(-(-n_pairs // self.n_pairs))
-        coefficients = np.array(
-            [self.optimizer.coefficients(int(step), learning_rate) for step in steps], dtype=job.dtype
-        )
+        table = [optimizer.coefficients(int(step), learning_rate) for step in steps]
+        coefficients = np.array(table, dtype=job.dtype)
         return Step(
-            head=head(job),
-            rule=rule,
-            sparse=self.optimizer.sparse,
-            l2=real(self.optimizer.l2),
-            l2_dense=real(self.optimizer.l2_dense),
+            loss=self.loss,
+            own_terms=self.own_terms and self.own_terms.address,
+            rule=self.rule,
+            own_rule=self.own_rule and self.own_rule.address,
+            sparse=optimizer.sparse,
+            l2=real(optimizer.l2),
+            l2_dense=real(optimizer.l2_dense),
             batch_size=job.batch_size,
             pairs=pairs_of(job),
             coefficients=coefficients,
-            idle=idle_of(self.optimizer, coefficients, done, learning_rate),
+            deferred=deferred_steps(optimizer, coefficients, done, learning_rate),
         )
 
     def _work(self) -> int:
         """Return about how many numbers a step handles."""
-        in_rows = self.arrays.users.width + self.arrays.items.width
+        in_rows, n_dense = self.store.users.width + self.store.items.width, self.store.layout.dense.width
         n_compared = self.job.batch_size if self.job.objective.pairing == "in-batch" else 0
-        return int(self.n_pairs * (4 * in_rows + self.arrays.dense.size + n_compared))
+        return int(self.n_pairs * (4 * in_rows + n_dense + n_compared))
 
     def _n_at_once(self) -> int:
         """Return how many instances to train between two returns to Python: whole batches."""
-        job, size = self.job, self.job.batch_size
+        job, size, limits = self.job, self.job.batch_size, self.limits
         # All rows are brought up to date before each return, which should stay a small part of the work.
         fewest = 0 if self.optimizer.sparse else 2 * (job.data.n_users + job.data.n_items)
-        n = min(max(NUMBERS_AT_ONCE * size // self._work(), fewest), INSTANCES_AT_ONCE)
-        return size * int(np.clip(n // size, 1, STEPS_AT_ONCE))
+        n = min(max(limits.numbers_at_once * size // self._work(), fewest), limits.instances_at_once)
+        return size * int(np.clip(n // size, 1, limits.steps_at_once))
 
-    def _scratch(self, in_batch: InBatchSoftmax | None) -> Scratch:
+    def _scratch(self, objective: InBatchSoftmax | None) -> Scratch:
         net, dtype = self.net, self.job.dtype
         if net.by_sides:
             n_work = 2 * max(room(side, _width(net.tower)) for side in (net.user_layers, net.item_layers))
         else:
             n_work = room(net.layers, int(net.layers[0, N_IN]) if len(net.layers) else 0)
         return Scratch(
-            slopes=np.empty(self.n_pairs, dtype=dtype),
+            grad_scores=np.empty(self.n_pairs, dtype=dtype),
             losses=np.zeros(-(-self.n_pairs // CHUNK)),
             work=np.zeros(self.workers.n * n_work, dtype=dtype),
             room=n_work,
-            ends=None if in_batch is None else self._ends(in_batch),
+            in_batch=None if objective is None else self._in_batch(objective),
         )
 
-    def _ends(self, objective: InBatchSoftmax) -> Ends:
+    def _in_batch(self, objective: InBatchSoftmax) -> InBatch:
         job, n, layers = self.job, self.n_pairs, self.net.user_layers
         width = int(layers[-1, N_OUT]) if len(layers) else _width(self.net.tower)
-        users, items, turned, by_users = (np.empty(n * (width + 1), dtype=job.dtype) for _ in range(4))
-        return Ends(
+        users, items, transposed, grad_users = (np.empty(n * (width + 1), dtype=job.dtype) for _ in range(4))
+        return InBatch(
             users=users,
             items=items,
-            turned=turned,
-            by_users=by_users,
-            by_items=np.empty(N_SHARES * n * (width + 1), dtype=job.dtype),
+            transposed=transposed,
+            grad_users=grad_users,
+            grad_items=np.empty(N_SHARES * n * (width + 1), dtype=job.dtype),
             scores=np.empty(self.workers.n * USERS_A_BLOCK * n, dtype=job.dtype),
             log_q=job.log_q,
             losses=np.zeros(N_SHARES),
@@ -178,34 +187,39 @@ class BatchTrainer:
             remove_accidental_hits=objective.remove_accidental_hits,
         )
 
-    def _side(self, rows: Rows, n_rows: int, touches: int) -> Side:
+    def _side(self, rows: PackedRows, n_rows: int, pairs_sharing_row: int) -> Side:
         return Side(
             rows=rows,
             gradient=np.zeros(self.n_pairs * rows.width, dtype=self.job.dtype),
             latest=np.full(n_rows, NONE, dtype=np.int32),
             previous=np.empty(self.n_pairs, dtype=np.int32),
             done=np.zeros(n_rows, dtype=np.int64),
-            touches=touches,
+            pairs_sharing_row=pairs_sharing_row,
         )
 
     def _dense(self) -> Dense:
-        arrays, job = self.arrays, self.job
-        layout = job.spec.parameters(job.data.n_users, job.data.n_items)
+        store, job = self.store, self.job
+        layout, n = store.layout.dense, store.layout.dense.width
         segments = [
-            (begin, begin + arrays.values[name].size, layout[name].decayed)
-            for name, begin in arrays.begins.items()
+            (begin, begin + size, decayed)
+            for (name, begin), size, decayed in zip(
+                layout.offsets.items(), layout.sizes, layout.decayed, strict=True
+            )
             if name in job.trained
         ]
         n_shares = min(MOST_SHARES, len(self.scratch.losses))
         none = np.empty(0, dtype=job.dtype)
-        slot0, slot1 = [*arrays.slots, none, none][:2]
+        slot0, slot1 = (
+            store.dense[(1 + slot) * n : (2 + slot) * n] if slot < len(store.layout.slots) else none
+            for slot in range(2)
+        )
         return Dense(
-            values=arrays.dense,
+            values=store.dense[:n],
             slot0=slot0,
             slot1=slot1,
-            shares=np.zeros(n_shares * arrays.dense.size, dtype=job.dtype),
+            shares=np.zeros(n_shares * n, dtype=job.dtype),
             trained=np.array(segments, dtype=np.int64).reshape(len(segments), 3),
-            losses=np.zeros(-(-arrays.dense.size // DENSE_A_TASK)),
+            losses=np.zeros(-(-n // DENSE_A_TASK)),
         )
 
 
@@ -222,19 +236,19 @@ def train(worker, trained, listing, step, scratch):
         first = number * size
         batch = part_of(listing, first, min(first + size, len(listing.users)))
         prepare(worker, trained, batch, step, number)
-        find_gradients(scratch.ends, trained.net.by_sides, worker, trained, batch, step, scratch)
+        find_gradients(scratch.in_batch, trained.net.by_sides, worker, trained, batch, step, scratch)
         wait(worker)
         if worker.number == 0:
-            objective += total_loss(scratch.ends, scratch, len(batch.users))
+            objective += total_loss(scratch.in_batch, scratch, len(batch.users))
         move_all(worker, trained, batch, step, number)
         wait(worker)
         if worker.number == 0:
             objective += len(batch.users) // step.pairs * total_of(trained.dense.losses)
     if not step.sparse:
         for task in range(worker.number, n_tasks(len(users.done), ROWS_A_TASK), worker.n):
-            catch_up_all(users, step, task)
+            catch_up_all(step.own_rule, users, step, task)
         for task in range(worker.number, n_tasks(len(items.done), ROWS_A_TASK), worker.n):
-            catch_up_all(items, step, task)
+            catch_up_all(step.own_rule, items, step, task)
     return objective
 
 
@@ -272,53 +286,53 @@ def prepare(worker, trained, batch, step, number):
     wait(worker)
     if not step.sparse:
         for task in range(worker.number, n_tasks(len(batch.users), PAIRS_A_TASK), worker.n):
-            catch_up(batch.users, users, step, number, task)
-            catch_up(batch.items, items, step, number, task)
+            catch_up(step.own_rule, batch.users, users, step, number, task)
+            catch_up(step.own_rule, batch.items, items, step, number, task)
         wait(worker)
 
 
 @compiled(borrowing=True)
-def find_gradients(ends, by_sides, worker, trained, batch, step, scratch):
+def find_gradients(in_batch, by_sides, worker, trained, batch, step, scratch):
     """Find the gradients of a batch.
 
-    `ends` is None but for the in-batch softmax, and `by_sides` but for two towers: they are arguments of
+    `in_batch` is None but for the in-batch softmax, and `by_sides` but for two towers: they are arguments of
     their own as Numba leaves out only branches on arguments that are None.
     """
-    if ends is None:
+    if in_batch is None:
         score_batch(by_sides, worker, trained, batch, step, scratch)
     else:
-        compare_batch(ends, worker, trained, batch, step, scratch)
+        in_batch_gradients(in_batch, worker, trained, batch, step, scratch)
 
 
 @compiled(borrowing=True)
-def total_loss(ends, scratch, n_pairs):
+def total_loss(in_batch, scratch, n_pairs):
     """Return the sum of the losses of a batch, and of what l2 adds."""
     total = total_of(scratch.losses[: n_tasks(n_pairs, CHUNK)])
-    if ends is not None:
-        total += total_of(ends.losses)
+    if in_batch is not None:
+        total += total_of(in_batch.losses)
     return total
 
 
 @compiled(borrowing=True, inline=True)
 def move_all(worker, trained, batch, step, number):
-    """Move the rows that the batch touches, and the dense parameters."""
+    """Move the rows that the batch pairs_sharing_row, and the dense parameters."""
     n_pairs, dense = len(batch.users), trained.dense
     share = type(step.l2)(1.0 / (n_pairs // step.pairs))
     for task in range(worker.number, n_tasks(n_pairs, PAIRS_A_TASK), worker.n):
-        move_rows(batch.users, trained.users, step, number, share, task)
-        move_rows(batch.items, trained.items, step, number, share, task)
+        move_rows(step.own_rule, batch.users, trained.users, step, number, share, task)
+        move_rows(step.own_rule, batch.items, trained.items, step, number, share, task)
     for task in range(worker.number, len(dense.losses), worker.n):
-        move_dense(dense, step, number, n_shares_of(n_pairs), task)
-        turn_all(trained.net, task)
+        move_dense(step.own_rule, dense, step, number, n_shares_of(n_pairs), task)
+        transpose_all(trained.net, task)
 
 
 @compiled(borrowing=True)
-def turn_all(net, task):
+def transpose_all(net, task):
     """Write the transposes of a task's dense parameters."""
     first, stop = task * DENSE_A_TASK, min((task + 1) * DENSE_A_TASK, len(net.dense))
-    turn(net.layers, net.dense, net.turned, first, stop)
-    turn(net.user_layers, net.dense, net.turned, first, stop)
-    turn(net.item_layers, net.dense, net.turned, first, stop)
+    transpose(net.layers, net.dense, net.transposed, first, stop)
+    transpose(net.user_layers, net.dense, net.transposed, first, stop)
+    transpose(net.item_layers, net.dense, net.transposed, first, stop)
 
 
 @compiled(borrowing=True, inline=True)
@@ -332,7 +346,7 @@ def chunk_of(number, worker, share, trained, batch, step, scratch):
         pairs.items,
         pairs.targets,
         pairs.weights,
-        scratch.slopes[begin:stop],
+        scratch.grad_scores[begin:stop],
         begin,
         len(batch.users) // step.pairs,
         worker.number * scratch.room,
@@ -364,18 +378,18 @@ def score_batch(by_sides, worker, trained, batch, step, scratch):
 
 
 @compiled(borrowing=True, inline=True)
-def compare_batch(ends, worker, trained, batch, step, scratch):
+def in_batch_gradients(in_batch, worker, trained, batch, step, scratch):
     """Find the gradients of a batch by the in-batch softmax."""
     n = len(batch.users)
     for number in range(worker.number, n_tasks(n, CHUNK), worker.n):
         chunk = chunk_of(number, worker, 0, trained, batch, step, scratch)
-        find_ends(trained, scratch, ends, chunk, n)
+        embed_chunk(trained, scratch, in_batch, chunk, n)
     wait(worker)
     for share in range(worker.number, N_SHARES, worker.n):
-        compare_users(batch.items, ends, worker.number, share, n)
+        score_users(batch.items, in_batch, worker.number, share, n)
     wait(worker)
     for share in range(worker.number, n_shares_of(n), worker.n):
         first, stop = chunks_of(share, trained, batch)
         for number in range(first, stop):
             chunk = chunk_of(number, worker, share, trained, batch, step, scratch)
-            scratch.losses[number] = pass_ends(trained, step, scratch, ends, chunk, n)
+            scratch.losses[number] = backward_embeddings(trained, step, scratch, in_batch, chunk, n)

@@ -16,7 +16,8 @@ from mfcore.optimizers import SGD
 from mfcore.sampling import Grid, choose_n_blocks
 from mfcore.specs import MF, Floats
 from mfcore_numba.compiling import compiled, threads
-from mfcore_numba.losses import head, loss_and_slope
+from mfcore_numba.objectives import built_in_loss, loss_terms, no_loss
+from mfcore_numba.own_parts import own_terms
 from mfcore_numba.sorting import counting_sort
 from mfcore_numba.stream import empty_listing, list_instances, shuffle_of, source
 from mfcore_numba.tables import tables
@@ -59,7 +60,9 @@ class BlockedTrainer:
         self.optimizer: SGD = job.optimizer
         self.values = {name: aligned_copy(array) for name, array in job.parameters.items()}
         self.tables = tables(self.values, job.dtype)
-        self.head = head(job)
+        loss = built_in_loss(job)
+        self.loss = loss or no_loss(job.dtype)
+        self.own_terms = None if loss else own_terms(job)
         self.steps = int(job.optimizer_state[STEP][0])
         n_blocks = choose_n_blocks(job.n_instances, job.data.n_users, job.data.n_items)
         self.grid = Grid.make(job.data.n_users, job.data.n_items, n_blocks, job.seed)
@@ -79,7 +82,14 @@ class BlockedTrainer:
         for stratum in self.grid.strata(job.seed, epoch):
             with threads(job.threads):
                 sums = train_stratum(
-                    self.tables, self.listing, self.starts, rotations, int(stratum), self.head, rate
+                    self.own_terms and self.own_terms.address,
+                    self.tables,
+                    self.listing,
+                    self.starts,
+                    rotations,
+                    int(stratum),
+                    self.loss,
+                    rate,
                 )
             objective += float(sums.sum())
         self.steps += job.n_instances
@@ -116,53 +126,57 @@ class BlockedTrainer:
 def cells(listing, user_block, item_block, n_blocks):
     """Return the number of each instance's cell."""
     keys = np.empty(len(listing.users), dtype=np.int32)
-    for place in numba.prange(len(keys)):
-        keys[place] = user_block[listing.users[place]] * n_blocks + item_block[listing.items[place]]
+    for position in numba.prange(len(keys)):
+        keys[position] = user_block[listing.users[position]] * n_blocks + item_block[listing.items[position]]
     return keys
 
 
 @compiled(parallel=True)
 def reorder(listing, order, ordered):
     """Write a listing in another order."""
-    for place in numba.prange(len(order)):
-        move(listing, order[place], ordered, place)
+    for position in numba.prange(len(order)):
+        move(listing, order[position], ordered, position)
 
 
 @compiled()
-def move(listing, origin, ordered, place):
+def move(listing, origin, ordered, position):
     """Copy one instance. A function of its own: Numba drops writes to a tuple's arrays made in a prange."""
-    ordered.users[place] = listing.users[origin]
-    ordered.items[place] = listing.items[origin]
-    ordered.targets[place] = listing.targets[origin]
+    ordered.users[position] = listing.users[origin]
+    ordered.items[position] = listing.items[origin]
+    ordered.targets[position] = listing.targets[origin]
     if len(ordered.weights):
-        ordered.weights[place] = listing.weights[origin]
+        ordered.weights[position] = listing.weights[origin]
 
 
 @compiled(parallel=True)
-def train_stratum(tables, listing, starts, rotations, stratum, head, rate):
-    """Train the cells of one stratum; return the sum of the objective over each."""
+def train_stratum(own, tables, listing, starts, rotations, stratum, loss, rate):
+    """Train the cells of one stratum; return the sum of the objective over each.
+
+    `own` is the address of a person's own terms, or None.
+    """
     n_blocks = int(math.sqrt(len(rotations)))
     sums = np.zeros(n_blocks)
     for block in numba.prange(n_blocks):
         cell = block * n_blocks + (block + stratum) % n_blocks
         first, stop = starts[cell], starts[cell + 1]
         turn = first + rotations[cell]
-        sums[block] = train_range(tables, listing, turn, stop, head, rate)
-        sums[block] += train_range(tables, listing, first, turn, head, rate)
+        sums[block] = train_range(own, tables, listing, turn, stop, loss, rate)
+        sums[block] += train_range(own, tables, listing, first, turn, loss, rate)
     return sums
 
 
 @compiled()
-def train_range(tables, listing, first, stop, head, rate):
+def train_range(own, tables, listing, first, stop, loss, rate):
     """Take one step for each of a range of instances; return the sum of their objectives before the step."""
     objective = 0.0
     for group in range(first, stop, GROUP):
-        objective += train_group(tables, listing, group, min(group + GROUP, stop), stop, head, rate)
+        last = min(group + GROUP, stop)
+        objective += train_group(own, tables, listing, group, last, stop, loss, rate)
     return objective
 
 
 @compiled()
-def train_group(tables, listing, first, stop, end, head, rate):
+def train_group(own, tables, listing, first, stop, end, loss, rate):
     """Take the steps of one group; see `GROUP`."""
     p_table, q_table = tables.user_factors, tables.item_factors
     user_bias, item_bias, global_bias = tables.user_bias, tables.item_bias, tables.global_bias
@@ -170,23 +184,25 @@ def train_group(tables, listing, first, stop, end, head, rate):
     biased, weighted = len(user_bias) > 0, len(weights) > 0
     linear_sum, argument_product, log_sum = 0.0, 1.0, 0.0
     squares, bias_squares, one = zeros(p_table), type(rate.l2)(0), type(rate.l2)(1)
-    for place in range(first, stop):
-        ahead = min(place + AHEAD, end - 1)
+    for position in range(first, stop):
+        ahead = min(position + AHEAD, end - 1)
         prefetch(p_table, users[ahead])
         prefetch(q_table, items[ahead])
-        user, item = users[place], items[place]
+        user, item = users[position], items[position]
         p, q = load(p_table, user), load(q_table, item)
         score = dot(p, q)
         if biased:
             b, c = user_bias[user], item_bias[item]
             score += global_bias + b + c
-        linear, argument, slope = loss_and_slope(head, score, targets[place])
+        linear, argument, slope = loss_terms(own, loss, score, targets[position])
         if weighted:
-            weight = weights[place]
+            weight = weights[position]
             linear, slope = weight * linear, weight * slope
             log_sum += weight * math.log(argument)
-        else:
+        elif own is None:
             argument_product *= argument
+        else:
+            log_sum += math.log(argument)
         linear_sum += linear
         squares = add_squares(squares, p, q)
         move = -rate.learning_rate * slope

@@ -1,41 +1,52 @@
 """What this engine does, and which trainer does it."""
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 import numba
 import numpy as np
 
-from mfcore.engines import API_VERSION, Gap, Scorer, StreamSlice, Trainer, TrainingJob
+from mfcore.engines import API_VERSION, Gap, Scorer, StreamSlice, Trainer, TrainingJob, missing_slope
 from mfcore.model import Model
-from mfcore.optimizers import SGD, WALS
+from mfcore.optimizers import SGD, WALS, GradientOptimizer
 from mfcore.specs import MF
-from mfcore_numba import losses
-from mfcore_numba.nets import SPECS
-from mfcore_numba.rules import rule_of
+from mfcore_numba.limits import Limits
+from mfcore_numba.nets import scores_as, unsupported_model
+from mfcore_numba.objectives import built_in_loss, unsupported_in_batch
+from mfcore_numba.own_parts import own_rule, own_terms, why_not_compiled
+from mfcore_numba.rules import OWN_RULE, SGD_RULE, rule_of
 
 
+@dataclass(frozen=True)
 class NumbaBackend:
-    """The engine itself."""
+    """The engine itself.
 
-    name = "numba"
-    api_version = API_VERSION
-    description = (
-        f"compiled for this CPU by Numba {numba.__version__}; every model by mini-batches, MF also by SGD"
-        " and WALS, in parallel"
+    Attributes
+    ----------
+    limits : Limits
+        How much is done at once.
+    """
+
+    name: ClassVar[str] = "numba"
+    api_version: ClassVar[int] = API_VERSION
+    description: ClassVar[str] = (
+        f"compiled for this CPU by Numba {numba.__version__}; every built-in model by mini-batches, MF also"
+        " by SGD and WALS, in parallel"
     )
-    gaps: tuple[Gap, ...] = ()
+    gaps: ClassVar[tuple[Gap, ...]] = ()
+
+    limits: Limits = field(default_factory=Limits, repr=False)
 
     def unsupported(self, job: TrainingJob) -> str | None:
         """Return why the job cannot be done here, or None."""
         if job.device not in ("auto", "cpu"):
             return f"it runs on the CPU, and device is {job.device!r}; pass device='cpu'"
-        if type(job.spec) not in SPECS:
-            return f"it has no kernels for {type(job.spec).__name__}; use backend='reference'"
-        if not isinstance(job.optimizer, WALS) and rule_of(job.optimizer) is None:
-            return f"it has no compiled form of {type(job.optimizer).__name__}; use backend='reference'"
+        reason = unsupported_model(job.spec)
+        if reason or isinstance(job.optimizer, WALS):
+            return reason
         if job.sampling.order == "blocked" and not _is_single_steps_of_sgd(job):
             return "it takes the blocked order with plain SGD and batch_size=1 alone; pass order='shuffled'"
-        return losses.unsupported(job)
+        return missing_slope(job.objective) or unsupported_in_batch(job.objective) or _not_compiled(job)
 
     def trainer(self, job: TrainingJob) -> Trainer:
         """Return a trainer."""
@@ -49,13 +60,13 @@ class NumbaBackend:
             return BlockedTrainer(job)
         from mfcore_numba.batches import BatchTrainer
 
-        return BatchTrainer(job)
+        return BatchTrainer(job, self.limits)
 
     def scorer(self, model: Model) -> Scorer | None:
         """Return the compiled top-k."""
         from mfcore_numba.top_k import TopK
 
-        return TopK(model) if isinstance(model.spec, MF) else None
+        return TopK(model, self.limits) if scores_as(model.spec, MF) else None
 
     def instances(self, job: TrainingJob, epoch: int, start: int, stop: int) -> StreamSlice:
         """Return what the compiled stream shows, or in the blocked order the trainer's own list."""
@@ -84,7 +95,27 @@ class NumbaBackend:
 
 def _is_single_steps_of_sgd(job: TrainingJob) -> bool:
     optimizer = job.optimizer
-    return isinstance(optimizer, SGD) and not optimizer.momentum and job.batch_size == 1
+    return (
+        isinstance(optimizer, SGD)
+        and rule_of(optimizer) == SGD_RULE
+        and not optimizer.momentum
+        and job.batch_size == 1
+    )
+
+
+def _not_compiled(job: TrainingJob) -> str | None:
+    """Return why a person's own loss, output or rule cannot be compiled, or None."""
+    objective, optimizer = job.objective, job.optimizer
+    assert isinstance(optimizer, GradientOptimizer)
+    if built_in_loss(job) is None:
+        through = getattr(objective, "through_output", False)
+        name = type(objective).__name__ + (f" through {type(job.spec.output).__name__}" if through else "")
+        reason = why_not_compiled(lambda: own_terms(job), name)
+        if reason:
+            return reason
+    if rule_of(optimizer) == OWN_RULE:
+        return why_not_compiled(lambda: own_rule(optimizer, job.dtype), type(optimizer).__name__)
+    return None
 
 
 backend = NumbaBackend()

@@ -65,7 +65,7 @@ def forward(layers, dense, work, start, n_rows):
 
 
 @compiled(borrowing=True)
-def backward(layers, turned, work, start, n_rows, gradient, origin):
+def backward(layers, transposed, work, start, n_rows, gradient, origin):
     """Add the gradients of the layers' parameters to `gradient`; return what `by_inputs` needs.
 
     `start` is where the last outputs begin in `work`; the derivative by them stands where `upstream_of` says.
@@ -90,7 +90,7 @@ def backward(layers, turned, work, start, n_rows, gradient, origin):
             multiply(
                 (n_rows, n_in, n_out),
                 Matrix(work, upstream, n_out + 1, 1),
-                Matrix(turned, layers[number, BEGIN], n_in, 1),
+                Matrix(transposed, layers[number, BEGIN], n_in, 1),
                 Matrix(work, other, n_in + 1, 1),
                 False,
             )
@@ -99,17 +99,17 @@ def backward(layers, turned, work, start, n_rows, gradient, origin):
 
 
 @compiled(borrowing=True)
-def by_inputs(layers, turned, work, upstream, n_rows, first, n, result):
+def by_inputs(layers, transposed, work, upstream, n_rows, first, n, result):
     """Write the derivative by the inputs first, ..., first + n - 1 of the first layer.
 
-    `upstream` is what `backward` returned; `turned` holds the transposed kernel of each layer where the dense
-    parameters hold the kernel, see `turn`.
+    `upstream` is what `backward` returned; `transposed` holds the transposed kernel of each layer where the
+    dense parameters hold the kernel, see `transpose`.
     """
     n_in, n_out = layers[0, N_IN], layers[0, N_OUT]
     multiply(
         (n_rows, n, n_out),
         Matrix(work, upstream, n_out + 1, 1),
-        Matrix(turned, layers[0, BEGIN] + first, n_in, 1),
+        Matrix(transposed, layers[0, BEGIN] + first, n_in, 1),
         result,
         False,
     )
@@ -135,17 +135,17 @@ def activate(activation, sums):
     """Apply an activation in place."""
     one = sums.dtype.type(1)
     if activation == RELU:
-        for place in range(len(sums)):
+        for position in range(len(sums)):
             # A NaN stays one.
-            sums[place] = 0 if sums[place] < 0 else sums[place]
+            sums[position] = 0 if sums[position] < 0 else sums[position]
     elif activation == TANH:
-        for place in range(len(sums)):
-            sums[place] = math.tanh(sums[place])
+        for position in range(len(sums)):
+            sums[position] = math.tanh(sums[position])
     elif activation == SIGMOID:
-        for place in range(len(sums)):
-            small = math.exp(-abs(sums[place]))
+        for position in range(len(sums)):
+            small = math.exp(-abs(sums[position]))
             inverse = one / (one + small)
-            sums[place] = inverse if sums[place] >= 0 else small * inverse
+            sums[position] = inverse if sums[position] >= 0 else small * inverse
 
 
 @compiled(borrowing=True)
@@ -153,21 +153,21 @@ def pass_activation(activation, outputs, upstream):
     """Multiply derivatives by the slope of the activation, worked out from its values."""
     one, zero = upstream.dtype.type(1), upstream.dtype.type(0)
     if activation == RELU:
-        for place in range(len(outputs)):
-            upstream[place] = upstream[place] if outputs[place] > 0 else zero
+        for position in range(len(outputs)):
+            upstream[position] = upstream[position] if outputs[position] > 0 else zero
     elif activation == TANH:
-        for place in range(len(outputs)):
-            upstream[place] *= one - outputs[place] * outputs[place]
+        for position in range(len(outputs)):
+            upstream[position] *= one - outputs[position] * outputs[position]
     elif activation == SIGMOID:
-        for place in range(len(outputs)):
-            upstream[place] *= outputs[place] * (one - outputs[place])
+        for position in range(len(outputs)):
+            upstream[position] *= outputs[position] * (one - outputs[position])
 
 
 @compiled(borrowing=True)
-def turn(layers, dense, turned, first, stop):
+def transpose(layers, dense, transposed, first, stop):
     """Write the kernels' transposes, as far as the kernels lie in [first, stop) of the dense parameters."""
     for number in range(len(layers)):
         n_in, n_out, begin = layers[number, N_IN], layers[number, N_OUT], layers[number, BEGIN]
-        for place in range(max(first, begin), min(stop, begin + n_in * n_out)):
-            row = (place - begin) // n_out
-            turned[begin + (place - begin - row * n_out) * n_in + row] = dense[place]
+        for position in range(max(first, begin), min(stop, begin + n_in * n_out)):
+            row = (position - begin) // n_out
+            transposed[begin + (position - begin - row * n_out) * n_in + row] = dense[position]

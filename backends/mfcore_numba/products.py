@@ -96,8 +96,8 @@ def multiply_columns(like, some, n_rows, n_inner, left, right, result, column, a
 
 
 @compiled(borrowing=True)
-def write_row(like, c, place, sums, some, added):
+def write_row(like, c, position, sums, some, added):
     """Write a row of a panel, or add it to what is there."""
     if added:
-        sums = sums + peek_some(like, c, place, some)
-    poke_some(c, place, sums, some)
+        sums = sums + peek_some(like, c, position, some)
+    poke_some(c, position, sums, some)

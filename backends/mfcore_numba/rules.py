@@ -1,11 +1,12 @@
 """The update rules of `mfcore.optimizers`, compiled from their one source, for numbers and for rows.
 
-A rule that is not sparse moves every row in every step, touched or not. The steps that leave a row alone are
-made up for when it is next needed, from each step's own coefficients: the same operations in the same order,
-on a row that is in registers already instead of one that is fetched for every step. Once a step no longer
+A rule that is not sparse moves every row in every step. The steps of batches that do not have the row are
+deferred: it catches up when it is next needed, by each step's own coefficients, with the same operations in
+the same order, while it is in registers instead of being fetched for every step. Once a step no longer
 changes the row in its precision, no later one does, and what is left is the decay of the slots.
 
-For Adam in float32 there is a shorter way, that of `mfcore.engines.deferred_updates`, which sums these up.
+For Adam in float32 there is a shorter way, that of `mfcore.engines.deferred_updates`, which sums these up. A
+person's own rule takes its steps one by one; see `own_parts`.
 """
 
 import math
@@ -13,84 +14,90 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mfcore.engines import deferred_updates as core
-from mfcore.optimizers import SGD, Adagrad, Adam, GradientOptimizer, Optimizer, RMSprop
+from mfcore.engines import DeferredAdam, catch_up_rule
+from mfcore.optimizers import SGD, Adagrad, Adam, GradientOptimizer, RMSprop
 from mfcore_numba.compiling import compiled
-from mfcore_numba.vectors import root, same, zeros
+from mfcore_numba.operators import SCALARS
+from mfcore_numba.vectors import same, zeros
 
-SGD_RULE, ADAGRAD_RULE, RMSPROP_RULE, ADAM_RULE = range(4)
+SGD_RULE, ADAGRAD_RULE, RMSPROP_RULE, ADAM_RULE, OWN_RULE = range(5)
 RULES = (SGD, Adagrad, RMSprop, Adam)
 
-# Steps between two looks at whether a row that is made up for still changes.
+# Steps between two looks at whether a row that catches up still changes.
 PATIENCE = 8
 # A step number that is never reached.
 NEVER = np.iinfo(np.int64).max
 
-_sgd = compiled(borrowing=True)(SGD.rule(root))
-_adagrad = compiled(borrowing=True)(Adagrad.rule(root))
-_rmsprop = compiled(borrowing=True)(RMSprop.rule(root))
-_adam = compiled(borrowing=True)(Adam.rule(root))
-_rest = compiled(borrowing=True)(core.rest(root))
+_sgd = compiled(borrowing=True)(SGD.rule(SCALARS))
+_adagrad = compiled(borrowing=True)(Adagrad.rule(SCALARS))
+_rmsprop = compiled(borrowing=True)(RMSprop.rule(SCALARS))
+_adam = compiled(borrowing=True)(Adam.rule(SCALARS))
+_catch_up = compiled(borrowing=True)(catch_up_rule(SCALARS))
 
 
-def rule_of(optimizer: Optimizer) -> int | None:
-    """Return the code of an optimizer's rule, or None where it has no compiled form."""
+def rule_of(optimizer: GradientOptimizer) -> int:
+    """Return the code of an optimizer's rule, `OWN_RULE` where kernels do not have it built in."""
     for code, kind in enumerate(RULES):
         if isinstance(optimizer, kind) and type(optimizer).rule is kind.rule:
             return code
-    return None
+    return OWN_RULE
 
 
-class Idle(NamedTuple):
-    """What the steps of a call do to rows that they do not touch.
+class Deferred(NamedTuple):
+    """What the steps of a call do to rows that their batches do not have.
 
     Attributes
     ----------
     settled : int
         From this step of the call on, a row that did not change in one step changes in no later one.
     smooth : int
-        From this step on the idle steps of Adam are summed up.
+        From this step on the deferred steps of Adam are summed up.
     kept : array [n_steps + 1, 3]
         What so many steps leave of a parameter and of its slots, their own moves aside.
-    starts, places : arrays [n_steps + 1]
+    starts, arguments : arrays [n_steps + 1]
         After so many steps: S_1, and the argument of the sums.
     sums : array [n_fading + 1, 4, 6]
-        As `mfcore.engines.deferred_updates.IdleAdam` has them.
+        As `mfcore.engines.DeferredAdam` has them.
     """
 
     settled: int
     smooth: int
     kept: Any
     starts: Any
-    places: Any
+    arguments: Any
     sums: Any
 
 
-def idle_of(optimizer: GradientOptimizer, coefficients: Any, done: int, learning_rate: float) -> Idle:
-    """Return what a call's steps do to untouched rows; `done` steps were taken before it."""
+def deferred_steps(
+    optimizer: GradientOptimizer, coefficients: Any, done: int, learning_rate: float
+) -> Deferred:
+    """Return what a call's steps do to rows that they defer; `done` steps were taken before it."""
     dtype = coefficients.dtype
+    none, no_sums = np.empty(0, dtype=dtype), np.empty((0, 0, 0), dtype=dtype)
+    if rule_of(optimizer) == OWN_RULE:
+        return Deferred(NEVER, NEVER, np.empty((0, 0), dtype=dtype), none, none, no_sums)
     steps = np.arange(len(coefficients) + 1)
     kept = (_kept_in_a_step(optimizer, float(coefficients[0, -1])) ** steps[:, None]).astype(dtype)
     settled = NEVER
-    if isinstance(optimizer, Adam):
+    if rule_of(optimizer) == ADAM_RULE:
+        assert isinstance(optimizer, Adam)
         settled = _later(settled_from(optimizer), done)
-        summed = core.IdleAdam.make(optimizer, learning_rate, float(coefficients[0, -1]))
-        if summed is not None and dtype == np.float32:
+        plan = DeferredAdam.make(optimizer, learning_rate, dtype)
+        if plan is not None:
             decays = optimizer.beta_2 ** (done + steps)
-            # Nothing is asked of the places before the series is smooth, which would divide by 0 at step 0.
-            decays = np.minimum(decays, optimizer.beta_2**summed.smooth_from)
-            return Idle(
+            # Nothing is asked of steps before the series is smooth, which would divide by 0 at step 0.
+            decays = np.minimum(decays, optimizer.beta_2**plan.smooth_from)
+            return Deferred(
                 settled,
-                _later(summed.smooth_from, done),
+                _later(plan.smooth_from, done),
                 kept,
-                summed.start(decays, np.sqrt).astype(dtype),
-                summed.place(decays).astype(dtype),
-                summed.sums.astype(dtype),
+                plan.start(decays).astype(dtype),
+                plan.argument(decays).astype(dtype),
+                plan.sums.astype(dtype),
             )
     elif _is_steady(optimizer):
         settled = 0
-    none = np.empty(0, dtype=dtype)
-    return Idle(settled, NEVER, kept, none, none, np.empty((0, 0, 0), dtype=dtype))
+    return Deferred(settled, NEVER, kept, none, none, no_sums)
 
 
 def _kept_in_a_step(optimizer: GradientOptimizer, kept: float) -> Any:
@@ -115,7 +122,7 @@ def _later(step: int, done: int) -> int:
 
 
 def settled_from(optimizer: Adam) -> int:
-    """Return the step from which an untouched row that did not change in one step changes in no later one.
+    """Return the step from which a row in no batch that did not change in one step changes in no later one.
 
     Adam's step along a decaying first moment shrinks from one step to the next where
     beta_1 / sqrt(beta_2) * sqrt((1 - beta_2^(t + 1)) / (1 - beta_2^t)) < 1.
@@ -142,52 +149,52 @@ def moved(rule, parameter, gradient, slot0, slot1, c):
 
 
 @compiled(borrowing=True)
-def rested(rule, like, row, coefficients, idle, first, stop):
-    """Return a row and its slots after the steps in [first, stop), none of which touched it.
+def caught_up(rule, like, row, coefficients, deferred, first, stop):
+    """Return a row and its slots after the steps in [first, stop), which it has deferred.
 
     `like` says how wide the row is; row is (parameter, slot0, slot1). Steps are counted in `coefficients`.
     """
-    if rule == ADAM_RULE and first >= idle.smooth:
-        return rested_at_once(row, coefficients, idle, first, stop)
+    if rule == ADAM_RULE and first >= deferred.smooth:
+        return caught_up_at_once(row, coefficients, deferred, first, stop)
     parameter, slot0, slot1 = row
     none = zeros(like)
     for step in range(first, stop):
         earlier = parameter
         parameter, slot0, slot1 = moved(rule, parameter, none, slot0, slot1, coefficients[step])
-        if step >= idle.settled and (step - first) % PATIENCE == 0 and same(parameter, earlier):
+        if step >= deferred.settled and (step - first) % PATIENCE == 0 and same(parameter, earlier):
             left = stop - 1 - step
-            return parameter, idle.kept[left, 1] * slot0, idle.kept[left, 2] * slot1
+            return parameter, deferred.kept[left, 1] * slot0, deferred.kept[left, 2] * slot1
     return parameter, slot0, slot1
 
 
 @compiled(borrowing=True)
-def rested_at_once(row, coefficients, idle, first, stop):
-    """Return what Adam makes of an untouched row in the steps in [first, stop), summed up."""
+def caught_up_at_once(row, coefficients, deferred, first, stop):
+    """Return the same of Adam's steps, summed up."""
     parameter, slot0, slot1 = row
-    n_steps, place = stop - first, idle.places[first]
-    terms = idle.sums[min(n_steps, len(idle.sums) - 1)]
-    kept = idle.kept[n_steps]
+    n_steps, argument = stop - first, deferred.arguments[first]
+    terms = deferred.sums[min(n_steps, len(deferred.sums) - 1)]
+    kept = deferred.kept[n_steps]
     c = (
-        idle.starts[first],
+        deferred.starts[first],
         terms[0, 0],
-        polynomial(terms[1], place),
-        polynomial(terms[2], place),
-        polynomial(terms[3], place),
+        polynomial(terms[1], argument),
+        polynomial(terms[2], argument),
+        polynomial(terms[3], argument),
         coefficients[first, 6],
         kept[0],
         kept[1],
         kept[2],
-        type(place)(1),
+        type(argument)(1),
     )
-    return _rest(parameter, slot0, slot1, c)
+    return _catch_up(parameter, slot0, slot1, c)
 
 
 @compiled(borrowing=True)
-def polynomial(terms, place):
-    """Return the value of a polynomial, given its coefficients in rising order."""
+def polynomial(terms, x):
+    """Return the value of a polynomial at x, given its coefficients in rising order."""
     value = terms[len(terms) - 1]
     for power in range(len(terms) - 2, -1, -1):
-        value = value * place + terms[power]
+        value = value * x + terms[power]
     return value
 
 

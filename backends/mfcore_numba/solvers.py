@@ -105,13 +105,13 @@ def observed_residual(half, observed, begin, end, x):
     """Return sum (b - a (o + f.x)) f over a row's interactions."""
     features, others = half.features, observed.others
     result = zeros(features)
-    for place in range(begin, end):
-        prefetch(features, others[min(place + AHEAD, end - 1)])
-        f = load(features, others[place])
+    for position in range(begin, end):
+        prefetch(features, others[min(position + AHEAD, end - 1)])
+        f = load(features, others[position])
         score = dot(f, x)
         if len(half.offsets):
-            score += half.offsets[others[place]]
-        result = add_scaled(result, observed.b[place] - observed.a[place] * score, f)
+            score += half.offsets[others[position]]
+        result = add_scaled(result, observed.b[position] - observed.a[position] * score, f)
     return result
 
 
@@ -119,10 +119,10 @@ def observed_residual(half, observed, begin, end, x):
 def add_observed(half, observed, begin, end, x, result):
     """Return result + sum a (f.x) f over a row's interactions."""
     features, others = half.features, observed.others
-    for place in range(begin, end):
-        prefetch(features, others[min(place + AHEAD, end - 1)])
-        f = load(features, others[place])
-        result = add_scaled(result, observed.a[place] * dot(f, x), f)
+    for position in range(begin, end):
+        prefetch(features, others[min(position + AHEAD, end - 1)])
+        f = load(features, others[position])
+        result = add_scaled(result, observed.a[position] * dot(f, x), f)
     return result
 
 
@@ -259,10 +259,10 @@ def add_products(room, block, size):
 def gather(others, room):
     """Copy the features of interactions."""
     table, width = room.table, room.width
-    for place in range(len(others)):
-        fetch(table, others[min(place + AHEAD, len(others) - 1)] * width, width)
-        at = others[place] * width
-        features, copy = table[at : at + width], room.gathered[place * width : (place + 1) * width]
+    for position in range(len(others)):
+        fetch(table, others[min(position + AHEAD, len(others) - 1)] * width, width)
+        at = others[position] * width
+        features, copy = table[at : at + width], room.gathered[position * width : (position + 1) * width]
         for k in range(width):
             copy[k] = features[k]
 
@@ -271,33 +271,33 @@ def gather(others, room):
 def start_scores(offsets, part, x, room):
     """Write the scores of interactions, o + f.x."""
     width = room.width
-    for place in range(len(part.scores)):
-        f, score = room.gathered[place * width : (place + 1) * width], x.dtype.type(0)
+    for position in range(len(part.scores)):
+        f, score = room.gathered[position * width : (position + 1) * width], x.dtype.type(0)
         for k in range(width):
             score += f[k] * x[k]
-        part.scores[place] = score + offsets[part.others[place]] if len(offsets) else score
+        part.scores[position] = score + offsets[part.others[position]] if len(offsets) else score
 
 
 @compiled(borrowing=True)
 def change_scores(part, room, column):
     """Add what the change of the block at `column` makes of the scores of interactions."""
     change = room.change
-    for place in range(len(part.scores)):
-        at, score = place * room.width + column, part.scores[place]
+    for position in range(len(part.scores)):
+        at, score = position * room.width + column, part.scores[position]
         f = room.gathered[at : at + len(change)]
         for k in range(len(change)):
             score += f[k] * change[k]
-        part.scores[place] = score
+        part.scores[position] = score
 
 
 @compiled(borrowing=True)
 def weigh(part, room, block):
     """Write a f of a block, and add (b - a score) f to the right side."""
     n, right = len(block.right), block.right
-    for place in range(len(part.scores)):
-        at, a = place * room.width + block.column, part.a[place]
-        slope = part.b[place] - a * part.scores[place]
-        f, scaled = room.gathered[at : at + n], room.scaled[place * n : (place + 1) * n]
+    for position in range(len(part.scores)):
+        at, a = position * room.width + block.column, part.a[position]
+        slope = part.b[position] - a * part.scores[position]
+        f, scaled = room.gathered[at : at + n], room.scaled[position * n : (position + 1) * n]
         for k in range(n):
             scaled[k] = a * f[k]
             right[k] += slope * f[k]

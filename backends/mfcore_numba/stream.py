@@ -158,20 +158,20 @@ def shuffled(shuffle, first, instances):
     right_mask = (np.uint64(1) << shuffle.right_bits) - np.uint64(1)
     widening = shuffle.right_bits - shuffle.left_bits
     left, right = np.empty(n, dtype=np.uint64), np.empty(n, dtype=np.uint64)
-    for place in range(n):
-        value = np.uint64(first + place)
-        left[place], right[place] = value >> shuffle.right_bits, value & right_mask
+    for index in range(n):
+        value = np.uint64(first + index)
+        left[index], right[index] = value >> shuffle.right_bits, value & right_mask
     for number in range(SHUFFLE_ROUNDS):
         key = keys[number]
-        for place in range(n):
-            product, old = left[place] * SHUFFLE_MULTIPLIER, right[place]
-            left[place] = ((product >> HALF) ^ key ^ old) & left_mask
-            right[place] = (((product & MASK) << widening) | (old >> shuffle.left_bits)) & right_mask
-    for place in range(n):
-        value = (left[place] << shuffle.right_bits) | right[place]
+        for index in range(n):
+            product, old = left[index] * SHUFFLE_MULTIPLIER, right[index]
+            left[index] = ((product >> HALF) ^ key ^ old) & left_mask
+            right[index] = (((product & MASK) << widening) | (old >> shuffle.left_bits)) & right_mask
+    for index in range(n):
+        value = (left[index] << shuffle.right_bits) | right[index]
         while value >= np.uint64(shuffle.n):
             value = mixed(shuffle, keys, value)
-        instances[place] = np.int64(value)
+        instances[index] = np.int64(value)
 
 
 @compiled()
@@ -179,11 +179,11 @@ def draw_negatives(source, epoch, users, instances, items):
     """Write the negative of each instance, one that its user has not seen, as the plan draws it."""
     seed, indptr, weights, n_items = source.seed, source.seen_indptr, source.unseen_weight, source.n_items
     popular = len(weights) > 0
-    for place in range(len(users)):
-        high, low = philox_pair(seed, NEGATIVE, np.uint64(epoch), np.uint64(instances[place]))
-        user = users[place]
+    for index in range(len(users)):
+        high, low = philox_pair(seed, NEGATIVE, np.uint64(epoch), np.uint64(instances[index]))
+        user = users[index]
         bound = np.uint64(weights[user] if popular else n_items - (indptr[user + 1] - indptr[user]))
-        items[place] = np.int64((high * bound + ((low * bound) >> HALF)) >> HALF)
+        items[index] = np.int64((high * bound + ((low * bound) >> HALF)) >> HALF)
     if popular:
         find_popular(source, users, items)
     else:
@@ -224,67 +224,68 @@ def find_unseen(indptr, indices, users, items):
 
 @compiled()
 def find_popular(source, users, items):
-    """Turn places on the line of the weights that each user has not seen into items."""
+    """Turn positions on the line of the weights that each user has not seen into items."""
     starts, unseen_before, indices = source.starts, source.unseen_before, source.seen_indices
     indptr = source.seen_indptr
-    for place in range(len(users)):
-        first, stop = indptr[users[place]], indptr[users[place] + 1]
-        at = items[place]
+    for index in range(len(users)):
+        first, stop = indptr[users[index]], indptr[users[index] + 1]
+        at = items[index]
         after = first + np.searchsorted(unseen_before[first:stop], at, side="right")
         if after > first:
             at += starts[indices[after - 1] + 1] - unseen_before[after - 1]
-        items[place] = np.searchsorted(starts, at, side="right") - 1
+        items[index] = np.searchsorted(starts, at, side="right") - 1
 
 
 @compiled()
-def list_range(source, shuffle, epoch, first, stop, listing, place):
-    """Write the instances at positions first..stop of the shuffled order to a listing, from `place` on."""
+def list_range(source, shuffle, epoch, first, stop, listing, index):
+    """Write the instances at positions first..stop of the shuffled order to a listing, from `index` on."""
     # Every array is taken out of its tuple once: taking it out costs a shared reference count.
     users, items, targets, weights = source.users, source.items, source.targets, source.weights
     to_users, to_items, to_targets = listing.users, listing.items, listing.targets
     to_weights, weighted = listing.weights, len(listing.weights) > 0
     width = 1 + source.n_negatives
     instances = np.empty(stop - first, dtype=np.int64)
-    drawn, of_users, places = np.empty_like(instances), np.empty_like(instances), np.empty_like(instances)
+    drawn, drawn_users = np.empty_like(instances), np.empty_like(instances)
+    drawn_at = np.empty_like(instances)
     n_drawn = 0
     shuffled(shuffle, first, instances)
     for instance in instances:
         interaction = instance // width
         user = np.int64(users[interaction])
         positive = instance == interaction * width
-        to_users[place] = user
-        to_items[place] = items[interaction]
-        to_targets[place] = targets[interaction] if positive else 0
+        to_users[index] = user
+        to_items[index] = items[interaction]
+        to_targets[index] = targets[interaction] if positive else 0
         if weighted:
-            to_weights[place] = weights[interaction] if positive else 1
-        drawn[n_drawn], of_users[n_drawn], places[n_drawn] = instance, user, place
+            to_weights[index] = weights[interaction] if positive else 1
+        drawn[n_drawn], drawn_users[n_drawn], drawn_at[n_drawn] = instance, user, index
         n_drawn += 0 if positive else 1
-        place += 1
+        index += 1
     drawn_items = np.empty(n_drawn, dtype=np.int64)
-    draw_negatives(source, epoch, of_users[:n_drawn], drawn[:n_drawn], drawn_items)
+    draw_negatives(source, epoch, drawn_users[:n_drawn], drawn[:n_drawn], drawn_items)
     for number in range(n_drawn):
-        to_items[places[number]] = drawn_items[number]
+        to_items[drawn_at[number]] = drawn_items[number]
 
 
 @compiled()
-def list_paired_range(source, shuffle, epoch, first, stop, listing, place):
+def list_paired_range(source, shuffle, epoch, first, stop, listing, index):
     """Write the instances at positions first..stop of a paired epoch: two pairs each, the negative second."""
     users, items, to_users, to_items = source.users, source.items, listing.users, listing.items
     n_negatives = source.n_negatives
     instances = np.empty(stop - first, dtype=np.int64)
-    of_users, drawn_items = np.empty_like(instances), np.empty_like(instances)
+    drawn_users, drawn_items = np.empty_like(instances), np.empty_like(instances)
     shuffled(shuffle, first, instances)
     for number in range(len(instances)):
         interaction = instances[number] // n_negatives
-        of_users[number] = users[interaction]
-        to_users[place + 2 * number] = to_users[place + 2 * number + 1] = of_users[number]
-        to_items[place + 2 * number] = items[interaction]
+        drawn_users[number] = users[interaction]
+        to_users[index + 2 * number] = to_users[index + 2 * number + 1] = drawn_users[number]
+        to_items[index + 2 * number] = items[interaction]
         # The number that this negative has among all instances of a pointwise epoch.
         slot = 1 + instances[number] - interaction * n_negatives
         instances[number] = interaction * (1 + n_negatives) + slot
-    draw_negatives(source, epoch, of_users, instances, drawn_items)
+    draw_negatives(source, epoch, drawn_users, instances, drawn_items)
     for number in range(len(instances)):
-        to_items[place + 2 * number + 1] = drawn_items[number]
+        to_items[index + 2 * number + 1] = drawn_items[number]
 
 
 @compiled(parallel=True)
@@ -293,10 +294,10 @@ def list_instances(source, shuffle, epoch, start, stop, listing, offset):
     n_chunks = (stop - start + CHUNK - 1) // CHUNK
     for chunk in numba.prange(n_chunks):
         first = start + chunk * CHUNK
-        place = offset + chunk * CHUNK
+        index = offset + chunk * CHUNK
         if source.paired:
             list_paired_range(
                 source, shuffle, epoch, first, min(first + CHUNK, stop), listing, offset + 2 * chunk * CHUNK
             )
         else:
-            list_range(source, shuffle, epoch, first, min(first + CHUNK, stop), listing, place)
+            list_range(source, shuffle, epoch, first, min(first + CHUNK, stop), listing, index)

@@ -11,25 +11,31 @@ from mfcore.model import Model, top_k
 from mfcore.specs import Floats
 from mfcore.training import available_threads
 from mfcore_numba.compiling import compiled, single_threaded_blas, threads
+from mfcore_numba.limits import Limits
 
 # Users whose scores are worked out together, so that a block of item factors is read once for all of them.
 USERS_AT_ONCE = 16
 # Users answered between two returns to Python, where an interrupt is noticed.
 CALL = 4096
-# The longest list that is kept in order by insertion; beyond, the core's partition is faster.
-LONGEST = 256
 
 
 class TopK:
-    """A scorer of matrix factorisation."""
+    """A scorer of matrix factorisation.
 
-    def __init__(self, model: Model) -> None:
+    Parameters
+    ----------
+    model : Model
+    limits : Limits, optional
+    """
+
+    def __init__(self, model: Model, limits: Limits | None = None) -> None:
         self.model = model
+        self.longest = (limits or Limits()).longest_insertion
         self.n_threads = available_threads()
 
     def top_k(self, users: NDArray[np.int64], k: int, exclude_seen: bool) -> tuple[NDArray[np.int64], Floats]:
         """Return items [n, k] and scores [n, k], best first; -1 and -inf where a list is shorter."""
-        if k > LONGEST:
+        if k > self.longest:
             seen_or_none = self.model.seen if exclude_seen else None
             return top_k(self.model.score_catalogue, users, k, self.model.n_items, seen_or_none)
         table = self.model.cold_filled
@@ -74,16 +80,16 @@ def best_of_group(user_factors, users, item_factors, item_bias, indptr, indices,
     found = np.empty((stop - first, len(item_factors)), dtype=item_factors.dtype)
     np.dot(user_factors[first:stop], item_factors.T, found)
     excluded = item_factors.dtype.type(-np.inf)
-    for place in range(first, stop):
-        row = found[place - first]
+    for position in range(first, stop):
+        row = found[position - first]
         if len(item_bias):
             for item in range(len(row)):
                 row[item] += item_bias[item]
-        user = users[place]
+        user = users[position]
         if user >= 0 and len(indptr):
             for entry in range(indptr[user], indptr[user + 1]):
                 row[indices[entry]] = excluded
-        select_best(row, items[place], scores[place])
+        select_best(row, items[position], scores[position])
 
 
 @compiled()
@@ -94,13 +100,13 @@ def select_best(row, items, scores):
         score = row[column]
         # A later column never displaces an equal score, which is the rule for ties.
         if score > threshold:
-            place = min(kept, k - 1)
-            while place > 0 and scores[place - 1] < score:
-                scores[place], items[place] = scores[place - 1], items[place - 1]
-                place -= 1
-            scores[place], items[place] = score, column
+            position = min(kept, k - 1)
+            while position > 0 and scores[position - 1] < score:
+                scores[position], items[position] = scores[position - 1], items[position - 1]
+                position -= 1
+            scores[position], items[position] = score, column
             kept = min(kept + 1, k)
             if kept == k:
                 threshold = scores[k - 1]
-    for place in range(kept, k):
-        scores[place], items[place] = -np.inf, -1
+    for position in range(kept, k):
+        scores[position], items[position] = -np.inf, -1

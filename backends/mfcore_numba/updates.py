@@ -1,6 +1,6 @@
 """The second half of a step: the gradients of a row are added up over the batch, and the rule moves it.
 
-A batch's pairs that touch the same row are chained, the last one first; whoever owns that last one adds the
+A batch's pairs that share a row are chained, the last one first; whoever owns that last one adds the
 chain up and moves the row. So each row is moved once, with its gradients added in an order that does not
 depend on the number of workers.
 """
@@ -11,9 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfcore_numba.compiling import compiled
-from mfcore_numba.losses import Head
-from mfcore_numba.nets import Net, Rows
-from mfcore_numba.rules import Idle, move, moved, rested
+from mfcore_numba.nets import Net
+from mfcore_numba.objectives import Loss
+from mfcore_numba.own_parts import call_rule
+from mfcore_numba.rules import Deferred, caught_up, move, moved
+from mfcore_numba.store import PackedRows
 from mfcore_numba.vectors import fetch, peek, poke, zeros
 
 # Pairs whose rows, or dense parameters, make one task.
@@ -28,25 +30,25 @@ class Side(NamedTuple):
 
     Attributes
     ----------
-    rows : Rows
+    rows : PackedRows
     gradient : array [n_pairs * width]
         By the row of each pair.
     latest : int32 [n_rows]
-        The last pair of the batch that touches each row, or NONE.
+        The last pair of the batch that pairs_sharing_row each row, or NONE.
     previous : int32 [n_pairs]
-        The pair before each pair of the batch that touches the same row, or NONE.
+        The pair before each pair of the batch that pairs_sharing_row the same row, or NONE.
     done : int64 [n_rows]
         How many of the steps of this call each row has taken.
-    touches : int
-        Pairs of an instance that touch the same row: each instance counts once for l2.
+    pairs_sharing_row : int
+        Pairs of an instance that have the same row: each instance counts once for l2.
     """
 
-    rows: Rows
+    rows: PackedRows
     gradient: Any
     latest: NDArray[np.int32]
     previous: NDArray[np.int32]
     done: NDArray[np.int64]
-    touches: int
+    pairs_sharing_row: int
 
 
 class Step(NamedTuple):
@@ -54,8 +56,12 @@ class Step(NamedTuple):
 
     Attributes
     ----------
-    head : Head
+    loss : Loss
+    own_terms : int or None
+        The address of a person's own loss and output.
     rule : int
+    own_rule : int or None
+        The address of a person's own rule.
     sparse : bool
     l2, l2_dense : number
     batch_size : int
@@ -63,18 +69,20 @@ class Step(NamedTuple):
     pairs : int
         Of an instance.
     coefficients : array [n_steps, n_coefficients]
-    idle : Idle
+    deferred : Deferred
     """
 
-    head: Head
+    loss: Loss
+    own_terms: int | None
     rule: int
+    own_rule: int | None
     sparse: bool
     l2: Any
     l2_dense: Any
     batch_size: int
     pairs: int
     coefficients: Any
-    idle: Idle
+    deferred: Deferred
 
 
 class Dense(NamedTuple):
@@ -83,6 +91,7 @@ class Dense(NamedTuple):
     Attributes
     ----------
     values, slot0, slot1 : arrays [n_dense]
+        Parts of one array, one after the other; slots that the rule does not keep are empty.
     shares : array [n_shares * n_dense]
     trained : int64 [n_segments, 3]
         First, last and whether l2_dense applies, of the parameters that training moves.
@@ -108,54 +117,64 @@ class Trained(NamedTuple):
 
 
 @compiled(borrowing=True)
-def link(touched, side):
-    """Chain the pairs that touch the same row."""
+def link(batch_rows, side):
+    """Chain the pairs that have the same row."""
     latest, previous = side.latest, side.previous
-    for place in range(len(touched)):
-        row = touched[place]
-        previous[place] = latest[row]
-        latest[row] = place
+    for position in range(len(batch_rows)):
+        row = batch_rows[position]
+        previous[position] = latest[row]
+        latest[row] = position
 
 
 @compiled(borrowing=True)
-def fetch_rows(touched, rows):
+def fetch_rows(batch_rows, rows):
     """Ask for the parameters of rows that are soon read one after the other."""
-    for place in range(len(touched)):
-        fetch(rows.numbers, touched[place] * rows.stride, rows.width)
+    for position in range(len(batch_rows)):
+        fetch(rows.numbers, batch_rows[position] * rows.stride, rows.width)
 
 
 @compiled(borrowing=True)
-def catch_up(touched, side, step, number, task):
+def catch_up(own, batch_rows, side, step, number, task):
     """Bring the rows of a task's pairs to where they are before step `number`."""
     latest, rows = side.latest, side.rows
     first = task * PAIRS_A_TASK
-    for place in range(first, min(first + PAIRS_A_TASK, len(touched))):
-        if place + AHEAD < len(touched):
-            fetch(rows.numbers, touched[place + AHEAD] * rows.stride, rows.stride)
-        row = np.int64(touched[place])
-        if latest[row] == place:
-            catch_up_row(side, step, row, number)
+    for position in range(first, min(first + PAIRS_A_TASK, len(batch_rows))):
+        if position + AHEAD < len(batch_rows):
+            fetch(rows.numbers, batch_rows[position + AHEAD] * rows.stride, rows.stride)
+        row = np.int64(batch_rows[position])
+        if latest[row] == position:
+            catch_up_row(own, side, step, row, number)
 
 
 @compiled(borrowing=True)
-def catch_up_all(side, step, task):
+def catch_up_all(own, side, step, task):
     """Bring all rows of a task to the end of the call."""
     first, n_rows, n_steps = task * ROWS_A_TASK, len(side.done), len(step.coefficients)
     for row in range(first, min(first + ROWS_A_TASK, n_rows)):
-        catch_up_row(side, step, row, n_steps)
+        catch_up_row(own, side, step, row, n_steps)
         side.done[row] = 0
 
 
 @compiled(borrowing=True)
-def catch_up_row(side, step, row, number):
-    """Take the steps since the row was last touched."""
+def catch_up_row(own, side, step, row, number):
+    """Take the steps since a batch last had the row; `own` is the address of a person's own rule, or None."""
     first, rows = side.done[row], side.rows
     if first < number:
         begin = row * rows.stride
-        before = get_row(rows, begin)
-        after = rested(step.rule, rows.like, before, step.coefficients, step.idle, first, number)
-        put_row(rows, begin, after)
+        if own is None:
+            before = get_row(rows, begin)
+            after = caught_up(step.rule, rows.like, before, step.coefficients, step.deferred, first, number)
+            put_row(rows, begin, after)
+        else:
+            take_own_steps(own, rows, begin, side.gradient, -1, step.coefficients, first, number)
         side.done[row] = number
+
+
+@compiled(borrowing=True)
+def take_own_steps(own, rows, begin, gradient, gradient_at, coefficients, first, stop):
+    """Take the steps in [first, stop) with a person's own rule, with no gradient where that is at -1."""
+    has_gradient, at, width = gradient_at >= 0, max(gradient_at, 0), rows.width
+    call_rule(own, rows.numbers, begin, width, gradient, at, has_gradient, width, coefficients, first, stop)
 
 
 @compiled(borrowing=True)
@@ -180,41 +199,47 @@ def put_row(rows, begin, row):
 
 
 @compiled(borrowing=True)
-def move_rows(touched, side, step, number, share, task):
-    """Move the rows whose last pair is among the task's, and unlink them."""
+def move_rows(own, batch_rows, side, step, number, share, task):
+    """Move the rows whose last pair is among the task's, and unlink them; `own` as for `catch_up_row`."""
     latest, rows = side.latest, side.rows
     first = task * PAIRS_A_TASK
-    for place in range(first, min(first + PAIRS_A_TASK, len(touched))):
-        if place + AHEAD < len(touched):
-            fetch(rows.numbers, touched[place + AHEAD] * rows.stride, rows.stride)
-        row = np.int64(touched[place])
-        if latest[row] == place:
+    for position in range(first, min(first + PAIRS_A_TASK, len(batch_rows))):
+        if position + AHEAD < len(batch_rows):
+            fetch(rows.numbers, batch_rows[position + AHEAD] * rows.stride, rows.stride)
+        row = np.int64(batch_rows[position])
+        if latest[row] == position:
             begin = row * rows.stride
-            gradient, n_pairs = chained_gradient(side, place)
+            gradient, n_pairs = chained_gradient(side, position)
             before, slot0, slot1 = get_row(rows, begin)
-            decay = step.l2 * share * type(share)(n_pairs // side.touches)
+            decay = step.l2 * share * type(share)(n_pairs // side.pairs_sharing_row)
             gradient = gradient + decay * before
-            c = step.coefficients[number]
-            put_row(rows, begin, moved(step.rule, before, gradient, slot0, slot1, c))
+            if own is None:
+                c = step.coefficients[number]
+                put_row(rows, begin, moved(step.rule, before, gradient, slot0, slot1, c))
+            else:
+                # Where the gradient of the pair was, which has been read.
+                at = position * rows.width
+                poke(side.gradient, at, gradient)
+                take_own_steps(own, rows, begin, side.gradient, at, step.coefficients, number, number + 1)
             side.done[row] = number + 1
             latest[row] = NONE
 
 
 @compiled(borrowing=True)
-def chained_gradient(side, place):
-    """Return the gradient of the row whose last pair this is, and how many pairs touch it."""
+def chained_gradient(side, position):
+    """Return the gradient of the row whose last pair this is, and how many pairs have it."""
     like, numbers, width, previous = side.rows.like, side.gradient, side.rows.width, side.previous
-    gradient, n_pairs = peek(like, numbers, place * width), 1
-    place = previous[place]
-    while place != NONE:
-        gradient = gradient + peek(like, numbers, np.int64(place) * width)
-        place = previous[place]
+    gradient, n_pairs = peek(like, numbers, position * width), 1
+    position = previous[position]
+    while position != NONE:
+        gradient = gradient + peek(like, numbers, np.int64(position) * width)
+        position = previous[position]
         n_pairs += 1
     return gradient, n_pairs
 
 
 @compiled(borrowing=True)
-def move_dense(dense, step, number, n_shares, task):
+def move_dense(own_rule, dense, step, number, n_shares, task):
     """Add up the shares of the gradient of a task's dense parameters, and move them."""
     c, n = step.coefficients[number], len(dense.values)
     first, stop = task * DENSE_A_TASK, min((task + 1) * DENSE_A_TASK, n)
@@ -228,31 +253,34 @@ def move_dense(dense, step, number, n_shares, task):
             continue
         values, own = dense.values[a:b], gradient[a - first : b - first]
         if dense.trained[segment, 2] and step.l2_dense > 0:
-            for place in range(b - a):
-                loss += 0.5 * step.l2_dense * values[place] * values[place]
-                own[place] += step.l2_dense * values[place]
-        move(step.rule, values, own, dense.slot0[a:b], dense.slot1[a:b], c)
+            for position in range(b - a):
+                loss += 0.5 * step.l2_dense * values[position] * values[position]
+                own[position] += step.l2_dense * values[position]
+        if own_rule is None:
+            move(step.rule, values, own, dense.slot0[a:b], dense.slot1[a:b], c)
+        else:
+            call_rule(own_rule, dense.values, a, n, own, 0, 1, b - a, step.coefficients, number, number + 1)
     dense.losses[task] = loss
 
 
 @compiled(borrowing=True)
 def add(total, numbers):
     """Add numbers to others in place."""
-    for place in range(len(total)):
-        total[place] += numbers[place]
+    for position in range(len(total)):
+        total[position] += numbers[position]
 
 
 @compiled(borrowing=True)
 def fill(numbers, value):
     """Set all numbers to one value."""
-    for place in range(len(numbers)):
-        numbers[place] = value
+    for position in range(len(numbers)):
+        numbers[position] = value
 
 
 @compiled(borrowing=True)
 def total_of(numbers):
     """Return the sum of numbers."""
     total = numbers.dtype.type(0)
-    for place in range(len(numbers)):
-        total += numbers[place]
+    for position in range(len(numbers)):
+        total += numbers[position]
     return total

@@ -418,8 +418,8 @@ def add_scaled(typing_context: Any, a: Any, t: Any, b: Any) -> Any:
 
 
 @intrinsic
-def add_scaled_by(typing_context: Any, a: Any, numbers: Any, place: Any, b: Any) -> Any:
-    """Return a + t * b, for values a and b and the number t at a place, not negative, of a flat array."""
+def add_scaled_by(typing_context: Any, a: Any, numbers: Any, position: Any, b: Any) -> Any:
+    """Return a + t * b, for values a and b and the number t at a position from 0 of a flat array."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         array = context.make_array(signature.args[1])(context, builder, args[1])

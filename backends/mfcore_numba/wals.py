@@ -246,11 +246,11 @@ def observed_loss_of(p_rows, q_rows, user_offsets, item_offsets, observed, first
     loss = 0.0
     for user in range(first, stop):
         p, row_loss = load(p_rows, user), 0.0
-        for place in range(observed.starts[user], observed.starts[user + 1]):
-            item = observed.others[place]
+        for position in range(observed.starts[user], observed.starts[user + 1]):
+            item = observed.others[position]
             score = dot(p, load(q_rows, item))
             if len(user_offsets):
                 score += user_offsets[user] + item_offsets[item]
-            row_loss += (observed.a[place] * score - 2 * observed.b[place]) * score
+            row_loss += (observed.a[position] * score - 2 * observed.b[position]) * score
         loss += row_loss
     return loss

@@ -21,7 +21,7 @@ from mfcore_numba.compiling import compiled
 
 # Looks at the barrier before the processor is offered to other threads.
 PATIENCE = 2_000
-# Places in a barrier's array, on cache lines of their own.
+# Elements in a barrier's array, on cache lines of their own.
 ARRIVED, ROUND, N_PLACES = 0, 16, 32
 
 _YIELD = "SwitchToThread" if sys.platform == "win32" else "sched_yield"
@@ -58,13 +58,13 @@ class Workers:
         return result
 
 
-def _pointer(context: Any, builder: Any, kind: Any, array: Any, place: Any) -> Any:
-    return builder.gep(context.make_array(kind)(context, builder, array).data, [place])
+def _pointer(context: Any, builder: Any, kind: Any, array: Any, position: Any) -> Any:
+    return builder.gep(context.make_array(kind)(context, builder, array).data, [position])
 
 
 @intrinsic
-def add_atomically(typing_context: Any, array: Any, place: Any, value: Any) -> Any:
-    """Add to a place of an int64 array that several threads use; return what it was before."""
+def add_atomically(typing_context: Any, array: Any, position: Any, value: Any) -> Any:
+    """Add to an element of an int64 array that several threads use; return what it was before."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         pointer = _pointer(context, builder, signature.args[0], *args[:2])
@@ -74,8 +74,8 @@ def add_atomically(typing_context: Any, array: Any, place: Any, value: Any) -> A
 
 
 @intrinsic
-def read_atomically(typing_context: Any, array: Any, place: Any) -> Any:
-    """Return a place of an int64 array that other threads may be writing to."""
+def read_atomically(typing_context: Any, array: Any, position: Any) -> Any:
+    """Return an element of an int64 array that other threads may be writing to."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return builder.load_atomic(_pointer(context, builder, signature.args[0], *args), "seq_cst", 8)

@@ -7,7 +7,7 @@ from mfcore.specs._mf import MF
 from mfcore.settings import registered
 from mfcore.specs._base import Arrays, Floats, ModelSpec, Parameter, Parameters, Rows
 from mfcore.specs._branches import Branch, Product, Tower
-from mfcore.specs._dense import ACTIVATIONS, LINEAR, Layer, Stack
+from mfcore.specs._dense import ACTIVATIONS, LINEAR, Activation, Layer, Stack
 from mfcore.specs._gmf import GMF
 from mfcore.specs._initializers import Constant, GlorotUniform, Initializer, Normal, Uniform
 from mfcore.specs._inner_product import Embeddings, InnerProduct, score_embeddings
@@ -29,6 +29,7 @@ __all__ = [
     "MLP",
     "MODELS",
     "NCF",
+    "Activation",
     "Arrays",
     "Branch",
     "Constant",

@@ -16,6 +16,10 @@ from mfcore.optimizers import Adam
 
 pytest.importorskip("numba", reason="numba is not installed on this Python")
 
+from mfcore_numba import batches
+from mfcore_numba.engine import NumbaBackend
+from mfcore_numba.limits import Limits
+
 
 @pytest.fixture(scope="module")
 def data():
@@ -46,24 +50,14 @@ def test_another_device_is_refused_with_the_engines_that_would_do(data):
         mfcore.fit(mfcore.MF(4), data, backend="numba", device="cuda")
 
 
-def test_a_rule_of_somebody_elses_is_refused_not_guessed(data):
-    class Reversed(Adam):
-        @staticmethod
-        def rule(sqrt):
-            return lambda parameter, gradient, first, second, c: (parameter + c[0] * gradient, first, second)
-
-    with pytest.raises(UnsupportedError, match="no compiled form of Reversed"):
-        mfcore.fit(mfcore.MF(4), data, backend="numba", optimizer=Reversed())
-
-
 @pytest.mark.parametrize("longest", [256, 5], ids=["by insertion", "by the core"])
 @pytest.mark.parametrize("k", [1, 10, 120, 500])
 @pytest.mark.parametrize("exclude_seen", [True, False])
-def test_its_top_k_is_the_core_s(model, k, exclude_seen, longest, monkeypatch):
-    monkeypatch.setattr("mfcore_numba.top_k.LONGEST", longest)
+def test_its_top_k_is_the_core_s(model, k, exclude_seen, longest):
+    scorer = NumbaBackend(limits=Limits(longest_insertion=longest)).scorer(model)
     users = np.array([5, -1, 0, 299, 17])
     kept = min(k, model.n_items)
-    items, scores = model.scorer.top_k(users, kept, exclude_seen)
+    items, scores = scorer.top_k(users, kept, exclude_seen)
     expected = top_k(model.score_catalogue, users, kept, model.n_items, model.seen if exclude_seen else None)
     np.testing.assert_array_equal(items, expected[0])
     np.testing.assert_allclose(scores, expected[1], rtol=1e-5)
@@ -134,32 +128,6 @@ def test_a_resumed_run_ends_in_the_same_bits_as_one_that_went_through(meetings, 
         np.testing.assert_array_equal(ended.optimizer_state[name], array)
 
 
-class OwnNeuMF(mfcore.NeuMF):
-    pass
-
-
-class OwnLogistic(mfcore.Logistic):
-    pass
-
-
-class OwnSigmoid(mfcore.Sigmoid):
-    pass
-
-
-@pytest.mark.parametrize(
-    ("spec", "objective", "reason"),
-    [
-        (OwnNeuMF(4, (8, 4)), "logistic", "it has no kernels for OwnNeuMF; use backend='reference'"),
-        (mfcore.NeuMF(4, (8, 4)), OwnLogistic(), "no compiled form of OwnLogistic; use backend='reference'"),
-        (mfcore.NeuMF(4, (8, 4), output=OwnSigmoid()), "logistic", "no compiled form of OwnSigmoid"),
-    ],
-    ids=["model", "objective", "output"],
-)
-def test_what_somebody_else_has_derived_is_refused_by_name(meetings, job_of, spec, objective, reason):
-    job = job_of(spec, meetings, objective=objective, n_negatives=1)
-    assert reason in registry.get("numba").unsupported(job)
-
-
 def test_an_optimizer_that_keeps_the_rule_it_was_derived_from_is_taken(data, job_of):
     class Warming(Adam):
         def coefficients(self, step, learning_rate):
@@ -176,7 +144,6 @@ def test_an_order_of_single_steps_is_refused_for_batches(data, job_of):
 @pytest.mark.parametrize("batch_size", [64, 5_000])
 @pytest.mark.parametrize("optimizer", [mfcore.LazyAdam(), mfcore.Adam()], ids=str)
 def test_an_epoch_is_listed_in_parts_of_whole_batches(data, job_of, monkeypatch, batch_size, optimizer):
-    batches = pytest.importorskip("mfcore_numba.batches")
     job = job_of(mfcore.MF(4), data, optimizer=optimizer, batch_size=batch_size)
     at_once = batches.BatchTrainer(job)
     at_once.run_epoch(0)
@@ -188,8 +155,7 @@ def test_an_epoch_is_listed_in_parts_of_whole_batches(data, job_of, monkeypatch,
 
     empty_listing = batches.empty_listing
     monkeypatch.setattr(batches, "empty_listing", counted)
-    monkeypatch.setattr(batches, "INSTANCES_AT_ONCE", 1_000)
-    in_parts = batches.BatchTrainer(job)
+    in_parts = batches.BatchTrainer(job, Limits(instances_at_once=1_000))
     in_parts.run_epoch(0)
     assert listed == [max(batch_size, 1_000 // batch_size * batch_size)]
     for name, array in at_once.parameters().items():

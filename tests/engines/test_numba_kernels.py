@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import mfcore
+from mfcore.operators import NUMPY
 from mfcore.specs import Stack
 
 numba = pytest.importorskip("numba", reason="numba is not installed on this Python")
@@ -32,16 +33,16 @@ DTYPES = {"float32": 1e-5, "float64": 1e-13}
 # Products
 
 
-def multiplied(left, right, before, *, turned, added, stride):
+def multiplied(left, right, before, *, transposed, added, stride):
     """Return the whole array of which the result is the first columns of all rows but the first."""
     (n_rows, n_inner), n_columns = left.shape, right.shape[1]
-    stored = left.T if turned else left
+    stored = left.T if transposed else left
     a = np.concatenate([[np.nan], np.ascontiguousarray(stored).ravel()]).astype(left.dtype)
     b = np.concatenate([[np.nan] * 3, right.ravel()]).astype(left.dtype)
     c = np.full((n_rows + 2, stride), np.nan, dtype=left.dtype)
     c[1:-1, :n_columns] = before
     flat = c.ravel()
-    steps = (1, n_rows) if turned else (n_inner, 1)
+    steps = (1, n_rows) if transposed else (n_inner, 1)
     shape = (n_rows, n_columns, n_inner)
     multiply(shape, Matrix(a, 1, *steps), Matrix(b, 3, n_columns, 1), Matrix(flat, stride, stride, 1), added)
     return flat.reshape(c.shape)
@@ -49,8 +50,8 @@ def multiplied(left, right, before, *, turned, added, stride):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("added", [False, True], ids=["written", "added"])
-@pytest.mark.parametrize("turned", [False, True], ids=["straight", "turned"])
-def test_a_product_is_numpy_s_and_touches_nothing_else(turned, added, dtype):
+@pytest.mark.parametrize("transposed", [False, True], ids=["as is", "transposed"])
+def test_a_product_is_numpy_s_and_touches_nothing_else(transposed, added, dtype):
     rng = np.random.default_rng(1)
     sizes = [1, 2, 7, 8, 9, 15, 16, 17, 31, 32, 33, 48, 63, 64, 70]
     for n_rows in sizes:
@@ -60,7 +61,7 @@ def test_a_product_is_numpy_s_and_touches_nothing_else(turned, added, dtype):
             before = rng.normal(size=(n_rows, n_columns)).astype(dtype)
             left, right = left.astype(dtype), right.astype(dtype)
             stride = n_columns + int(rng.integers(0, 3))
-            found = multiplied(left, right, before, turned=turned, added=added, stride=stride)
+            found = multiplied(left, right, before, transposed=transposed, added=added, stride=stride)
             expected = left.astype(float) @ right.astype(float) + (before if added else 0)
             assert np.abs(found[1:-1, :n_columns] - expected).max() <= DTYPES[dtype] * (1 + n_inner)
             assert np.isnan(found[[0, -1]]).all()
@@ -73,7 +74,7 @@ def test_a_product_over_nothing_is_zero(dtype):
         np.empty((9, 0), dtype),
         np.empty((0, 5), dtype),
         np.ones((9, 5), dtype),
-        turned=False,
+        transposed=False,
         added=False,
         stride=5,
     )
@@ -185,14 +186,14 @@ def test_layers_are_the_core_s_forward_and_backward(widths, activation, n_rows, 
         dtype
     )
     described = layers.describe(stack.layers, begins)
-    turned = np.zeros_like(dense)
+    transposed = np.zeros_like(dense)
     for first in range(0, len(dense), 11):  # in parts, as tasks do
-        layers.turn(described, dense, turned, first, min(first + 11, len(dense)))
+        layers.transpose(described, dense, transposed, first, min(first + 11, len(dense)))
 
     inputs, upstream = rng.normal(size=(n_rows, widths[0])), rng.normal(size=(n_rows, widths[-1]))
     inputs, upstream = inputs.astype(dtype), upstream.astype(dtype)
-    outputs = stack.forward(parameters, inputs)
-    by_inputs, by_parameters = stack.backward(parameters, outputs, upstream)
+    outputs = stack.outputs(parameters, inputs)
+    grad_inputs, grad_parameters = stack.backward(parameters, outputs, upstream)
 
     start = 3
     work = np.full(start + layers.room(described, widths[0]), np.nan, dtype=dtype)
@@ -206,8 +207,8 @@ def test_layers_are_the_core_s_forward_and_backward(widths, activation, n_rows, 
     view(work, layers.upstream_of(described, end), n_rows, widths[-1] + 1)[:, :-1] = upstream
     origin = 2
     gradient = np.ones(origin + len(dense), dtype=dtype)
-    at = layers.backward(described, turned, work, end, n_rows, gradient, origin)
-    for name, array in by_parameters.items():
+    at = layers.backward(described, transposed, work, end, n_rows, gradient, origin)
+    for name, array in grad_parameters.items():
         first = origin + begins[name]
         own = gradient[first : first + array.size].reshape(array.shape)
         np.testing.assert_allclose(own, 1 + array, **close)  # added to what was there
@@ -216,9 +217,9 @@ def test_layers_are_the_core_s_forward_and_backward(widths, activation, n_rows, 
     for first, n in ((0, widths[0]), (1, widths[0] - 2)):
         result = np.zeros((n_rows, n + 1), dtype=dtype)
         flat = Matrix(result.ravel(), 0, n + 1, 1)
-        layers.by_inputs(described, turned, work, at, n_rows, first, n, flat)
+        layers.by_inputs(described, transposed, work, at, n_rows, first, n, flat)
         np.testing.assert_allclose(
-            flat.numbers.reshape(result.shape)[:, :-1], by_inputs[:, first : first + n], **close
+            flat.numbers.reshape(result.shape)[:, :-1], grad_inputs[:, first : first + n], **close
         )
 
 
@@ -291,10 +292,10 @@ def test_the_steps_from_which_a_row_at_rest_stays_there(optimizer, settled):
 
 
 @pytest.mark.parametrize("beta_1", [0.0, 0.5, 0.9, 0.99])
-def test_from_the_settled_step_on_idle_steps_of_adam_shrink(beta_1):
+def test_from_the_settled_step_on_deferred_steps_of_adam_shrink(beta_1):
     optimizer = mfcore.Adam(beta_1=beta_1)
     sizes = []
-    first, second, move = 1.0, 1.0, optimizer.rule(math.sqrt)
+    first, second, move = 1.0, 1.0, optimizer.rule(NUMPY)
     for step in range(rules.settled_from(optimizer), 2_000):
         moved, first, second = move(0.0, 0.0, first, second, optimizer.coefficients(step, 0.01))
         sizes.append(abs(moved))
@@ -302,11 +303,11 @@ def test_from_the_settled_step_on_idle_steps_of_adam_shrink(beta_1):
 
 
 @pytest.mark.parametrize("done", [0, 400, 5_000])
-def test_idle_steps_are_counted_from_the_start_of_a_call(done):
+def test_deferred_steps_are_counted_from_the_start_of_a_call(done):
     optimizer = mfcore.Adam()
     table = [optimizer.coefficients(done + 1 + step, 0.01) for step in range(20)]
     in_float32, in_float64 = (
-        rules.idle_of(optimizer, np.array(table, dtype=dtype), done, 0.01)
+        rules.deferred_steps(optimizer, np.array(table, dtype=dtype), done, 0.01)
         for dtype in (np.float32, np.float64)
     )
     assert in_float32.smooth == max(0, 1_000 - done)

@@ -12,7 +12,9 @@ import pytest
 import mfcore
 
 numba = pytest.importorskip("numba", reason="numba is not installed on this Python")
-BatchTrainer = pytest.importorskip("mfcore_numba.batches").BatchTrainer
+
+from mfcore_numba.batches import BatchTrainer  # noqa: E402
+from mfcore_numba.limits import Limits  # noqa: E402
 
 JOBS = {
     "single steps": {"optimizer": mfcore.SGD(learning_rate=0.02, l2=0.02)},
@@ -79,9 +81,8 @@ def few_ratings():
 @pytest.mark.parametrize("batch_size", [7, 65, 1_000])
 @pytest.mark.parametrize("model", MODELS)
 def test_bits_of_models_do_not_depend_on_the_number_of_workers(
-    few_ratings, job_of, monkeypatch, model, batch_size, optimizer
+    few_ratings, job_of, model, batch_size, optimizer
 ):
-    monkeypatch.setattr("mfcore_numba.batches.WORTH_SHARING", 1)
     spec, settings = MODELS[model]
     runs = []
     for threads in (1, 2, 4):
@@ -95,7 +96,7 @@ def test_bits_of_models_do_not_depend_on_the_number_of_workers(
             **settings,
         )
         assert job.n_instances % batch_size
-        trainer = BatchTrainer(job)
+        trainer = BatchTrainer(job, Limits(worth_sharing=1))
         assert trainer.workers.n == threads
         objectives = [trainer.run_epoch(epoch) for epoch in range(2)]
         runs.append((objectives, {**trainer.parameters(), **trainer.optimizer_state()}))

@@ -418,7 +418,9 @@ def out_of_host_memory(*arguments):
 
 
 @pytest.mark.parametrize("failing", [out_of_memory, out_of_host_memory])
-@pytest.mark.parametrize("where", ["ParameterStore", "Stream.instances"], ids=["in the set-up", "in an epoch"])
+@pytest.mark.parametrize(
+    "where", ["ParameterStore", "Stream.instances"], ids=["in the set-up", "in an epoch"]
+)
 def test_too_little_memory_is_explained_with_what_is_needed_and_what_to_change(
     data, monkeypatch, failing, where
 ):

@@ -1,8 +1,12 @@
 """Engines against the reference engine: widths and batches other than those of the cells."""
 
+from dataclasses import replace
+from importlib import import_module
+
 import pytest
 
 import mfcore
+from mfcore.engines import registry
 from mfcore.testing._cells import small_data_cut
 from mfcore.testing._measures import OF_PARAMETERS
 
@@ -42,9 +46,10 @@ def test_single_steps_in_the_blocked_order_agree(engine, ratings, job_of, deviat
         pytest.param(mfcore.LazyAdam(falling(0.01), l2=0.02), id="lazy adam"),
     ],
 )
-def test_steps_shared_among_threads_agree(engine, ratings, job_of, deviation, monkeypatch, optimizer, dtype):
+def test_steps_shared_among_threads_agree(engine, ratings, job_of, deviation, optimizer, dtype):
+    backend = registry.get(engine)
     if engine == "numba":
-        monkeypatch.setattr("mfcore_numba.batches.WORTH_SHARING", 1)
+        backend = replace(backend, limits=import_module("mfcore_numba.limits").Limits(worth_sharing=1))
     job = job_of(
         mfcore.MF(7, biases=True, init=mfcore.Normal(0.1)),
         ratings,
@@ -53,4 +58,4 @@ def test_steps_shared_among_threads_agree(engine, ratings, job_of, deviation, mo
         threads=2,
         dtype=dtype,
     )
-    within(deviation(engine, job, epochs=30), dtype)
+    within(deviation(backend, job, epochs=30), dtype)
