@@ -178,8 +178,9 @@ def catch_up(
         sums = sums * argument + term
     kept = xp.exp(tables.log_kept * steps)
     # One array of them all: compiled, each would be worked out again for every number of a row.
-    columns = xp.concat([start, sums, tables.epsilon + 0 * start, kept, tables.one + 0 * start], axis=1)
-    return catch_up_rule(xp)(*row, xp.split(columns, [1] * (3 + N_SUMS + 3)))
+    columns = xp.split(xp.concat([start, sums, kept], axis=1), [1] * (1 + N_SUMS + 3))
+    c = (*columns[: 1 + N_SUMS], tables.epsilon, *columns[1 + N_SUMS :], tables.one)
+    return catch_up_rule(xp)(*row, c)
 
 
 def catch_up_rule(xp: Operators) -> CatchUp:
