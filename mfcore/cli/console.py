@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 if TYPE_CHECKING:
     from rich.console import Console
 
-Cell: TypeAlias = str | int | float | None
-Row: TypeAlias = Sequence[Cell]
+Value: TypeAlias = str | int | float | None
+Row: TypeAlias = Sequence[Value]
 
 NOTHING = "-"
+# Columns of longer texts give way where a terminal is narrow; the others are always shown whole.
+LONG_TEXT = 24
 
 
-class Output:
+class Printer:
     """Where a command's results go.
 
     Parameters
@@ -40,7 +42,7 @@ class Output:
             print()
         self._started = True
         if self._is_terminal:
-            self._console().print(text, style="bold cyan")
+            _rich_console().print(text, style="bold cyan")
         else:
             print(text)
 
@@ -49,7 +51,7 @@ class Output:
         if self._as_json:
             return
         if self._is_terminal:
-            self._console().print(f"  {text}")
+            _rich_console().print(f"  {text}")
         else:
             print(f"  {text}")
 
@@ -58,7 +60,7 @@ class Output:
         if self._as_json:
             return
         width = max(map(len, fields))
-        rows = [[*map(_shown, field), *[""] * (width - len(field))] for field in fields]
+        rows = [[*map(_format, field), *[""] * (width - len(field))] for field in fields]
         if not self._is_terminal:
             _print_aligned(rows, [False] * width)
             return
@@ -72,17 +74,17 @@ class Output:
             grid.add_column(style="dim italic")
         for row in rows:
             grid.add_row(*row)
-        self._console().print(Padding(grid, (0, 0, 0, 2)))
+        _rich_console().print(Padding(grid, (0, 0, 0, 2)))
 
     def table(self, columns: Sequence[str], rows: Sequence[Row], *, right: Sequence[str] = ()) -> None:
         """Print a table; columns of numbers, and those named `right`, are aligned to the right."""
         if self._as_json:
             return
         numeric = [
-            name in right or any(not isinstance(row[place], str | None) for row in rows)
-            for place, name in enumerate(columns)
+            name in right or any(not isinstance(row[position], str | None) for row in rows)
+            for position, name in enumerate(columns)
         ]
-        shown = [[_shown(cell) for cell in row] for row in rows]
+        shown = [[_format(value) for value in row] for row in rows]
         if not self._is_terminal:
             _print_aligned([list(columns), *shown], numeric)
             return
@@ -91,29 +93,32 @@ class Output:
         from rich.table import Table
 
         table = Table(box=box.ROUNDED, header_style="bold", border_style="dim")
-        for name, is_numeric in zip(columns, numeric, strict=True):
-            table.add_column(
-                name, justify="right" if is_numeric else "left", no_wrap=True, overflow="ellipsis"
-            )
+        for position, (name, is_numeric) in enumerate(zip(columns, numeric, strict=True)):
+            longest = max((len(row[position]) for row in shown), default=0)
+            justify = "right" if is_numeric else "left"
+            table.add_column(name, justify=justify, no_wrap=is_numeric or longest <= LONG_TEXT)
         for row in shown:
             table.add_row(*row)
-        self._console().print(Padding(table, (0, 0, 0, 1)))
+        _rich_console().print(Padding(table, (0, 0, 0, 1)))
 
     def document(self, document: dict[str, Any]) -> None:
         """Print the results as JSON, where that was asked for."""
         if self._as_json:
             print(as_json(document))
 
-    def _console(self) -> "Console":
-        from rich.console import Console
-
-        # Titles may hold "[" and ":)", which are no markup.
-        return Console(markup=False, emoji=False, highlight=False)
-
 
 def as_json(document: dict[str, Any]) -> str:
     """Return a document as JSON; numbers and arrays of numpy may be in it."""
-    return json.dumps(document, indent=2, ensure_ascii=False, default=_plain)
+    return json.dumps(document, indent=2, ensure_ascii=False, default=_to_json)
+
+
+def format_setting(value: Any) -> str:
+    """Return the value of an option as it is typed, or yes and no."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def note(text: str) -> None:
@@ -132,18 +137,23 @@ def working(text: str) -> Iterator[None]:
     if not sys.stderr.isatty():
         yield
         return
-    from rich.console import Console
-
-    with Console(stderr=True, markup=False, emoji=False, highlight=False).status(f"{text} ..."):
+    with _rich_console(stderr=True).status(f"{text} ..."):
         yield
 
 
-def _shown(cell: Cell) -> str:
-    if cell is None:
+def _rich_console(*, stderr: bool = False) -> "Console":
+    from rich.console import Console
+
+    # Titles may hold "[" and ":)", which are no markup.
+    return Console(stderr=stderr, markup=False, emoji=False, highlight=False)
+
+
+def _format(value: Value) -> str:
+    if value is None:
         return NOTHING
-    if isinstance(cell, str):
-        return cell
-    return f"{cell:.4f}" if isinstance(cell, float) else f"{cell:,}"
+    if isinstance(value, str):
+        return value
+    return f"{value:.4f}" if isinstance(value, float) else f"{value:,}"
 
 
 def _print_aligned(rows: Sequence[Sequence[str]], numeric: Sequence[bool]) -> None:
@@ -156,6 +166,6 @@ def _print_aligned(rows: Sequence[Sequence[str]], numeric: Sequence[bool]) -> No
         print(f"  {'  '.join(cells).rstrip()}")
 
 
-def _plain(value: Any) -> Any:
+def _to_json(value: Any) -> Any:
     """Turn numpy numbers and arrays into what JSON knows."""
     return value.tolist() if hasattr(value, "tolist") else str(value)

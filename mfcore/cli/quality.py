@@ -1,29 +1,79 @@
 """What models are judged by, for each of the things that they are for, and how that is shown."""
 
-from typing import Literal
+from collections.abc import Callable, Sequence
+from typing import Annotated, Literal
 
-from mfcore.cli.console import Output
+from mfcore.cli.console import Printer
+from mfcore.cli.options import hint, opt
 from mfcore.cli.sources import Negatives
+from mfcore.errors import InvalidArgumentError
 from mfcore.metrics import (
+    AUC,
     MAE,
+    MAP,
+    MRR,
     NDCG,
     RMSE,
+    Coverage,
     FullRanking,
     GivenNegatives,
     HitRate,
     Metric,
+    Precision,
     Quality,
     RankingProtocol,
+    Recall,
+    RoundedMAE,
     Ties,
     TopKAccuracy,
     format_protocol,
 )
 from mfcore.specs import ModelSpec, TwoTower
 
+PLAIN_METRICS: dict[str, Callable[[], Metric]] = {
+    "rmse": RMSE,
+    "mae": MAE,
+    "rounded-mae": RoundedMAE,
+    "mrr": MRR,
+    "auc": AUC,
+}
+METRICS_AT_K: dict[str, Callable[[int], Metric]] = {
+    "hr": HitRate,
+    "ndcg": NDCG,
+    "precision": Precision,
+    "recall": Recall,
+    "top-k": TopKAccuracy,
+    "map": MAP,
+    "coverage": Coverage,
+    "mrr": MRR,
+}
+METRIC_NAMES = (*PLAIN_METRICS, *(f"{name}@10" for name in METRICS_AT_K if name != "mrr"))
 RETRIEVED = (1, 5, 10, 50, 100)
 
 # What a model is for, which decides how it is judged unless that is asked for otherwise.
 Task = Literal["ratings", "ranking", "retrieval"]
+
+
+def metrics_of(names: Sequence[str]) -> list[Metric]:
+    """Return the metrics of some names, such as "rmse" and "ndcg@10".
+
+    Raises
+    ------
+    InvalidArgumentError
+        For a name that is none, a cutoff that is no positive integer, and a missing one.
+    """
+    return [_metric(name) for name in names]
+
+
+MetricOption = Annotated[
+    list[str] | None,
+    opt(
+        f"Repeat for several: {', '.join(METRIC_NAMES)}, with any number after the @."
+        " Default: rmse and mae for ratings, hr@10 and ndcg@10 for implicit data, top-k@1 to top-k@100 for"
+        " two-tower.",
+        "NAME",
+    ),
+]
 
 
 def task_of(spec: ModelSpec, *, ranks: bool, negatives: Negatives | None = None) -> Task:
@@ -59,14 +109,34 @@ def default_protocols(
     return [*usual, FullRanking(ties=ties)]
 
 
-def show_quality(out: Output, quality: Quality) -> None:
+def show_quality(printer: Printer, quality: Quality) -> None:
     """Print the metrics, one table for ratings and one for rankings with a column for each protocol."""
-    out.heading(f"Quality on {quality.n_interactions:,} held-out interactions of {quality.n_users:,} users")
+    printer.heading(
+        f"Quality on {quality.n_interactions:,} held-out interactions of {quality.n_users:,} users"
+    )
     if quality.ratings:
-        out.table(["metric", "value"], [[name, value] for name, value in quality.ratings.items()])
+        printer.table(["metric", "value"], [[name, value] for name, value in quality.ratings.items()])
     if quality.rankings:
         names = dict.fromkeys(name for _, found in quality.rankings for name in found)
-        out.table(
+        printer.table(
             ["metric", *(format_protocol(protocol) for protocol, _ in quality.rankings)],
             [[name, *(found.get(name) for _, found in quality.rankings)] for name in names],
         )
+
+
+def _metric(text: str) -> Metric:
+    name, at, cutoff = text.lower().replace("_", "-").partition("@")
+    if not at and name in PLAIN_METRICS:
+        return PLAIN_METRICS[name]()
+    if name in METRICS_AT_K:
+        if cutoff.isascii() and cutoff.isdigit() and int(cutoff) >= 1:
+            return METRICS_AT_K[name](int(cutoff))
+        raise InvalidArgumentError(
+            f"--metric is {text!r}; {name} takes a cutoff of at least 1, such as {name}@10"
+        )
+    if at and name in PLAIN_METRICS:
+        raise InvalidArgumentError(f"--metric is {text!r}; {name} takes no cutoff: write {name}")
+    raise InvalidArgumentError(
+        f"--metric is {text!r}; it must be one of {', '.join(METRIC_NAMES)} (any number may follow the @)"
+        f"{hint(text.lower(), METRIC_NAMES)}"
+    )

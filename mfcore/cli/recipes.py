@@ -1,37 +1,22 @@
-"""From the options of `train` to what `fit` is told: a recipe."""
+"""From the settings that were given to what `fit` is told: a recipe."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from mfcore import settings
-from mfcore.cli.applicable import GRADIENT_ONLY, WALS_ONLY, alien, implied_objective, own, require_applicable
-from mfcore.cli.choices import choose, flag
-from mfcore.cli.defaults import BATCHED_SGD, IN_BATCH_SOFTMAX, PRE_TRAINED, Settings, defaults_for, is_neural
+from mfcore.cli.defaults import BATCHED_SGD, IN_BATCH_SOFTMAX, defaults_for
+from mfcore.cli.options import flag
 from mfcore.cli.pretraining import SETTLED, Pretrained
+from mfcore.cli.settings import Setting, all_settings, is_foreign, kinds_of
 from mfcore.data import Interactions
 from mfcore.errors import InvalidArgumentError
-from mfcore.model import Model
-from mfcore.objectives import OBJECTIVES, Objective
-from mfcore.optimizers import OPTIMIZERS, SOLVERS, WALS, Optimizer
-from mfcore.specs import (
-    ACTIVATIONS,
-    LINEAR,
-    MODELS,
-    Linear,
-    ModelSpec,
-    NeuMF,
-    Normal,
-    Output,
-    RatingRange,
-    ReLU,
-    Sigmoid,
-)
+from mfcore.model import Model, serialization
+from mfcore.objectives import Logistic, Objective, WeightedSquared
+from mfcore.optimizers import WALS, Optimizer
+from mfcore.specs import NCF, Linear, ModelSpec, NeuMF, Normal, Output, RatingRange, ReLU, Sigmoid
+from mfcore.training import make_job
 
-OUTPUTS = ("linear", "relu", "sigmoid", "range", "range-sigmoid")
-ACTIVATION_NAMES = tuple(name for name in ACTIVATIONS if name != LINEAR)
-FUSIONS = ("concat", "projected")
-OBJECTIVE_NAMES = tuple(name.replace("_", "-") for name in OBJECTIVES)
-DTYPES = ("float32", "float64")
+Given = Mapping[str, Any]
 
 FIT_ARGUMENTS = ("epochs", "batch_size", "n_negatives", "popularity_exponent", "seed", "dtype")
 CHANGEABLE_ON_RESUME = ("epochs", "learning_rate", "l2", "l2_dense")
@@ -74,70 +59,62 @@ class Recipe:
     initial: Model | None = None
 
 
-def checked_names(given: Settings) -> Settings:
-    """Return the settings with their names spelt as they should be.
-
-    Raises
-    ------
-    InvalidArgumentError
-        For a name that is none; lists the valid ones and the closest match.
-    """
-    valid = {
-        "model": MODELS,
-        "activation": ACTIVATION_NAMES,
-        "fusion": FUSIONS,
-        "output": OUTPUTS,
-        "objective": OBJECTIVE_NAMES,
-        "optimizer": OPTIMIZERS,
-        "solver": SOLVERS,
-        "dtype": DTYPES,
-    }
-    names: dict[str, Any] = {
-        name: choose(flag(name), value, valid[name]) for name, value in given.given().items() if name in valid
-    }
-    return replace(given, **names)
+def is_neural(model: str) -> bool:
+    """Return whether a model's name is that of one of neural collaborative filtering."""
+    return issubclass(kinds_of("model").get(model, object), NCF)
 
 
 def make_recipe(
-    given: Settings, data: Interactions, *, data_is_implicit: bool, pretrained: Pretrained | None = None
+    given: Given, data: Interactions, *, data_is_implicit: bool, pretrained: Pretrained | None = None
 ) -> Recipe:
     """Return the recipe for training data.
 
     Raises
     ------
-    InvalidArgumentError
-        For an option that does not apply, and a value outside its domain.
+    MfcoreError
+        For an option that does not apply, a value outside its domain, and a job that the core refuses.
     """
-    asked = _implied(given, pretrained)
+    settings = all_settings()
+    asked = _implied(given, settings, pretrained)
     is_implicit = data_is_implicit or bool(
-        asked.n_negatives
-        or asked.popularity_exponent
-        or asked.unobserved_weight
-        or asked.objective not in (None, "squared")
+        any(asked.get(name) for name in ("n_negatives", "popularity_exponent", "unobserved_weight"))
+        or ("objective" in asked and _for_ranking(kinds_of("objective")[asked["objective"]]))
     )
-    optimizer = asked.optimizer or _default_optimizer(asked, is_implicit, pretrained)
-    require_applicable(asked, optimizer)
-    chosen = _completed(
-        asked, is_implicit, optimizer, n_interactions=len(data), is_pretrained=pretrained is not None
+    asked["optimizer"] = asked.get("optimizer") or _default_optimizer(
+        asked, settings, is_implicit, pretrained
     )
+    chosen = _completed(asked, is_implicit, len(data), is_pretrained=pretrained is not None)
+    for name in given:
+        if (family := settings[name].family) in chosen:
+            settings[name].require_owner(chosen[family])
+    chosen = {
+        name: chosen[name]
+        for name, setting in settings.items()
+        if name in chosen and (setting.owners is None or chosen[setting.family] in setting.owners)
+    }
     settled: dict[str, Any] = {}
     if pretrained is not None:
         settled = pretrained.options
-        chosen = chosen.without(*SETTLED)
-    return Recipe(
-        spec=_spec(chosen, data) if pretrained is None else pretrained.model.spec,
-        objective=_objective(chosen),
-        optimizer=_optimizer(chosen),
-        arguments=_arguments(chosen),
+        chosen = {name: value for name, value in chosen.items() if name not in SETTLED}
+    recipe = Recipe(
+        spec=_spec(chosen, settings, data) if pretrained is None else pretrained.model.spec,
+        objective=_made("objective", chosen, settings),
+        optimizer=_made("optimizer", chosen, settings),
+        arguments={name: value for name, value in chosen.items() if name in FIT_ARGUMENTS},
         is_implicit=is_implicit,
-        options={**chosen.given(), **settled},
-        given=frozenset((*given.given(), *settled)),
-        chooses_epoch=is_implicit and is_neural(str(chosen.model)),
+        options={**chosen, **settled},
+        given=frozenset((*given, *settled)),
+        chooses_epoch=is_implicit and is_neural(chosen["model"]),
         initial=None if pretrained is None else pretrained.model,
     )
+    _require_effect(given, recipe.spec)
+    # What the core refuses is refused before anything is printed.
+    arguments = {name: value for name, value in recipe.arguments.items() if name != "epochs"}
+    make_job(recipe.spec, data, objective=recipe.objective, optimizer=recipe.optimizer, **arguments)
+    return recipe
 
 
-def resumed_recipe(given: Settings, model: Model) -> Recipe:
+def resumed_recipe(given: Given, model: Model) -> Recipe:
     """Return the recipe that a model was trained by, for more epochs, perhaps at another learning rate or l2.
 
     Raises
@@ -145,46 +122,42 @@ def resumed_recipe(given: Settings, model: Model) -> Recipe:
     InvalidArgumentError
         Where an option would change what cannot change half-way, or the number of epochs is missing.
     """
-    for name in given.given():
+    for name in given:
         if name not in CHANGEABLE_ON_RESUME:
             raise InvalidArgumentError(
                 f"{flag(name)} cannot change in a run that is resumed; leave it out"
                 f" ({', '.join(map(flag, CHANGEABLE_ON_RESUME))} can)"
             )
-    if given.epochs is None:
+    if "epochs" not in given:
         raise InvalidArgumentError(
             f"--resume needs --epochs, the number of epochs in all; {model.epochs_trained} are done"
         )
-    optimizer = settings.from_dict(model.training["optimizer"])
-    changes = {name: value for name, value in given.given().items() if name != "epochs"}
+    optimizer = serialization.from_dict(model.training["optimizer"])
+    changes = {name: value for name, value in given.items() if name != "epochs"}
     for name in ("learning_rate", "l2_dense"):
         if isinstance(optimizer, WALS) and name in changes:
             raise InvalidArgumentError(
                 f"{flag(name)} does not apply: the model was trained by wals; leave it out"
             )
     optimizer = replace(optimizer, **changes)
-    objective = settings.from_dict(model.training["objective"])
-    plan = settings.from_dict(model.training["sampling"])
+    objective = serialization.from_dict(model.training["objective"])
+    plan = serialization.from_dict(model.training["sampling"])
     arguments = {
-        "epochs": given.epochs,
+        "epochs": given["epochs"],
         "n_negatives": plan.n_negatives,
         "popularity_exponent": plan.popularity_exponent,
         "order": plan.order,
         **{name: model.training[name] for name in ("batch_size", "seed", "dtype")},
     }
+    described = {"model": str(model.spec), "objective": str(objective), "optimizer": str(optimizer)}
     return Recipe(
         spec=model.spec,
         objective=objective,
         optimizer=optimizer,
         arguments=arguments,
         is_implicit=_ranks(objective, optimizer, plan.n_negatives),
-        options={
-            "model": str(model.spec),
-            "objective": str(objective),
-            "optimizer": str(optimizer),
-            **arguments,
-        },
-        given=frozenset(given.given()),
+        options={**described, **arguments},
+        given=frozenset(given),
     )
 
 
@@ -192,7 +165,7 @@ def ranks(model: Model) -> bool:
     """Return whether a model was trained to rank items, rather than to predict ratings."""
     try:
         objective, optimizer, plan = (
-            settings.from_dict(model.training[name]) for name in ("objective", "optimizer", "sampling")
+            serialization.from_dict(model.training[name]) for name in ("objective", "optimizer", "sampling")
         )
     except KeyError:
         # Nobody trained it yet, as what `NeuMF.from_pretrained` returns.
@@ -202,77 +175,121 @@ def ranks(model: Model) -> bool:
 
 def _ranks(objective: Objective, optimizer: Optimizer, n_negatives: int) -> bool:
     weighs_unobserved = isinstance(optimizer, WALS) and optimizer.unobserved_weight > 0
-    return bool(n_negatives) or weighs_unobserved or objective.short_name != "squared"
+    return bool(n_negatives) or weighs_unobserved or _for_ranking(type(objective))
 
 
-def _implied(given: Settings, pretrained: Pretrained | None) -> Settings:
-    """Return the settings with the model and, where other options stand for one, the objective."""
-    model = given.model or ("mf" if pretrained is None else NeuMF.short_name)
-    asked = replace(given, model=model)
-    objective = implied_objective(asked)
+def _for_ranking(objective: type[Objective]) -> bool:
+    return objective.pairing != "pointwise" or issubclass(objective, Logistic | WeightedSquared)
+
+
+def _implied(given: Given, settings: Mapping[str, Setting], pretrained: Pretrained | None) -> dict[str, Any]:
+    """Return the settings with the model and, where other options stand for one, the objective.
+
+    A two-tower model stands for the in-batch softmax, unless negatives are to be sampled for it.
+    """
+    model = given.get("model") or ("mf" if pretrained is None else NeuMF.short_name)
+    objective = given.get("objective") or _implied_by_option("objective", given, settings)
+    samples = any(given.get(name) for name in ("n_negatives", "popularity_exponent"))
+    if objective is None and model == "two-tower" and not samples:
+        objective = IN_BATCH_SOFTMAX
     if objective is None and pretrained is not None:
         objective = pretrained.objective
-    return replace(asked, objective=objective)
+    return {**given, "model": model, **({} if objective is None else {"objective": objective})}
 
 
-def _completed(
-    given: Settings, is_implicit: bool, optimizer: str, *, n_interactions: int, is_pretrained: bool
-) -> Settings:
-    """Return the settings with a default wherever one applies."""
-    model, momentum = str(given.model), given.momentum or 0.0
-    takes_batches = model != "mf" or given.objective == IN_BATCH_SOFTMAX
-    in_batches = optimizer == "sgd" and (takes_batches or momentum > 0 or (given.batch_size or 1) > 1)
-    defaults = defaults_for(
-        is_implicit, BATCHED_SGD if in_batches else optimizer, model=model, objective=given.objective
-    )
-    if is_pretrained and optimizer == "sgd":
-        defaults = PRE_TRAINED.over(defaults)
-    if in_batches and defaults.learning_rate is not None:
-        defaults = replace(defaults, learning_rate=defaults.learning_rate * (1 - momentum))
-    chosen = given.over(replace(defaults, optimizer=optimizer))
-    return chosen.over(_following(chosen, n_interactions)).without(*alien(model))
+def _implied_by_option(family: str, given: Given, settings: Mapping[str, Setting]) -> str | None:
+    """Return the class that one of the given options belongs to alone."""
+    for setting in map(settings.__getitem__, given):
+        owners = setting.owners or {}
+        able = [name for name, kind in owners.items() if not is_foreign(kind)] or list(owners)
+        if setting.family == family and len(able) == 1:
+            return able[0]
+    return None
 
 
-def _following(chosen: Settings, n_interactions: int) -> Settings:
-    """Return defaults that follow from other settings."""
-    n_factors = max(1, chosen.n_factors or 1)
-    following = Settings(output="sigmoid" if chosen.objective == "logistic" else "linear")
-    if chosen.model == "mf":
-        # Scores start at the same size whatever the number of factors.
-        following = replace(following, init_std=0.1 / n_factors**0.5)
-    if is_neural(str(chosen.model)):
-        # The paper's tower: its end is as wide as the product, and each layer half as wide as the one before.
-        following = replace(following, layers=tuple(n_factors * 2**power for power in (3, 2, 1, 0)))
-    if chosen.model == "two-tower" and chosen.layers is not None:
-        following = replace(following, activation="relu", l2_dense=0.0)
-    if chosen.objective == IN_BATCH_SOFTMAX and chosen.optimizer == "adagrad":
-        # As if the sum over a batch were minimised, and not the mean.
-        n = min(chosen.batch_size or 1, n_interactions)
-        following = replace(following, initial_accumulator=ACCUMULATOR / n**2, epsilon=EPSILON / n)
-    return following
-
-
-def _default_optimizer(given: Settings, is_implicit: bool, pretrained: Pretrained | None) -> str:
-    # An option that only one optimizer or one family of them has says which one is meant.
-    options = given.given()
-    if any(name in options for name in WALS_ONLY):
-        return "wals"
-    if "momentum" in options or pretrained is not None:
+def _default_optimizer(
+    given: Given, settings: Mapping[str, Setting], is_implicit: bool, pretrained: Pretrained | None
+) -> str:
+    objective = given.get("objective")
+    if (implied := _implied_by_option("optimizer", given, settings)) is not None:
+        return implied
+    if pretrained is not None:
         return "sgd"
-    if "initial_accumulator" in options or given.objective == IN_BATCH_SOFTMAX:
+    if _is_in_batch(objective):
         return "adagrad"
-    if given.model != "mf" or given.objective == "bpr":
+    if given["model"] != "mf" or objective not in (None, "squared", "weighted-squared", "logistic"):
         return "adam"
-    follows_gradient = any(name in options for name in GRADIENT_ONLY) or given.objective == "logistic"
+    by_gradient = (
+        setting for name, setting in settings.items() if name in given and setting.family == "optimizer"
+    )
+    follows_gradient = objective == "logistic" or any("wals" not in (one.owners or {}) for one in by_gradient)
     return "wals" if is_implicit and not follows_gradient else "sgd"
 
 
-def _spec(chosen: Settings, data: Interactions) -> ModelSpec:
-    kind = MODELS[str(chosen.model)]
-    arguments = {**own(kind, chosen), "output": _output(str(chosen.output), data)}
-    if chosen.init_std is not None:
-        arguments["init"] = Normal(std=chosen.init_std)
-    return kind(**arguments)
+def _is_in_batch(objective: str | None) -> bool:
+    return objective is not None and kinds_of("objective")[objective].pairing == "in-batch"
+
+
+def _completed(
+    asked: Given, is_implicit: bool, n_interactions: int, *, is_pretrained: bool
+) -> dict[str, Any]:
+    """Return the settings with a default wherever one may apply."""
+    model, optimizer, momentum = asked["model"], asked["optimizer"], asked.get("momentum") or 0.0
+    in_batch = _is_in_batch(asked.get("objective"))
+    takes_batches = model != "mf" or in_batch or momentum > 0 or (asked.get("batch_size") or 1) > 1
+    words = {
+        model: True,
+        "neural": model != "mf",
+        "implicit" if is_implicit else "ratings": True,
+        BATCHED_SGD if optimizer == "sgd" and takes_batches else optimizer: True,
+        "in-batch": in_batch,
+        "pre-trained": is_pretrained,
+        "own-model": is_foreign(kinds_of("model")[model]),
+        "own-optimizer": is_foreign(kinds_of("optimizer")[optimizer]),
+    }
+    defaults = defaults_for(*(word for word, applies in words.items() if applies))
+    if BATCHED_SGD in words and momentum < 1:
+        defaults["learning_rate"] *= 1 - momentum
+    chosen = {**defaults, **asked}
+    return {**_following(chosen, n_interactions), **chosen}
+
+
+def _following(chosen: Given, n_interactions: int) -> dict[str, Any]:
+    """Return defaults that follow from other settings."""
+    n_factors = max(1, chosen.get("n_factors") or 1)
+    following: dict[str, Any] = {"output": "sigmoid" if chosen["objective"] == "logistic" else "linear"}
+    if chosen["model"] == "mf":
+        # Scores start at the same size whatever the number of factors.
+        following["init_std"] = 0.1 / n_factors**0.5
+    if is_neural(chosen["model"]):
+        # The paper's tower: its end is as wide as the product, and each layer half as wide as the one before.
+        following["layers"] = tuple(n_factors * 2**power for power in (3, 2, 1, 0))
+    if chosen["model"] == "two-tower" and "layers" in chosen:
+        following |= {"activation": "relu", "l2_dense": 0.0}
+    if chosen["objective"] == IN_BATCH_SOFTMAX and chosen["optimizer"] == "adagrad":
+        # As if the sum over a batch were minimised, and not the mean.
+        n = min(chosen["batch_size"], n_interactions)
+        following |= {"initial_accumulator": ACCUMULATOR / n**2, "epsilon": EPSILON / n}
+    return following
+
+
+def _made(family: str, chosen: Given, settings: Mapping[str, Setting], **further: Any) -> Any:
+    """Return the chosen model, objective or optimizer."""
+    values = {
+        setting.field: chosen[name]
+        for name, setting in settings.items()
+        if setting.family == family and setting.field and name in chosen
+    }
+    return kinds_of(family)[chosen[family]](**values, **further)
+
+
+def _spec(chosen: Given, settings: Mapping[str, Setting], data: Interactions) -> Any:
+    further: dict[str, Any] = {}
+    if "output" in chosen:
+        further["output"] = _output(chosen["output"], data)
+    if "init_std" in chosen:
+        further["init"] = Normal(std=chosen["init_std"])
+    return _made("model", chosen, settings, **further)
 
 
 def _output(name: str, data: Interactions) -> Output:
@@ -287,15 +304,14 @@ def _output(name: str, data: Interactions) -> Output:
     return outputs[name]()
 
 
-def _objective(chosen: Settings) -> Objective:
-    kind = OBJECTIVES[str(chosen.objective).replace("-", "_")]
-    return kind(**own(kind, chosen))
-
-
-def _optimizer(chosen: Settings) -> Optimizer:
-    kind = OPTIMIZERS[str(chosen.optimizer)]
-    return kind(**own(kind, chosen))
-
-
-def _arguments(chosen: Settings) -> dict[str, Any]:
-    return {name: value for name, value in chosen.given().items() if name in FIT_ARGUMENTS}
+def _require_effect(given: Given, spec: ModelSpec) -> None:
+    """Refuse options about dense layers where there are none."""
+    if "activation" in given and getattr(spec, "layers", None) == ():
+        raise InvalidArgumentError(
+            "--activation is that of the towers' layers, and there are none; add --layers, or leave it out"
+        )
+    arrays = spec.parameters(1, 1).values()
+    if "l2_dense" in given and not any(one.side is None and one.trained and one.decayed for one in arrays):
+        raise InvalidArgumentError(
+            f"--l2-dense weighs the kernels of dense layers, and --model {spec.short_name} has none; leave it out"
+        )

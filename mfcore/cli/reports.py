@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from mfcore.cli.choices import choose_all
 from mfcore.cli.console import as_json
+from mfcore.cli.options import opt
+from mfcore.cli.settings import kinds_of
 from mfcore.engines import registry
 from mfcore.errors import InvalidArgumentError
 from mfcore.files import replacing
@@ -12,24 +13,27 @@ from mfcore.files import replacing
 REPORT, RESULTS = "report.html", "results.json"
 
 
-def engines_of(text: str | None) -> list[str]:
+def models_option(default: str) -> Any:
+    """Return the option that names models."""
+    text = f"Divided by commas; may be repeated: {{names}}. Default: {default}."
+    return opt(text, "NAMES", names=lambda: kinds_of("model"))
+
+
+def engines_of(names: list[str] | None) -> list[str]:
     """Return the engines that --backends names, or all but the reference.
 
     Raises
     ------
-    InvalidArgumentError
-        For a name that is none; lists the installed engines and the closest match.
-    BackendUnavailableError
-        An engine that is named lacks what it needs.
+    BackendMissingError
+        The framework of an engine that is named is not installed.
     """
-    if text is None:
+    if names is None:
         return [name for name in registry.names() if name != registry.REFERENCE]
-    named = choose_all("--backends", [text], registry.names())
-    for name in named:
+    for name in names:
         # Frameworks that are there are not loaded: processes of their own will do that.
-        if not registry.has_requirements(name):
+        if not registry.has_framework(name):
             registry.get(name)
-    return named
+    return names
 
 
 def require_folder(folder: Path) -> None:

@@ -13,7 +13,8 @@ from types import SimpleNamespace
 import platformdirs
 import pytest
 
-from mfcore.cli import comparing, reports
+from mfcore.cli import compare as comparing
+from mfcore.cli import reports
 from mfcore.comparison import attempt
 from mfcore.data import datasets
 from mfcore.engines import reference

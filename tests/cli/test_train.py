@@ -137,10 +137,15 @@ def test_metrics_go_by_their_short_names(command, films, name, key):
         (["--nu", "1", "--learning-rate", "0.1"], ["--learning-rate does not apply"]),
         (["--split", "leave-one-out", "--test", "0.1"], ["--test does not apply"]),
         (["--test", "0", "--metric", "rmse"], ["--metric does not apply"]),
-        (["--test", "1.5"], ["test=1.5"]),
+        (["--test", "1.5"], ["--test 1.5 must be a share between 0 and 1"]),
         (["--columns", "user,item"], ["--columns tells how to read a file"]),
         (["--out", "no/such/folder/m.safetensors"], ["--out", "no/such/folder", "create it first"]),
         (["--resume", "missing.safetensors"], ["no model file missing.safetensors"]),
+        (["--seed", "-1"], ["--seed is -1; it must be an integer of at least 0"]),
+        (
+            ["--output", "sigmoid", "--optimizer", "wals"],
+            ["so the --output sigmoid would distort it: use --output"],
+        ),
         (["--epochs", "many"], ["--epochs", "integer", "mfcore train --help"]),
         (["--recommend-for", "alice"], ["user is 'alice'", "integers"]),
     ],
@@ -283,4 +288,4 @@ def test_counts_below_one_are_refused_before_anything_is_read_or_printed(command
 def test_a_device_that_the_engine_does_not_have_is_refused_with_the_remedy(command, films):
     done = command("train", films, "--backend", "reference", "--device", "cuda", "--epochs", "1")
     assert done.status == 2
-    assert "it runs on the CPU, and device is 'cuda'; pass device='cpu'" in done.err
+    assert "it runs on the CPU, and --device is 'cuda'; pass --device cpu" in done.err
