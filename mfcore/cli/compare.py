@@ -117,6 +117,8 @@ def compare(
         make_recipe({"model": name, **settings}, parts.train, data_is_implicit=source.is_implicit)
         for name in model or DEFAULT_MODELS
     ]
+    for recipe in recipes:
+        recipe.require_job(parts.train)
     assignments = [_assignment(recipe, parts, device, threads) for recipe in recipes]
     facts, fields = describe_data(source, parts)
     printer.heading("Data")

@@ -33,16 +33,11 @@ FAILED, INTERRUPTED = 2, 130
 _UsageError: type[typer.BadParameter] = typer.BadParameter.__mro__[1]
 
 PLUGINS = "MFCORE_PLUGINS"
-PluginOption = Annotated[
-    list[str],
-    typer.Option(
-        metavar="MODULE",
-        show_default=False,
-        help="Import a module first, or a file of it in this folder: its models, objectives and optimizers can"
-        f" then be chosen by name, and their fields are options. May be repeated, and stand anywhere; {PLUGINS}"
-        " may name modules too, divided by commas.",
-    ),
-]
+PLUGIN_HELP = (
+    "Import a module of one's own first, installed or in this folder: its models, objectives and optimizers can be"
+    f" chosen by name, and their fields are options. May be repeated, and stand anywhere; {PLUGINS} may name modules"
+    " too, divided by commas."
+)
 
 
 def _print_version(wanted: bool) -> None:
@@ -56,7 +51,7 @@ def _mfcore(
     version: Annotated[
         bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
     ] = False,
-    plugin: PluginOption = [],  # noqa: B006
+    plugin: Annotated[list[str] | None, typer.Option(metavar="MODULE", help=PLUGIN_HELP)] = None,
 ) -> None:
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
@@ -69,8 +64,7 @@ def make_app() -> typer.Typer:
         cls=HelpedGroup,
         help="Train, judge and use recommenders: matrix factorisation and neural models, on ratings or on"
         " implicit feedback.",
-        epilog="\b\nExamples:\n  mfcore train ml-100k\n  mfcore train ml-1m-ncf --n-factors 192 --out m.safetensors"
-        "\n  mfcore recommend m.safetensors --user 42",
+        epilog="\b\nExamples:\n  mfcore train ml-100k\n  mfcore recommend m.safetensors --user 42",
         rich_markup_mode=MARKUP,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
@@ -82,18 +76,7 @@ def make_app() -> typer.Typer:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command.
-
-    Parameters
-    ----------
-    arguments : sequence of str, optional
-        What stands behind `mfcore` on the command line; None takes it from there.
-
-    Returns
-    -------
-    int
-        The exit status.
-    """
+    """Run the command on what stands behind `mfcore`, by default on the command line; return the exit status."""
     _never_fail_to_encode()
     try:
         words = _without_plugins(sys.argv[1:] if arguments is None else arguments)
@@ -122,35 +105,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _without_plugins(arguments: Sequence[str]) -> list[str]:
     """Import what --plugin and the environment name, and return the other arguments."""
     modules = [name.strip() for name in os.environ.get(PLUGINS, "").split(",") if name.strip()]
-    words = list(arguments)
-    end = words.index("--") if "--" in words else len(words)
-    kept = []
-    position = 0
-    while position < end:
-        option, has_value, value = words[position].partition("=")
-        if option == "--plugin" and (has_value or position + 1 < end):
-            modules.append(value if has_value else words[position + 1])
-            position += 1 if has_value else 2
+    words, kept = iter(arguments), []
+    for word in words:
+        option, has_value, value = word.partition("=")
+        if word == "--":
+            kept += [word, *words]
+        elif option == "--plugin":
+            modules.append(value if has_value else next(words, ""))
         else:
-            kept.append(words[position])
-            position += 1
+            kept.append(word)
     for module in modules:
         _import(module)
-    return [*kept, *words[end:]]
+    return kept
 
 
 def _import(module: str) -> None:
-    # As for `python -m`: a person's module is usually a file where they work. Processes inherit the path.
-    if "" not in sys.path and os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())
+    # A person's module is usually a file where they work. Processes of their own inherit the path.
+    folder = os.getcwd()
+    if not {"", folder} & set(sys.path):
+        sys.path.append(folder)
     try:
         importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        if error.name is None or module.partition(".")[0] != error.name.partition(".")[0]:
+    except (ModuleNotFoundError, ValueError) as error:
+        if isinstance(error, ModuleNotFoundError) and error.name != module:
             raise
         raise InvalidArgumentError(
-            f"--plugin is {module!r}, and there is no such module, neither installed nor in {os.getcwd()}; write"
-            " my_models for a file my_models.py"
+            f"--plugin is {module!r}, and there is no such module, installed or in {folder}; for a file"
+            " my_models.py write my_models"
         ) from None
 
 

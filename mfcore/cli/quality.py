@@ -1,68 +1,38 @@
 """What models are judged by, for each of the things that they are for, and how that is shown."""
 
-from collections.abc import Callable, Sequence
-from typing import Annotated, Literal
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
 
+from mfcore import metrics
 from mfcore.cli.console import Printer
 from mfcore.cli.options import hint, opt
 from mfcore.cli.sources import Negatives
 from mfcore.errors import InvalidArgumentError
-from mfcore.metrics import (
-    AUC,
-    MAE,
-    MAP,
-    MRR,
-    NDCG,
-    RMSE,
-    Coverage,
-    FullRanking,
-    GivenNegatives,
-    HitRate,
-    Metric,
-    Precision,
-    Quality,
-    RankingProtocol,
-    Recall,
-    RoundedMAE,
-    Ties,
-    TopKAccuracy,
-    format_protocol,
-)
+from mfcore.metrics import FullRanking, GivenNegatives, Metric, Quality, RankingProtocol, Ties, TopKAccuracy
 from mfcore.specs import ModelSpec, TwoTower
 
-PLAIN_METRICS: dict[str, Callable[[], Metric]] = {
-    "rmse": RMSE,
-    "mae": MAE,
-    "rounded-mae": RoundedMAE,
-    "mrr": MRR,
-    "auc": AUC,
+PLAIN_METRICS: dict[str, Any] = {
+    "rmse": metrics.RMSE,
+    "mae": metrics.MAE,
+    "rounded-mae": metrics.RoundedMAE,
+    "mrr": metrics.MRR,
+    "auc": metrics.AUC,
 }
-METRICS_AT_K: dict[str, Callable[[int], Metric]] = {
-    "hr": HitRate,
-    "ndcg": NDCG,
-    "precision": Precision,
-    "recall": Recall,
+METRICS_AT_K: dict[str, Any] = {
+    "hr": metrics.HitRate,
+    "ndcg": metrics.NDCG,
+    "precision": metrics.Precision,
+    "recall": metrics.Recall,
     "top-k": TopKAccuracy,
-    "map": MAP,
-    "coverage": Coverage,
-    "mrr": MRR,
+    "map": metrics.MAP,
+    "coverage": metrics.Coverage,
+    "mrr": metrics.MRR,
 }
 METRIC_NAMES = (*PLAIN_METRICS, *(f"{name}@10" for name in METRICS_AT_K if name != "mrr"))
 RETRIEVED = (1, 5, 10, 50, 100)
 
 # What a model is for, which decides how it is judged unless that is asked for otherwise.
 Task = Literal["ratings", "ranking", "retrieval"]
-
-
-def metrics_of(names: Sequence[str]) -> list[Metric]:
-    """Return the metrics of some names, such as "rmse" and "ndcg@10".
-
-    Raises
-    ------
-    InvalidArgumentError
-        For a name that is none, a cutoff that is no positive integer, and a missing one.
-    """
-    return [_metric(name) for name in names]
 
 
 MetricOption = Annotated[
@@ -74,6 +44,11 @@ MetricOption = Annotated[
         "NAME",
     ),
 ]
+
+
+def metrics_of(names: Sequence[str]) -> list[Metric]:
+    """Return the metrics of some names, such as "rmse" and "ndcg@10"."""
+    return [_metric(name) for name in names]
 
 
 def task_of(spec: ModelSpec, *, ranks: bool, negatives: Negatives | None = None) -> Task:
@@ -90,7 +65,7 @@ def default_metrics(task: Task) -> list[Metric]:
     """Return RMSE and MAE for ratings, HR@10 and NDCG@10 for ranking, the top-k accuracies for retrieval."""
     if task == "retrieval":
         return [TopKAccuracy(k) for k in RETRIEVED]
-    return [HitRate(10), NDCG(10)] if task == "ranking" else [RMSE(), MAE()]
+    return [metrics.HitRate(10), metrics.NDCG(10)] if task == "ranking" else [metrics.RMSE(), metrics.MAE()]
 
 
 def default_protocols(
@@ -98,8 +73,7 @@ def default_protocols(
 ) -> list[RankingProtocol]:
     """Return full ranking, and before it what is usual.
 
-    That is the negatives that the data bring, if any; or for retrieval full ranking with the items of the
-    training data among the candidates.
+    That is the negatives that the data bring, if any; for retrieval full ranking with the training items too.
     """
     usual: list[RankingProtocol] = []
     if negatives is not None:
@@ -119,7 +93,7 @@ def show_quality(printer: Printer, quality: Quality) -> None:
     if quality.rankings:
         names = dict.fromkeys(name for _, found in quality.rankings for name in found)
         printer.table(
-            ["metric", *(format_protocol(protocol) for protocol, _ in quality.rankings)],
+            ["metric", *(metrics.format_protocol(protocol) for protocol, _ in quality.rankings)],
             [[name, *(found.get(name) for _, found in quality.rankings)] for name in names],
         )
 
@@ -127,16 +101,16 @@ def show_quality(printer: Printer, quality: Quality) -> None:
 def _metric(text: str) -> Metric:
     name, at, cutoff = text.lower().replace("_", "-").partition("@")
     if not at and name in PLAIN_METRICS:
-        return PLAIN_METRICS[name]()
+        found: Metric = PLAIN_METRICS[name]()
+        return found
+    if name in METRICS_AT_K and cutoff.isascii() and cutoff.isdigit() and int(cutoff) >= 1:
+        found = METRICS_AT_K[name](int(cutoff))
+        return found
     if name in METRICS_AT_K:
-        if cutoff.isascii() and cutoff.isdigit() and int(cutoff) >= 1:
-            return METRICS_AT_K[name](int(cutoff))
-        raise InvalidArgumentError(
-            f"--metric is {text!r}; {name} takes a cutoff of at least 1, such as {name}@10"
-        )
-    if at and name in PLAIN_METRICS:
-        raise InvalidArgumentError(f"--metric is {text!r}; {name} takes no cutoff: write {name}")
-    raise InvalidArgumentError(
-        f"--metric is {text!r}; it must be one of {', '.join(METRIC_NAMES)} (any number may follow the @)"
-        f"{hint(text.lower(), METRIC_NAMES)}"
-    )
+        wrong = f"{name} takes a cutoff of at least 1, such as {name}@10"
+    elif name in PLAIN_METRICS:
+        wrong = f"{name} takes no cutoff: write {name}"
+    else:
+        names = f"{', '.join(METRIC_NAMES)} (any number may follow the @)"
+        wrong = f"it must be one of {names}{hint(text.lower(), METRIC_NAMES)}"
+    raise InvalidArgumentError(f"--metric is {text!r}; {wrong}")

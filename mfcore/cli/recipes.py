@@ -13,14 +13,14 @@ from mfcore.errors import InvalidArgumentError
 from mfcore.model import Model, serialization
 from mfcore.objectives import Logistic, Objective, WeightedSquared
 from mfcore.optimizers import WALS, Optimizer
-from mfcore.specs import NCF, Linear, ModelSpec, NeuMF, Normal, Output, RatingRange, ReLU, Sigmoid
+from mfcore.specs import NCF, Linear, ModelSpec, NeuMF, Normal, RatingRange, ReLU, Sigmoid
 from mfcore.training import make_job
 
 Given = Mapping[str, Any]
 
 FIT_ARGUMENTS = ("epochs", "batch_size", "n_negatives", "popularity_exponent", "seed", "dtype")
 CHANGEABLE_ON_RESUME = ("epochs", "learning_rate", "l2", "l2_dense")
-
+OUTPUTS = {"linear": Linear, "relu": ReLU, "sigmoid": Sigmoid}
 # Keras's Adagrad starts from this sum of squares, and adds this to its root.
 ACCUMULATOR, EPSILON = 0.1, 1e-7
 
@@ -31,19 +31,15 @@ class Recipe:
 
     Attributes
     ----------
-    spec : ModelSpec
-    objective : Objective
-    optimizer : Optimizer
+    spec, objective, optimizer
     arguments : dict
         Further arguments of `fit`: epochs, batch_size, n_negatives, seed, dtype and so on.
     is_implicit : bool
-        Whether the model is to rank items, and is judged by that; otherwise it predicts ratings.
+        Whether the model is to rank items, and is evaluated by that; otherwise it predicts ratings.
     options : dict
         The same as options of the command: name to value.
     given : frozenset of str
         Names of those options that were given; the others are defaults, or come from a file.
-    chooses_epoch : bool
-        Whether it is part of the recipe to keep the best epoch rather than the last.
     initial : Model or None
         Whose parameters training starts from.
     """
@@ -55,38 +51,34 @@ class Recipe:
     is_implicit: bool
     options: dict[str, Any]
     given: frozenset[str]
-    chooses_epoch: bool = False
     initial: Model | None = None
 
+    @property
+    def is_neural(self) -> bool:
+        """Whether the model is one of neural collaborative filtering."""
+        return isinstance(self.spec, NCF)
 
-def is_neural(model: str) -> bool:
-    """Return whether a model's name is that of one of neural collaborative filtering."""
-    return issubclass(kinds_of("model").get(model, object), NCF)
+    def require_job(self, data: Interactions, earlier: Model | None = None) -> None:
+        """Raise what `fit` would raise, before anything is printed."""
+        arguments = {name: value for name, value in self.arguments.items() if name != "epochs"}
+        parts = {"objective": self.objective, "optimizer": self.optimizer}
+        make_job(self.spec, data, **parts, **arguments, initial=self.initial, resume=earlier)
 
 
 def make_recipe(
     given: Given, data: Interactions, *, data_is_implicit: bool, pretrained: Pretrained | None = None
 ) -> Recipe:
-    """Return the recipe for training data.
-
-    Raises
-    ------
-    MfcoreError
-        For an option that does not apply, a value outside its domain, and a job that the core refuses.
-    """
+    """Return the recipe for training data, or refuse an option that does not apply."""
     settings = all_settings()
     asked = _implied(given, settings, pretrained)
     is_implicit = data_is_implicit or bool(
         any(asked.get(name) for name in ("n_negatives", "popularity_exponent", "unobserved_weight"))
         or ("objective" in asked and _for_ranking(kinds_of("objective")[asked["objective"]]))
     )
-    asked["optimizer"] = asked.get("optimizer") or _default_optimizer(
-        asked, settings, is_implicit, pretrained
-    )
+    asked["optimizer"] = asked.get("optimizer") or _optimizer(asked, settings, is_implicit, pretrained)
     chosen = _completed(asked, is_implicit, len(data), is_pretrained=pretrained is not None)
     for name in given:
-        if (family := settings[name].family) in chosen:
-            settings[name].require_owner(chosen[family])
+        settings[name].require_owner(chosen.get(settings[name].family, ""))
     chosen = {
         name: chosen[name]
         for name, setting in settings.items()
@@ -96,59 +88,43 @@ def make_recipe(
     if pretrained is not None:
         settled = pretrained.options
         chosen = {name: value for name, value in chosen.items() if name not in SETTLED}
-    recipe = Recipe(
-        spec=_spec(chosen, settings, data) if pretrained is None else pretrained.model.spec,
+    spec = _spec(chosen, settings, data) if pretrained is None else pretrained.model.spec
+    _require_effect(given, spec)
+    return Recipe(
+        spec=spec,
         objective=_made("objective", chosen, settings),
         optimizer=_made("optimizer", chosen, settings),
         arguments={name: value for name, value in chosen.items() if name in FIT_ARGUMENTS},
         is_implicit=is_implicit,
         options={**chosen, **settled},
         given=frozenset((*given, *settled)),
-        chooses_epoch=is_implicit and is_neural(chosen["model"]),
         initial=None if pretrained is None else pretrained.model,
     )
-    _require_effect(given, recipe.spec)
-    # What the core refuses is refused before anything is printed.
-    arguments = {name: value for name, value in recipe.arguments.items() if name != "epochs"}
-    make_job(recipe.spec, data, objective=recipe.objective, optimizer=recipe.optimizer, **arguments)
-    return recipe
 
 
 def resumed_recipe(given: Given, model: Model) -> Recipe:
-    """Return the recipe that a model was trained by, for more epochs, perhaps at another learning rate or l2.
-
-    Raises
-    ------
-    InvalidArgumentError
-        Where an option would change what cannot change half-way, or the number of epochs is missing.
-    """
+    """Return the recipe that a model was trained by, for more epochs, perhaps at another learning rate or l2."""
+    optimizer, objective, plan = (
+        serialization.from_dict(model.training[name]) for name in ("optimizer", "objective", "sampling")
+    )
     for name in given:
         if name not in CHANGEABLE_ON_RESUME:
             raise InvalidArgumentError(
                 f"{flag(name)} cannot change in a run that is resumed; leave it out"
                 f" ({', '.join(map(flag, CHANGEABLE_ON_RESUME))} can)"
             )
+        if isinstance(optimizer, WALS) and name in ("learning_rate", "l2_dense"):
+            raise InvalidArgumentError(
+                f"{flag(name)} does not apply: the model was trained by wals; leave it out"
+            )
     if "epochs" not in given:
         raise InvalidArgumentError(
             f"--resume needs --epochs, the number of epochs in all; {model.epochs_trained} are done"
         )
-    optimizer = serialization.from_dict(model.training["optimizer"])
-    changes = {name: value for name, value in given.items() if name != "epochs"}
-    for name in ("learning_rate", "l2_dense"):
-        if isinstance(optimizer, WALS) and name in changes:
-            raise InvalidArgumentError(
-                f"{flag(name)} does not apply: the model was trained by wals; leave it out"
-            )
-    optimizer = replace(optimizer, **changes)
-    objective = serialization.from_dict(model.training["objective"])
-    plan = serialization.from_dict(model.training["sampling"])
-    arguments = {
-        "epochs": given["epochs"],
-        "n_negatives": plan.n_negatives,
-        "popularity_exponent": plan.popularity_exponent,
-        "order": plan.order,
-        **{name: model.training[name] for name in ("batch_size", "seed", "dtype")},
-    }
+    optimizer = replace(optimizer, **{name: value for name, value in given.items() if name != "epochs"})
+    sampling = {name: getattr(plan, name) for name in ("n_negatives", "popularity_exponent", "order")}
+    kept = {name: model.training[name] for name in ("batch_size", "seed", "dtype")}
+    arguments = {"epochs": given["epochs"], **sampling, **kept}
     described = {"model": str(model.spec), "objective": str(objective), "optimizer": str(optimizer)}
     return Recipe(
         spec=model.spec,
@@ -169,7 +145,7 @@ def ranks(model: Model) -> bool:
         )
     except KeyError:
         # Nobody trained it yet, as what `NeuMF.from_pretrained` returns.
-        return is_neural(model.spec.short_name) and isinstance(model.spec.output, Sigmoid)
+        return isinstance(model.spec, NCF) and isinstance(model.spec.output, Sigmoid)
     return _ranks(objective, optimizer, plan.n_negatives)
 
 
@@ -183,22 +159,20 @@ def _for_ranking(objective: type[Objective]) -> bool:
 
 
 def _implied(given: Given, settings: Mapping[str, Setting], pretrained: Pretrained | None) -> dict[str, Any]:
-    """Return the settings with the model and, where other options stand for one, the objective.
-
-    A two-tower model stands for the in-batch softmax, unless negatives are to be sampled for it.
-    """
-    model = given.get("model") or ("mf" if pretrained is None else NeuMF.short_name)
-    objective = given.get("objective") or _implied_by_option("objective", given, settings)
+    """Return the settings with the model and, where other options stand for one, the objective."""
+    asked = {"model": "mf" if pretrained is None else NeuMF.short_name, **given}
+    objective = given.get("objective") or _sole_owner("objective", given, settings)
+    # Two towers stand for the in-batch softmax, unless negatives are to be sampled for them.
     samples = any(given.get(name) for name in ("n_negatives", "popularity_exponent"))
-    if objective is None and model == "two-tower" and not samples:
+    if objective is None and asked["model"] == "two-tower" and not samples:
         objective = IN_BATCH_SOFTMAX
     if objective is None and pretrained is not None:
         objective = pretrained.objective
-    return {**given, "model": model, **({} if objective is None else {"objective": objective})}
+    return asked if objective is None else {**asked, "objective": objective}
 
 
-def _implied_by_option(family: str, given: Given, settings: Mapping[str, Setting]) -> str | None:
-    """Return the class that one of the given options belongs to alone."""
+def _sole_owner(family: str, given: Given, settings: Mapping[str, Setting]) -> str | None:
+    """Return the class that one of the given options belongs to alone, a person's own classes aside."""
     for setting in map(settings.__getitem__, given):
         owners = setting.owners or {}
         able = [name for name, kind in owners.items() if not is_foreign(kind)] or list(owners)
@@ -207,23 +181,25 @@ def _implied_by_option(family: str, given: Given, settings: Mapping[str, Setting
     return None
 
 
-def _default_optimizer(
-    given: Given, settings: Mapping[str, Setting], is_implicit: bool, pretrained: Pretrained | None
+def _optimizer(
+    asked: Given, settings: Mapping[str, Setting], is_implicit: bool, pretrained: Pretrained | None
 ) -> str:
-    objective = given.get("objective")
-    if (implied := _implied_by_option("optimizer", given, settings)) is not None:
+    """Return the optimizer that other options stand for, or else the default."""
+    objective = asked.get("objective")
+    if (implied := _sole_owner("optimizer", asked, settings)) is not None:
         return implied
     if pretrained is not None:
         return "sgd"
     if _is_in_batch(objective):
         return "adagrad"
-    if given["model"] != "mf" or objective not in (None, "squared", "weighted-squared", "logistic"):
+    if asked["model"] != "mf" or objective not in (None, "squared", "weighted-squared", "logistic"):
         return "adam"
-    by_gradient = (
-        setting for name, setting in settings.items() if name in given and setting.family == "optimizer"
+    by_gradient = any(
+        settings[name].owners and "wals" not in settings[name].owners
+        for name in asked
+        if settings[name].family == "optimizer"
     )
-    follows_gradient = objective == "logistic" or any("wals" not in (one.owners or {}) for one in by_gradient)
-    return "wals" if is_implicit and not follows_gradient else "sgd"
+    return "wals" if is_implicit and objective != "logistic" and not by_gradient else "sgd"
 
 
 def _is_in_batch(objective: str | None) -> bool:
@@ -261,14 +237,14 @@ def _following(chosen: Given, n_interactions: int) -> dict[str, Any]:
     if chosen["model"] == "mf":
         # Scores start at the same size whatever the number of factors.
         following["init_std"] = 0.1 / n_factors**0.5
-    if is_neural(chosen["model"]):
+    if issubclass(kinds_of("model")[chosen["model"]], NCF):
         # The paper's tower: its end is as wide as the product, and each layer half as wide as the one before.
         following["layers"] = tuple(n_factors * 2**power for power in (3, 2, 1, 0))
     if chosen["model"] == "two-tower" and "layers" in chosen:
         following |= {"activation": "relu", "l2_dense": 0.0}
     if chosen["objective"] == IN_BATCH_SOFTMAX and chosen["optimizer"] == "adagrad":
         # As if the sum over a batch were minimised, and not the mean.
-        n = min(chosen["batch_size"], n_interactions)
+        n = max(1, min(chosen["batch_size"], n_interactions))
         following |= {"initial_accumulator": ACCUMULATOR / n**2, "epsilon": EPSILON / n}
     return following
 
@@ -285,23 +261,18 @@ def _made(family: str, chosen: Given, settings: Mapping[str, Setting], **further
 
 def _spec(chosen: Given, settings: Mapping[str, Setting], data: Interactions) -> Any:
     further: dict[str, Any] = {}
-    if "output" in chosen:
-        further["output"] = _output(chosen["output"], data)
     if "init_std" in chosen:
         further["init"] = Normal(std=chosen["init_std"])
-    return _made("model", chosen, settings, **further)
-
-
-def _output(name: str, data: Interactions) -> Output:
-    if name.startswith("range"):
+    if (name := chosen.get("output")) in OUTPUTS:
+        further["output"] = OUTPUTS[name]()
+    elif name is not None:
         low, high = float(data.values.min()), float(data.values.max())
         if low == high:
             raise InvalidArgumentError(
                 f"--output {name} needs ratings that differ, and every value is {low:g}; use --output linear"
             )
-        return RatingRange(low, high, "sigmoid" if name == "range-sigmoid" else "clip")
-    outputs: dict[str, type[Output]] = {"linear": Linear, "relu": ReLU, "sigmoid": Sigmoid}
-    return outputs[name]()
+        further["output"] = RatingRange(low, high, "sigmoid" if name == "range-sigmoid" else "clip")
+    return _made("model", chosen, settings, **further)
 
 
 def _require_effect(given: Given, spec: ModelSpec) -> None:
@@ -313,5 +284,6 @@ def _require_effect(given: Given, spec: ModelSpec) -> None:
     arrays = spec.parameters(1, 1).values()
     if "l2_dense" in given and not any(one.side is None and one.trained and one.decayed for one in arrays):
         raise InvalidArgumentError(
-            f"--l2-dense weighs the kernels of dense layers, and --model {spec.short_name} has none; leave it out"
+            f"--l2-dense weighs the kernels of dense layers, and --model {spec.short_name} has none; leave it"
+            " out"
         )

@@ -20,13 +20,7 @@ def models_option(default: str) -> Any:
 
 
 def engines_of(names: list[str] | None) -> list[str]:
-    """Return the engines that --backends names, or all but the reference.
-
-    Raises
-    ------
-    BackendMissingError
-        The framework of an engine that is named is not installed.
-    """
+    """Return the engines that --backends names, whose frameworks have to be there, or all but the reference."""
     if names is None:
         return [name for name in registry.names() if name != registry.REFERENCE]
     for name in names:

@@ -7,8 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
-import numpy as np
-
 from mfcore.cli import quality
 from mfcore.cli.commands import Settings
 from mfcore.cli.console import Printer, format_setting, warn, working
@@ -24,10 +22,9 @@ from mfcore.cli.options import (
 )
 from mfcore.cli.pretraining import PretrainedFiles, load_pretrained, require_same_data
 from mfcore.cli.quality import MetricOption
-from mfcore.cli.recipes import Recipe, is_neural, make_recipe, resumed_recipe
+from mfcore.cli.recipes import Recipe, make_recipe, resumed_recipe
 from mfcore.cli.recommend import default_min_count, id_of, showcase
 from mfcore.cli.sources import LoadedData, Parts, Reading, describe_data, hold_out, read_source
-from mfcore.data import Interactions
 from mfcore.engines import names as engine_names
 from mfcore.errors import InvalidArgumentError
 from mfcore.metrics import evaluate_quality
@@ -111,19 +108,18 @@ def train(
     user = None
     if results.recommend_for is not None:
         user = id_of(results.recommend_for, parts.train.user_ids, "user")
-    if earlier is None:
-        is_implicit = source.is_implicit
-        recipe = make_recipe(settings, parts.train, data_is_implicit=is_implicit, pretrained=pretrained)
-    else:
-        recipe = resumed_recipe(settings, earlier)
+    recipe = (
+        make_recipe(settings, parts.train, data_is_implicit=source.is_implicit, pretrained=pretrained)
+        if earlier is None
+        else resumed_recipe(settings, earlier)
+    )
     task = quality.task_of(recipe.spec, ranks=recipe.is_implicit, negatives=parts.negatives)
-    basis = holding_out.basis(parts, by_default=recipe.chooses_epoch, earlier=earlier)
+    basis = holding_out.basis(parts, by_default=recipe.is_neural and recipe.is_implicit, earlier=earlier)
     monitor = metrics[0] if metrics else default_monitor(task)
-    watched = watch(parts, basis, monitor, task, seed=seed, is_neural=is_neural(recipe.spec.short_name))
-    if earlier is not None:
-        _require_same(watched.train, earlier)
+    watched = watch(parts, basis, monitor, task, seed=seed, is_neural=recipe.is_neural)
     if pretrained is not None:
         require_same_data(pretrained, watched.train)
+    recipe.require_job(watched.train, earlier)
     if basis == "test":
         warn("--choose-on-test keeps the epoch that is best on the held-out part: its figures are optimistic")
     document = _show_data(printer, source, parts, watched) | _show_recipe(printer, recipe, earlier)
@@ -166,18 +162,6 @@ def _resumable(path: Path) -> Model:
             " a checkpoint of `fit`"
         )
     return model
-
-
-def _require_same(data: Interactions, earlier: Model) -> None:
-    """Refuse to resume on other data: what was held out before would be trained on now."""
-    same = data.user_ids == earlier.user_ids and data.item_ids == earlier.item_ids
-    for array in ("indptr", "indices"):
-        same = same and np.array_equal(getattr(data.seen, array), getattr(earlier.seen, array))
-    if not same:
-        raise InvalidArgumentError(
-            "--resume: the training data are not those that the model was trained on; pass the same DATA,"
-            " --test, --split and --validation or --patience (or none) as then"
-        )
 
 
 def _fit(

@@ -100,13 +100,8 @@ def _bars(engines: Sequence[str], n_subjects: int) -> Iterator["Watch"]:
     from rich.markup import escape
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    columns = (
-        TextColumn("{task.fields[engine]}"),
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.description}", style="dim"),
-    )
+    counts = (BarColumn(bar_width=24), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (TextColumn("{task.fields[engine]}"), *counts, TextColumn("{task.description}", style="dim"))
     with Progress(*columns, console=Console(stderr=True, highlight=False)) as progress:
         tasks = {engine: progress.add_task("", total=n_subjects, engine=engine) for engine in engines}
 
