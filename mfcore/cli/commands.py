@@ -1,7 +1,7 @@
 """How a command is made of a function: its parameters are the options, and its docstring is the help.
 
-A parameter that is a dataclass stands for its fields, under a heading of their own; one that is `Settings` for
-the settings of a model and its training, except those that the function has under the same name or its plural.
+A parameter that is a dataclass stands for its fields, under a heading of their own; one that is `Settings`
+stands for the settings of a model and its training that the function has not itself, or in the plural.
 """
 
 from collections.abc import Callable
@@ -33,13 +33,13 @@ def add_command(app: typer.Typer, function: Callable[..., None]) -> None:
     groups: dict[str, tuple[Any, list[Parameter]]] = {}
     parameters: list[Parameter] = []
     for parameter in own:
-        group = [parameter]
         if parameter.annotation is Settings or is_dataclass(parameter.annotation):
             group = _members(parameter.annotation, {one.name for one in own})
             groups[parameter.name] = (parameter.annotation, group)
-        parameters += group
-    options = [_option(one) if one.kind is Parameter.KEYWORD_ONLY else one for one in parameters]
-    names = [one.name for one in options if one.kind is Parameter.KEYWORD_ONLY]
+            parameters += group
+        else:
+            parameters.append(_option(parameter) if parameter.kind is Parameter.KEYWORD_ONLY else parameter)
+    names = [one.name for one in parameters if one.kind is Parameter.KEYWORD_ONLY]
 
     def command(**values: Any) -> None:
         try:
@@ -50,7 +50,7 @@ def add_command(app: typer.Typer, function: Callable[..., None]) -> None:
             error.args = (in_option_names(str(error), names),)
             raise
 
-    command.__signature__ = Signature(options)  # type: ignore[attr-defined]
+    command.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
     text, _, examples = cleandoc(function.__doc__ or "").partition("\n\nExamples\n--------\n")
     app.command(
         function.__name__.rstrip("_"),
@@ -64,21 +64,21 @@ def add_command(app: typer.Typer, function: Callable[..., None]) -> None:
 def _members(kind: Any, own: set[str]) -> list[Parameter]:
     """Return the options that a parameter stands for."""
     if kind is Settings:
-        return [one.parameter() for one in all_settings().values() if not {one.name, f"{one.name}s"} & own]
+        settings = [one for one in all_settings().values() if not {one.name, f"{one.name}s"} & own]
+        return [_option(one.parameter(), one.panel.title()) for one in settings]
     hints = get_type_hints(kind, include_extras=True)
-    for hint in hints.values():
-        for info in getattr(hint, "__metadata__", ()):
-            info.rich_help_panel = kind.panel
+    found = [(one.name, one.default, hints[one.name]) for one in fields(kind)]
     return [
-        Parameter(one.name, Parameter.KEYWORD_ONLY, default=one.default, annotation=hints[one.name])
-        for one in fields(kind)
+        _option(Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=hint), kind.panel)
+        for name, default, hint in found
     ]
 
 
-def _option(parameter: Parameter) -> Parameter:
+def _option(parameter: Parameter, panel: str | None = None) -> Parameter:
     """Return an option as Typer is to see it, with the names that there are now; a switch has no opposite."""
     kind, info = get_args(parameter.annotation)
     info = copy(info)
+    info.rich_help_panel = panel
     if kind is bool and info.default is ...:
         info.default = flag(parameter.name)
     if "{names}" in info.help:

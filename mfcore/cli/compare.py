@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from mfcore import comparison as running
 from mfcore.cli import quality
 from mfcore.cli.commands import Settings
 from mfcore.cli.console import NOTHING, Printer, format_setting, note, warn
@@ -20,34 +21,14 @@ from mfcore.cli.options import (
     JsonOption,
     ThreadsOption,
     at_least,
+    models_option,
     opt,
 )
 from mfcore.cli.recipes import Recipe, make_recipe
 from mfcore.cli.recommend import default_min_count, liked_by, user_of_activity
-from mfcore.cli.reports import REPORT, RESULTS, engines_of, models_option, require_folder, write_results
+from mfcore.cli.reports import REPORT, RESULTS, engines_of, require_folder, write_results
 from mfcore.cli.sources import LoadedData, Parts, Reading, describe_data, hold_out, read_source
-from mfcore.comparison import (
-    Assignment,
-    Audience,
-    Comparison,
-    EngineRun,
-    Failure,
-    Judging,
-    Person,
-    Scene,
-    Watching,
-    agreement_in_words,
-    bytes_in_words,
-    deviation_in_words,
-    failure_in_words,
-    listed,
-    machine,
-    run_in_process,
-    seconds_in_words,
-    sections_of,
-    speed_in_words,
-    spread_in_words,
-)
+from mfcore.comparison import Comparison, EngineRun, Failure, Task, attempt_in_process
 from mfcore.data import Interactions, datasets
 from mfcore.errors import DatasetUnavailableError, InvalidArgumentError, MfcoreError
 from mfcore.metrics import format_protocol
@@ -59,13 +40,13 @@ DEFAULT_DATA, WITHOUT_NETWORK = "ml-100k", "synthetic:100k"
 DEFAULT_MODELS = ("mf", "neumf")
 # Where no data are named: all engines are done within a minute or two.
 FEW_EPOCHS = 10
-
 # Something is recommended to the users at these quantiles of activity.
 ACTIVITIES = (0.5, 0.25, 0.9)
 K = 10
 # As many as a terminal of 80 columns has room for.
 N_METRICS = 2
-DEFAULT_FOLDER = Path("mfcore-compare")
+
+SEEDS_HELP = "Train with so many seeds, from 0, to tell the engines' differences from chance."
 
 
 def compare(
@@ -73,28 +54,20 @@ def compare(
     *,
     model: Annotated[list[str] | None, models_option(" and ".join(DEFAULT_MODELS))] = None,
     backends: EnginesOption = None,
-    seeds: Annotated[
-        int,
-        opt(
-            "Train with so many seeds, from 0, to tell the engines' differences from chance.",
-            "N",
-            check=at_least(1),
-            default=True,
-        ),
-    ] = 1,
+    seeds: Annotated[int, opt(SEEDS_HELP, "N", check=at_least(1), default=True)] = 1,
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
     reading: Reading,
     settings: Settings,
-    out: FolderOption = DEFAULT_FOLDER,
+    out: FolderOption = Path("mfcore-compare"),
     as_json: JsonOption = False,
 ) -> None:
     """Train the same models on every installed engine, and compare quality, speed and memory.
 
-    Every engine is given the same job, by the recipe of mfcore train, and runs in a process of its own. For each
-    model a table is printed; a report with charts goes to a folder, as report.html, with the figures beside it, as
-    results.json. Without DATA, mf and neumf are compared on ml-100k, or on synthetic:100k where that cannot be had,
-    for 10 epochs. The last epoch is judged, also where mfcore train would choose one.
+    Every engine is given the same job, by the recipe of mfcore train, and runs in a process of its own. For
+    each model a table is printed; a report with charts goes to a folder, as report.html, with the figures
+    beside it, as results.json. Without DATA, mf and neumf are compared on ml-100k, or on synthetic:100k where
+    that cannot be had, for 10 epochs. The last epoch is evaluated, also where mfcore train would choose one.
 
     Examples
     --------
@@ -102,12 +75,12 @@ def compare(
     mfcore compare ml-1m-ncf --model neumf --epochs 3
     mfcore compare ratings.csv --model mf,gmf --backends numba,torch --seeds 3 --out report
     """
-    if data is None and reading.arguments:
-        raise InvalidArgumentError(
-            "--columns, --string-ids and --duplicates tell how to read a file; name it as DATA"
-        )
     if data is None:
         settings.setdefault("epochs", FEW_EPOCHS)
+        if reading.arguments:
+            raise InvalidArgumentError(
+                "--columns, --string-ids and --duplicates tell how to read a file; name it as DATA"
+            )
     engines = engines_of(backends)
     require_folder(out)
     printer = Printer(as_json)
@@ -119,25 +92,25 @@ def compare(
     ]
     for recipe in recipes:
         recipe.require_job(parts.train)
-    assignments = [_assignment(recipe, parts, device, threads) for recipe in recipes]
+    tasks = [_task(recipe, parts, device, threads) for recipe in recipes]
     facts, fields = describe_data(source, parts)
     printer.heading("Data")
     printer.fields(fields)
     comparisons = []
-    for recipe, assignment in zip(recipes, assignments, strict=True):
-        comparisons.append(_compared(recipe, assignment, engines, range(seeds)))
+    for recipe, task in zip(recipes, tasks, strict=True):
+        comparisons.append(_compared(recipe, task, engines, range(seeds)))
         _show(printer, comparisons[-1])
-    shown = {name: f"{value:,}" if isinstance(value, int) else value for name, value in fields}
-    scene = Scene(data=shown, machine=machine(), people=_people(assignments[0].audience, parts.train))
-    document = {
-        "data": facts,
-        "machine": scene.machine,
-        "comparisons": [comparison.document() for comparison in comparisons],
-    }
+    context = running.ReportContext(
+        data={name: f"{value:,}" if isinstance(value, int) else value for name, value in fields},
+        machine=running.machine(),
+        people=_people(tasks[0].example_users, parts.train),
+    )
+    documents = [comparison.document() for comparison in comparisons]
+    document = {"data": facts, "machine": context.machine, "comparisons": documents}
     write_results(out, document)
-    title = f"{listed([comparison.name for comparison in comparisons])} on {source.name}"
-    lead = f"The same jobs on {listed(list(comparisons[0].engines))}, side by side."
-    report = write_page(out / REPORT, title, lead, sections_of(comparisons, scene))
+    title = f"{running.format_list([one.name for one in comparisons])} on {source.name}"
+    lead = f"The same jobs on {running.format_list(list(comparisons[0].engines))}, side by side."
+    report = write_page(out / REPORT, title, lead, running.sections_of(comparisons, context))
     printer.heading("Done")
     printer.text("off by: from the reference engine after a short run, of the distance moved")
     printer.text(f"report: {report}")
@@ -158,72 +131,61 @@ def _source(data: str | None, reading: Reading) -> LoadedData:
     return read_source(DEFAULT_DATA, reading)
 
 
-def _assignment(recipe: Recipe, parts: Parts, device: str, threads: int | None) -> Assignment:
+def _task(recipe: Recipe, parts: Parts, device: str, threads: int | None) -> Task:
     """Return what every engine is given: what `mfcore train` does by the recipe, every epoch of it."""
     assert parts.test is not None
-    task = quality.task_of(recipe.spec, ranks=recipe.is_implicit, negatives=parts.negatives)
-    metric, protocols = default_monitor(task), quality.default_protocols(task, parts.negatives)
+    kind = quality.task_of(recipe.spec, ranks=recipe.is_implicit, negatives=parts.negatives)
+    metric, protocols = default_monitor(kind), quality.default_protocols(kind, parts.negatives)
     users = dict.fromkeys(user_of_activity(parts.train, quantile) for quantile in ACTIVITIES)
     least = default_min_count(parts.train.item_counts, recipe.is_implicit, K)
-    chosen = {
-        "objective": recipe.objective,
-        "optimizer": recipe.optimizer,
-        "device": device,
-        "threads": threads,
-    }
-    return Assignment(
+    chosen = {"objective": recipe.objective, "optimizer": recipe.optimizer}
+    return Task(
         spec=recipe.spec,
         train=parts.train,
-        arguments={**recipe.arguments, **chosen},
-        watching=Watching(metric, when_ranking(metric, protocols[0])),
-        judging=Judging(parts.test, quality.default_metrics(task), protocols),
-        audience=Audience(list(users), K, least),
+        arguments={**chosen, **recipe.arguments, "device": device, "threads": threads},
+        monitor=running.Monitor(metric, when_ranking(metric, protocols[0])),
+        evaluation=running.EvaluationPlan(parts.test, quality.default_metrics(kind), protocols),
+        example_users=running.ExampleUsers(list(users), K, least),
     )
 
 
-def _people(audience: Audience, train: Interactions) -> list[Person]:
+def _people(users: running.ExampleUsers, train: Interactions) -> list[running.ExampleUser]:
     return [
-        Person(
+        running.ExampleUser(
             user,
-            [str(entry["title"] or entry["item"]) for entry in liked_by(train, user)[:3]],
+            [
+                str(entry["item"] if entry["title"] is None else entry["title"])
+                for entry in liked_by(train, user)[:3]
+            ],
             int(train.seen.counts[int(train.user_ids.rows(user))]),
         )
-        for user in audience.users
+        for user in users.users
     ]
 
 
-def _compared(
-    recipe: Recipe, assignment: Assignment, engines: Sequence[str], seeds: Sequence[int]
-) -> Comparison:
+def _compared(recipe: Recipe, task: Task, engines: Sequence[str], seeds: Sequence[int]) -> Comparison:
     """Return what all engines make of a recipe, one after the other."""
     options = {name.replace("_", "-"): format_setting(value) for name, value in recipe.options.items()}
-    return Comparison.of(
-        recipe.spec.short_name,
-        assignment,
-        # One of the seeds is the option's.
-        {**options, "seed": ", ".join(map(str, seeds))},
-        seeds,
-        [_trained(engine, recipe, assignment, seeds) for engine in engines],
-    )
+    # One of the seeds is the option's.
+    options["seed"] = ", ".join(map(str, seeds))
+    outcomes = [_trained(engine, recipe, task, seeds) for engine in engines]
+    return Comparison.of(recipe.spec.short_name, task, options, seeds, outcomes)
 
 
-def _trained(
-    engine: str, recipe: Recipe, assignment: Assignment, seeds: Sequence[int]
-) -> EngineRun | Failure:
+def _trained(engine: str, recipe: Recipe, task: Task, seeds: Sequence[int]) -> EngineRun | Failure:
     """Return what an engine makes of a recipe; on a terminal, show how far it is."""
-    name, epochs = recipe.spec.short_name, assignment.arguments["epochs"]
+    name, epochs = recipe.spec.short_name, task.arguments["epochs"]
     if sys.stderr.isatty():
         print(f"{name} on {engine}", file=sys.stderr)
     with epoch_bar(len(seeds) * epochs, 0, None) as show:
 
-        def tell(seed: int, record: EpochRecord) -> None:
-            done = list(seeds).index(seed) * epochs
-            show(replace(record, epoch=done + record.epoch))
+        def on_epoch(seed: int, record: EpochRecord) -> None:
+            show(replace(record, epoch=list(seeds).index(seed) * epochs + record.epoch))
 
-        outcome = run_in_process(engine, assignment, seeds, tell)
+        outcome = attempt_in_process(engine, task, seeds, on_epoch)
     if isinstance(outcome, Failure) and not outcome.refused:
         print(outcome.log, end="", file=sys.stderr)
-        warn(f"{name}: {failure_in_words(outcome)}")
+        warn(f"{name}: {running.format_failure(outcome)}")
     return outcome
 
 
@@ -232,17 +194,17 @@ def _show(printer: Printer, comparison: Comparison) -> None:
     n_seeds = len(comparison.seeds)
     rankings = comparison.runs[0].qualities[0].rankings if comparison.runs else ()
     among = f"; {format_protocol(rankings[0][0])}" if rankings else ""
-    printer.heading(f"{comparison.name}: {comparison.assignment.arguments['epochs']} epochs{among}")
+    printer.heading(f"{comparison.name}: {comparison.task.arguments['epochs']} epochs{among}")
     metrics = comparison.metrics[: 1 if n_seeds > 1 else N_METRICS]
     rows = [
         [
             run.engine,
-            *(spread_in_words(comparison.quality(run, name), n_seeds=n_seeds) for name in metrics),
-            deviation_in_words(run),
-            seconds_in_words(run.compile_seconds),
-            seconds_in_words(run.epoch_seconds),
+            *(running.format_spread(comparison.quality(run, name), n_seeds=n_seeds) for name in metrics),
+            running.format_deviation(run),
+            running.format_seconds(run.compile_seconds),
+            running.format_seconds(run.epoch_seconds),
             short_number(run.instances_per_second),
-            bytes_in_words(run.memory.peak),
+            running.format_bytes(run.memory.peak),
         ]
         for run in comparison.runs
     ]
@@ -250,8 +212,8 @@ def _show(printer: Printer, comparison: Comparison) -> None:
     rows += [[failure.engine, *[NOTHING] * (len(columns) - 1)] for failure in comparison.failures]
     printer.table(columns, rows, right=columns[1:])
     for failure in comparison.failures:
-        printer.text(failure_in_words(failure))
+        printer.text(running.format_failure(failure))
     if comparison.runs:
-        printer.text(speed_in_words(comparison))
+        printer.text(running.format_speed(comparison))
     if (agreement := comparison.agreement) is not None:
-        printer.text(agreement_in_words(agreement))
+        printer.text(running.format_agreement(agreement))

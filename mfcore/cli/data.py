@@ -54,7 +54,8 @@ def list_(*, as_json: JsonOption = False) -> None:
 def fetch(name: NameArgument, *, as_json: JsonOption = False) -> None:
     """Get a named data set onto the disk and print its path.
 
-    It is looked for in the folder that MFCORE_DATA names, then in the cache, and downloaded and verified otherwise.
+    It is looked for in the folder that MFCORE_DATA names, then in the cache, and downloaded and verified
+    otherwise.
 
     Examples
     --------

@@ -44,7 +44,8 @@ DEFAULTS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("neural implicit batched-sgd", {"learning_rate": 1.0}),
     ("neural implicit adagrad", {"learning_rate": 0.5}),
     ("two-tower", {"n_factors": 32, "epochs": 20, "init_std": None, "activation": None, "l2_dense": None}),
-    ("own-model", {"n_factors": None, "activation": None, "fusion": None, "init_std": None, "biases": None}),
+    ("own-model", dict.fromkeys(("n_factors", "activation", "fusion", "biases", "init_std", "output"))),
+    ("own-objective", {"output": None}),
     ("in-batch", {"objective": IN_BATCH_SOFTMAX, "temperature": 1.0, "logq": True}),
     ("in-batch", {"remove_accidental_hits": True, "l2": 0.0, "n_negatives": None}),
     ("in-batch", {"learning_rate": 0.001, "batch_size": 1024, "epochs": 20}),
@@ -82,8 +83,8 @@ def default_of(name: str) -> str:
 def describe_defaults() -> str:
     """Return the defaults in a few sentences."""
     return (
-        "Ratings are fitted by biased matrix factorisation and SGD: {0[n_factors]} factors, learning"
-        " rate {0[learning_rate]:g}, l2 {0[l2]:g}, {0[epochs]} epochs, predictions clipped to the range of the"
+        "Ratings are fitted by biased matrix factorisation and SGD: {0[n_factors]} factors, learning rate"
+        " {0[learning_rate]:g}, l2 {0[l2]:g}, {0[epochs]} epochs, predictions clipped to the range of the"
         " ratings. Data without ratings (all values equal, or an NCF split) are ranked by WALS:"
         " {1[n_factors]} factors, unobserved weight {1[unobserved_weight]:g}, l2 {1[l2]:g}, nu {1[nu]:g},"
         " {1[epochs]} epochs.\n\nThe neural models (gmf, mlp, neumf) rank by the NCF paper's recipe:"

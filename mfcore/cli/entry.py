@@ -4,11 +4,11 @@ Exit status: 0 done; 2 an error, told in one line; 130 interrupted. An exception
 bug and keeps its traceback.
 """
 
-import importlib
 import io
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -25,6 +25,7 @@ from mfcore.cli.recommend import recommend
 from mfcore.cli.train import train
 from mfcore.cli.verify import verify
 from mfcore.errors import InvalidArgumentError, MfcoreError
+from mfcore.settings import load_plugin
 
 FAILED, INTERRUPTED = 2, 130
 
@@ -34,9 +35,9 @@ _UsageError: type[typer.BadParameter] = typer.BadParameter.__mro__[1]
 
 PLUGINS = "MFCORE_PLUGINS"
 PLUGIN_HELP = (
-    "Import a module of one's own first, installed or in this folder: its models, objectives and optimizers can be"
-    f" chosen by name, and their fields are options. May be repeated, and stand anywhere; {PLUGINS} may name modules"
-    " too, divided by commas."
+    "Import a module of one's own, or a file such as my_models.py: its models, objectives and optimizers"
+    " can be chosen by name, and their fields are options. May be repeated, and stand anywhere;"
+    f" {PLUGINS} may name modules too, divided by commas."
 )
 
 
@@ -76,7 +77,7 @@ def make_app() -> typer.Typer:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command on what stands behind `mfcore`, by default on the command line; return the exit status."""
+    """Run the command on some arguments, by default those of the command line; return the exit status."""
     _never_fail_to_encode()
     try:
         words = _without_plugins(sys.argv[1:] if arguments is None else arguments)
@@ -111,7 +112,9 @@ def _without_plugins(arguments: Sequence[str]) -> list[str]:
         if word == "--":
             kept += [word, *words]
         elif option == "--plugin":
-            modules.append(value if has_value else next(words, ""))
+            if not (value := value if has_value else next(words, "")):
+                raise InvalidArgumentError("--plugin names no module; write --plugin my_models, say")
+            modules.append(value)
         else:
             kept.append(word)
     for module in modules:
@@ -121,18 +124,10 @@ def _without_plugins(arguments: Sequence[str]) -> list[str]:
 
 def _import(module: str) -> None:
     # A person's module is usually a file where they work. Processes of their own inherit the path.
-    folder = os.getcwd()
-    if not {"", folder} & set(sys.path):
+    folder = str(Path(module).absolute().parent) if module.endswith(".py") else os.getcwd()
+    if folder not in map(os.path.abspath, sys.path):
         sys.path.append(folder)
-    try:
-        importlib.import_module(module)
-    except (ModuleNotFoundError, ValueError) as error:
-        if isinstance(error, ModuleNotFoundError) and error.name != module:
-            raise
-        raise InvalidArgumentError(
-            f"--plugin is {module!r}, and there is no such module, installed or in {folder}; for a file"
-            " my_models.py write my_models"
-        ) from None
+    load_plugin(module)
 
 
 def _fail(message: str) -> int:

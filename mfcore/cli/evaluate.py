@@ -102,7 +102,8 @@ def evaluate(
 ) -> None:
     """Judge a saved model on the interactions of DATA that it was not trained on.
 
-    Of an NCF data set that is its test part, ranked among the given negatives and, beside it, the whole catalogue.
+    Of an NCF data set that is its test part, ranked among the given negatives and, beside it, the whole
+    catalogue.
 
     Examples
     --------

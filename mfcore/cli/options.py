@@ -1,6 +1,6 @@
 """How an option is described, and those that several commands share."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,10 +10,25 @@ import typer
 from mfcore.engines import REFERENCE
 from mfcore.engines import names as engine_names
 from mfcore.errors import InvalidArgumentError
+from mfcore.objectives import OBJECTIVES
+from mfcore.optimizers import OPTIMIZERS
+from mfcore.specs import MODELS
 from mfcore.validation import require_integer
 
 Check = Callable[[str, Any], Any]
 Names = Callable[[], Iterable[str]]
+
+
+FAMILIES: dict[str, Mapping[str, type[Any]]] = {
+    "model": MODELS,
+    "objective": OBJECTIVES,
+    "optimizer": OPTIMIZERS,
+}
+
+
+def kinds_of(family: str) -> dict[str, type[Any]]:
+    """Return the registered models, objectives or optimizers, by their names on the command line."""
+    return {name.lower().replace("_", "-"): kind for name, kind in FAMILIES[family].items()}
 
 
 def flag(name: str) -> str:
@@ -96,6 +111,12 @@ def count_option(default: str) -> Any:
         f" little about the others, and may rate them highest. Default: {default}",
         "N",
     )
+
+
+def models_option(default: str) -> Any:
+    """Return the option that names models."""
+    text = f"Divided by commas; may be repeated: {{names}}. Default: {default}."
+    return opt(text, "NAMES", names=lambda: kinds_of("model"))
 
 
 DATA_HELP = (

@@ -11,7 +11,8 @@ import numpy.typing as npt
 from mfcore.cli.options import flag, opt
 from mfcore.data import Interactions
 from mfcore.errors import InvalidArgumentError
-from mfcore.model import Model, load_model, serialization
+from mfcore.model import Model, load_model
+from mfcore.settings import from_dict
 from mfcore.specs import GMF, MF, MLP, NeuMF
 
 ALPHA = 0.5
@@ -40,7 +41,7 @@ class PretrainedFiles:
 
 @dataclass(frozen=True, eq=False)
 class Pretrained:
-    """The NeuMF, the models it is made of by option, the options, and what the GMF was trained for, if known."""
+    """The NeuMF, the models that it is made of by option, the options, and the GMF's objective if known."""
 
     model: Model
     parts: dict[str, Model]
@@ -49,7 +50,7 @@ class Pretrained:
 
 
 def load_pretrained(files: PretrainedFiles, given: Mapping[str, Any]) -> Pretrained | None:
-    """Return the NeuMF of two files, or None where none was asked for; refuse options that do not go with it."""
+    """Return the NeuMF of two files, or None where none was asked for."""
     gmf_file, mlp_file = files.pretrained_gmf, files.pretrained_mlp
     if gmf_file is None and mlp_file is None:
         if files.alpha is not None:
@@ -109,7 +110,7 @@ def _load(path: Path, option: str, *kinds: type[Any]) -> Model:
 def _objective(model: Model) -> str | None:
     if "objective" not in model.training:
         return None
-    name: str = serialization.from_dict(model.training["objective"]).short_name
+    name: str = from_dict(model.training["objective"]).short_name
     return name.replace("_", "-")
 
 

@@ -100,11 +100,12 @@ def show_quality(printer: Printer, quality: Quality) -> None:
 
 def _metric(text: str) -> Metric:
     name, at, cutoff = text.lower().replace("_", "-").partition("@")
+    found: Metric | None = None
     if not at and name in PLAIN_METRICS:
-        found: Metric = PLAIN_METRICS[name]()
-        return found
-    if name in METRICS_AT_K and cutoff.isascii() and cutoff.isdigit() and int(cutoff) >= 1:
+        found = PLAIN_METRICS[name]()
+    elif name in METRICS_AT_K and cutoff.isascii() and cutoff.isdigit() and int(cutoff) >= 1:
         found = METRICS_AT_K[name](int(cutoff))
+    if found is not None:
         return found
     if name in METRICS_AT_K:
         wrong = f"{name} takes a cutoff of at least 1, such as {name}@10"

@@ -5,14 +5,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from mfcore.cli.defaults import BATCHED_SGD, IN_BATCH_SOFTMAX, defaults_for
-from mfcore.cli.options import flag
+from mfcore.cli.options import FAMILIES, flag, kinds_of
 from mfcore.cli.pretraining import SETTLED, Pretrained
-from mfcore.cli.settings import Setting, all_settings, is_foreign, kinds_of
+from mfcore.cli.settings import Setting, all_settings, is_foreign
 from mfcore.data import Interactions
 from mfcore.errors import InvalidArgumentError
-from mfcore.model import Model, serialization
+from mfcore.model import Model
 from mfcore.objectives import Logistic, Objective, WeightedSquared
 from mfcore.optimizers import WALS, Optimizer
+from mfcore.settings import from_dict
 from mfcore.specs import NCF, Linear, ModelSpec, NeuMF, Normal, RatingRange, ReLU, Sigmoid
 from mfcore.training import make_job
 
@@ -103,9 +104,9 @@ def make_recipe(
 
 
 def resumed_recipe(given: Given, model: Model) -> Recipe:
-    """Return the recipe that a model was trained by, for more epochs, perhaps at another learning rate or l2."""
+    """Return the recipe that a model was trained by, for more epochs, perhaps at another rate or l2."""
     optimizer, objective, plan = (
-        serialization.from_dict(model.training[name]) for name in ("optimizer", "objective", "sampling")
+        from_dict(model.training[name]) for name in ("optimizer", "objective", "sampling")
     )
     for name in given:
         if name not in CHANGEABLE_ON_RESUME:
@@ -141,7 +142,7 @@ def ranks(model: Model) -> bool:
     """Return whether a model was trained to rank items, rather than to predict ratings."""
     try:
         objective, optimizer, plan = (
-            serialization.from_dict(model.training[name]) for name in ("objective", "optimizer", "sampling")
+            from_dict(model.training[name]) for name in ("objective", "optimizer", "sampling")
         )
     except KeyError:
         # Nobody trained it yet, as what `NeuMF.from_pretrained` returns.
@@ -220,8 +221,11 @@ def _completed(
         BATCHED_SGD if optimizer == "sgd" and takes_batches else optimizer: True,
         "in-batch": in_batch,
         "pre-trained": is_pretrained,
-        "own-model": is_foreign(kinds_of("model")[model]),
-        "own-optimizer": is_foreign(kinds_of("optimizer")[optimizer]),
+        **{
+            f"own-{family}": is_foreign(kinds_of(family)[asked[family]])
+            for family in FAMILIES
+            if family in asked
+        },
     }
     defaults = defaults_for(*(word for word, applies in words.items() if applies))
     if BATCHED_SGD in words and momentum < 1:
@@ -233,11 +237,14 @@ def _completed(
 def _following(chosen: Given, n_interactions: int) -> dict[str, Any]:
     """Return defaults that follow from other settings."""
     n_factors = max(1, chosen.get("n_factors") or 1)
-    following: dict[str, Any] = {"output": "sigmoid" if chosen["objective"] == "logistic" else "linear"}
+    kind = kinds_of("model")[chosen["model"]]
+    following: dict[str, Any] = {}
+    if not is_foreign(kind):
+        following["output"] = "sigmoid" if chosen["objective"] == "logistic" else "linear"
     if chosen["model"] == "mf":
         # Scores start at the same size whatever the number of factors.
         following["init_std"] = 0.1 / n_factors**0.5
-    if issubclass(kinds_of("model")[chosen["model"]], NCF):
+    if issubclass(kind, NCF) and not is_foreign(kind):
         # The paper's tower: its end is as wide as the product, and each layer half as wide as the one before.
         following["layers"] = tuple(n_factors * 2**power for power in (3, 2, 1, 0))
     if chosen["model"] == "two-tower" and "layers" in chosen:

@@ -4,8 +4,6 @@ from pathlib import Path
 from typing import Any
 
 from mfcore.cli.console import as_json
-from mfcore.cli.options import opt
-from mfcore.cli.settings import kinds_of
 from mfcore.engines import registry
 from mfcore.errors import InvalidArgumentError
 from mfcore.files import replacing
@@ -13,19 +11,13 @@ from mfcore.files import replacing
 REPORT, RESULTS = "report.html", "results.json"
 
 
-def models_option(default: str) -> Any:
-    """Return the option that names models."""
-    text = f"Divided by commas; may be repeated: {{names}}. Default: {default}."
-    return opt(text, "NAMES", names=lambda: kinds_of("model"))
-
-
 def engines_of(names: list[str] | None) -> list[str]:
-    """Return the engines that --backends names, whose frameworks have to be there, or all but the reference."""
+    """Return the engines that --backends names, which have to be usable, or all but the reference."""
     if names is None:
         return [name for name in registry.names() if name != registry.REFERENCE]
     for name in names:
         # Frameworks that are there are not loaded: processes of their own will do that.
-        if not registry.has_framework(name):
+        if not registry.has_requirements(name):
             registry.get(name)
     return names
 

@@ -15,15 +15,13 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 from mfcore.cli.console import format_setting
 from mfcore.cli.defaults import default_of
-from mfcore.cli.options import Check, Names, at_least, flag, opt
+from mfcore.cli.options import FAMILIES, Check, Names, at_least, flag, kinds_of, opt
 from mfcore.errors import InvalidArgumentError
-from mfcore.objectives import OBJECTIVES
-from mfcore.optimizers import OPTIMIZERS, GradientOptimizer
-from mfcore.specs import ACTIVATIONS, LINEAR, MODELS
+from mfcore.optimizers import GradientOptimizer
+from mfcore.specs import ACTIVATIONS, LINEAR
 
 Kinds = Mapping[str, type[Any]]
 
-FAMILIES: dict[str, Kinds] = {"model": MODELS, "objective": OBJECTIVES, "optimizer": OPTIMIZERS}
 METAVARS = {int: "N", float: "X", bool: None, str: "NAME", tuple: "64,32,16,8"}
 OUTPUTS = ("linear", "relu", "sigmoid", "range", "range-sigmoid")
 DTYPES = ("float32", "float64")
@@ -136,7 +134,6 @@ class Setting:
             flags = SWITCHES.get(self.name, f"{flags}/--no-{flags[2:]}")
         check = _widths if self.type is tuple else self.check
         info = opt(self.help, METAVARS[self.type], flags, names=self.names, check=check)
-        info.rich_help_panel = self.panel.title()
         hint = (str if self.type is tuple else self.type) | None
         return Parameter(self.name, Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[hint, info])
 
@@ -155,14 +152,9 @@ class Setting:
         )
 
 
-def kinds_of(family: str) -> dict[str, type[Any]]:
-    """Return the registered models, objectives or optimizers, by their names on the command line."""
-    return {name.lower().replace("_", "-"): kind for name, kind in FAMILIES[family].items()}
-
-
 def is_foreign(kind: type[Any]) -> bool:
     """Return whether a class is a person's own."""
-    return not kind.__module__.startswith("mfcore.")
+    return kind.__module__.partition(".")[0] != "mfcore"
 
 
 def all_settings() -> dict[str, Setting]:
@@ -239,6 +231,7 @@ def _documented(field: str, owners: Kinds) -> str:
                 text = " ".join(re.sub(r":\w+:`([^`]*)`|`", r"\1", said or typed).split()).rstrip(".")
     values = [one.default for kind in owners.values() for one in fields(kind) if one.name == field]
     defaults = {"" if value is MISSING else f" Default: {format_setting(value)}" for value in values}
+    text = text or field.replace("_", " ")
     return f"{text[:1].upper()}{text[1:]}.{defaults.pop() if len(defaults) == 1 else ''}"
 
 

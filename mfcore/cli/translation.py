@@ -3,11 +3,13 @@
 import re
 from collections.abc import Collection
 
-from mfcore.objectives import OBJECTIVES
-from mfcore.optimizers import OPTIMIZERS
-from mfcore.specs import MODELS
+from mfcore.cli.options import FAMILIES, kinds_of
 
 OUTPUTS = {"Linear": "linear", "ReLU": "relu", "Sigmoid": "sigmoid", "RatingRange": "range"}
+REMEDIES = {
+    "pass the training data that it was trained on, or fit a new model": "pass the same DATA, --test, --split"
+    " and --validation or --patience (or none) as then"
+}
 
 
 def in_option_names(message: str, names: Collection[str]) -> str:
@@ -30,11 +32,13 @@ def in_option_names(message: str, names: Collection[str]) -> str:
     long_name = "|".join(name for name in map(re.escape, names) if "_" in name) or "(?!)"
     patterns = (
         r"(?:\boutput (?=[A-Z]))?(?P<call>\b[A-Za-z_.]+\([^()]*\))",
-        rf"\b(?P<set>{any_name})=(?P<value>'[^']*'|[-+.\w]+\b)",
+        rf"(?:\b[A-Z]\w*: )?\b(?P<set>{any_name})=(?P<value>'[^']*'|[-+.\w]+\b)",
         rf"(?:^|\b[A-Z]\w*(?:\.\w+)?: )(?P<first>{any_name})(?= is\b|:)",
         rf"(?:\b[A-Z]\w*(?:\.\w+)?: |(?<=\band ))(?P<is>{any_name})\b(?=\[| is\b)",
         rf"(?<![-./\w])(?P<long>{long_name})(?![/\w]|\.\w)",
     )
+    for words, told in REMEDIES.items():
+        message = message.replace(words, told)
     return re.sub("|".join(patterns), _replaced, message)
 
 
@@ -56,8 +60,8 @@ def _chosen_by(call: str) -> str | None:
     name, _, arguments = call.removeprefix("mfcore.").rstrip(")").partition("(")
     if name in OUTPUTS:
         return f"--output {OUTPUTS[name]}{'-sigmoid' if 'sigmoid' in arguments else ''}"
-    for option, registry in (("model", MODELS), ("objective", OBJECTIVES), ("optimizer", OPTIMIZERS)):
-        for short_name, kind in registry.items():
+    for family in FAMILIES:
+        for short_name, kind in kinds_of(family).items():
             if kind.__name__ == name and not arguments:
-                return f"--{option} {short_name.replace('_', '-')}"
+                return f"--{family} {short_name}"
     return None

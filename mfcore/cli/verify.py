@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mfcore.cli.console import Printer, note
-from mfcore.cli.options import EnginesOption, FolderOption, JsonOption, at_least, opt
-from mfcore.cli.reports import REPORT, RESULTS, engines_of, models_option, require_folder, write_results
-from mfcore.cli.settings import kinds_of
+from mfcore.cli.options import EnginesOption, FolderOption, JsonOption, at_least, kinds_of, models_option, opt
+from mfcore.cli.reports import REPORT, RESULTS, engines_of, require_folder, write_results
+from mfcore.errors import InvalidArgumentError, MfcoreError
 from mfcore.training import available_threads
 
 if TYPE_CHECKING:
-    from mfcore.verification import Finding, Said, Verification, Watch
+    from mfcore.report import StyledText
+    from mfcore.testing import Finding, Selection
+    from mfcore.verification import Monitor, Verification
 
-DEFAULT_FOLDER = Path("mfcore-verify")
 # The exit status where an engine is not within what is allowed.
 OUT_OF_TOLERANCE = 1
 # Failures that are printed one by one.
@@ -37,6 +38,12 @@ def verify(
     *,
     backends: EnginesOption = None,
     models: Annotated[list[str] | None, models_option("all")] = None,
+    quick: Annotated[
+        bool,
+        opt(
+            "Each model, objective and optimizer once or twice: a minute or two for an engine that compiles."
+        ),
+    ] = False,
     every_cell: Annotated[
         bool,
         opt(
@@ -54,31 +61,35 @@ def verify(
             check=at_least(1),
         ),
     ] = None,
-    out: FolderOption = DEFAULT_FOLDER,
+    out: FolderOption = Path("mfcore-verify"),
     as_json: JsonOption = False,
 ) -> None:
     """Compare the installed engines with the reference engine, cell by cell.
 
-    Compared are samples, initial values, the mean objective of a batch, one step, a hundred steps, whole runs, and
-    the scores of an engine's own top-k. Writes a report and the figures. Exit status 1 where an engine is not
-    within the tolerances.
+    That is samples, initial values, the mean objective of a batch, one step, a hundred steps, whole runs, and
+    the scores of an engine's own top-k. Writes a report and the figures. Exit status 1 where an engine is
+    not within the tolerances.
 
     Examples
     --------
     mfcore verify
     mfcore verify --backends numba,torch --models mf,gmf
     """
-    from mfcore.verification import _verification as verification
-    from mfcore.verification import _workers as workers
+    from mfcore import testing, verification
 
+    if quick and every_cell:
+        raise InvalidArgumentError("--quick and --every-cell exclude each other; pass one of them")
     engines = engines_of(backends)
-    kinds = models or list(kinds_of("model"))
-    n_processes = available_threads() if processes is None else processes
+    kinds = ("", *(models or kinds_of("model")))
     require_folder(out)
-    subjects = verification.subjects(kinds, every=every_cell)
+    selection: Selection = "quick" if quick else "every" if every_cell else "standard"
+    subjects = [subject for subject in testing.subjects(selection) if subject.kind in kinds]
     start = time.perf_counter()
-    with _bars(engines, len(subjects)) as watch:
-        found = workers.verify(engines, subjects, n_processes, watch)
+    with _bars(engines, len(subjects)) as monitor:
+        found = verification.verify(engines, subjects, processes or available_threads(), monitor)
+    if not found.findings:
+        reasons = "; ".join(engine.detail for engine in found.engines)
+        raise MfcoreError(f"there is no engine to verify{f': {reasons}' if reasons else ''}")
     _write(out, found, time.perf_counter() - start)
     for engine in found.engines:
         if not engine.is_installed:
@@ -89,9 +100,9 @@ def verify(
 
 
 @contextmanager
-def _bars(engines: Sequence[str], n_subjects: int) -> Iterator["Watch"]:
-    """Give what shows on a terminal how far each engine is, and tells at once where one fails."""
-    from mfcore.verification import failure_in_words
+def _bars(engines: Sequence[str], n_subjects: int) -> Iterator["Monitor"]:
+    """Give a monitor that shows on a terminal how far each engine is, and at once where one fails."""
+    from mfcore.testing import format_failure
 
     if not sys.stderr.isatty():
         yield lambda finding: None
@@ -105,64 +116,60 @@ def _bars(engines: Sequence[str], n_subjects: int) -> Iterator["Watch"]:
     with Progress(*columns, console=Console(stderr=True, highlight=False)) as progress:
         tasks = {engine: progress.add_task("", total=n_subjects, engine=engine) for engine in engines}
 
-        def watch(finding: "Finding") -> None:
+        def monitor(finding: "Finding") -> None:
             subject = escape(str(finding.subject))
             progress.update(tasks[finding.engine], advance=1, description=subject)
             if not finding.holds:
-                said = escape(failure_in_words(finding))
+                said = escape(format_failure(finding))
                 progress.console.print(f"[red]{finding.engine}[/red]: {subject}: {said}")
 
-        yield watch
+        yield monitor
 
 
 def _show(printer: Printer, found: "Verification", report: Path, figures: Path) -> None:
     """Print what was found."""
+    from mfcore import verification as tables
     from mfcore.testing import DTYPES
-    from mfcore.verification import _formatting as words
 
     for engine, dtype in product(found.engines, DTYPES):
-        rows = words.deviation_rows(found, engine, dtype)
-        if rows:
+        if rows := tables.deviation_rows(found, engine, dtype):
             printer.heading(f"{engine.name}, {dtype}: the largest deviations from the reference")
-            columns = [SHORTER.get(aspect, aspect) for aspect in words.aspects_of(dtype)]
+            columns = [SHORTER.get(aspect, aspect) for aspect in tables.aspects_of(dtype)]
             printer.table(["model", *columns], _texts(rows), right=columns)
-    printer.heading("The largest of all, what they may be, and where they are")
-    printer.fields(
-        [
-            [f"{engine}, {SHORTER.get(aspect, aspect)}", f"{off} of {allowed}", where]
-            for engine, aspect, off, allowed, where in _texts(words.largest_rows(found))
-        ]
-    )
-    printer.text(
-        "start: initial values; scores: as the mean objective of a batch shows them, before its step"
-    )
-    printer.text("metric: that of the model after a whole run; top-k: scores by the engine's own then")
-    printer.heading("The contract")
-    printer.table(
-        ["engine", "requirements met", "known answers found"],
-        _texts(words.contract_rows(found)),
-        right=["requirements met", "known answers found"],
-    )
-    if found.gaps():
-        printer.heading("Not done, and why")
-        for row in _texts(words.gap_rows(found)):
+    if largest := _texts(tables.largest_rows(found)):
+        printer.heading("The largest of all, what they may be, and where they are")
+        printer.fields(
+            [
+                [f"{engine}, {SHORTER.get(aspect, aspect)}", f"{off} of {allowed}", where]
+                for engine, aspect, off, allowed, where in largest
+            ]
+        )
+        printer.text("start: initial values; scores: as the objective of a batch shows them, before its step")
+        printer.text("metric: that of the model after a whole run; top-k: scores by the engine's own then")
+    if checks := _texts(tables.contract_rows(found)):
+        printer.heading("The contract")
+        columns = ["requirements met", "known answers found"]
+        printer.table(["engine", *columns], checks, right=columns)
+    failures = _texts(tables.failure_rows(found)) if found.failures else []
+    gaps = _texts(tables.gap_rows(found)) if found.gaps() else []
+    for heading, rows_of_texts in (
+        ("Not done, and why", gaps),
+        ("Out of tolerance", failures[:MOST_FAILURES]),
+    ):
+        if rows_of_texts:
+            printer.heading(heading)
+        for row in rows_of_texts:
             printer.text(": ".join(row))
-    if found.failures:
-        printer.heading("Out of tolerance")
-        failures = _texts(words.failure_rows(found))
-        for row in failures[:MOST_FAILURES]:
-            printer.text(": ".join(row))
-        if len(failures) > MOST_FAILURES:
-            printer.text(f"and {len(failures) - MOST_FAILURES} more, which the report names")
+    if len(failures) > MOST_FAILURES:
+        printer.text(f"and {len(failures) - MOST_FAILURES} more, which the report names")
     printer.heading("Done")
-    printer.text(words.verdict(found))
-    printer.text(f"report: {report}")
-    printer.text(f"figures: {figures}")
+    for text in (tables.verdict(found), f"report: {report}", f"figures: {figures}"):
+        printer.text(text)
     printer.document({**found.document(), "report": str(report)})
 
 
-def _texts(rows: Sequence[Sequence["Said"]]) -> list[list[str]]:
-    return [[said.text for said in row] for row in rows]
+def _texts(rows: Sequence[Sequence["str | StyledText"]]) -> list[list[str]]:
+    return [[cell if isinstance(cell, str) else cell.text for cell in row] for row in rows]
 
 
 def _write(folder: Path, found: "Verification", seconds: float) -> None:

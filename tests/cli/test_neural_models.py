@@ -250,7 +250,7 @@ def test_a_resumed_run_chooses_as_before_and_goes_on_as_an_unbroken_one_does(com
     assert len(objectives[0]) == 5
     assert objectives[0] == objectives[1]
     refused = command("train", ncf, *resume, "--no-validation")
-    assert "not those that the model was trained on" in refused.err
+    assert "other interactions of these users and items" in refused.err
 
 
 def test_evaluate_finds_the_figures_of_the_test_part_again(command, ncf, tmp_path):
