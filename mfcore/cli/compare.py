@@ -4,11 +4,10 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mfcore import comparison as running
 from mfcore.cli import quality
 from mfcore.cli.commands import Settings
 from mfcore.cli.console import NOTHING, Printer, format_setting, note, warn
@@ -28,13 +27,14 @@ from mfcore.cli.recipes import Recipe, make_recipe
 from mfcore.cli.recommend import default_min_count, liked_by, user_of_activity
 from mfcore.cli.reports import REPORT, RESULTS, engines_of, require_folder, write_results
 from mfcore.cli.sources import LoadedData, Parts, Reading, describe_data, hold_out, read_source
-from mfcore.comparison import Comparison, EngineRun, Failure, Task, attempt_in_process
 from mfcore.data import Interactions, datasets
 from mfcore.errors import DatasetUnavailableError, InvalidArgumentError, MfcoreError
 from mfcore.metrics import format_protocol
 from mfcore.model import EpochRecord
-from mfcore.report import short_number, write_page
 from mfcore.training import epoch_bar
+
+if TYPE_CHECKING:
+    from mfcore.comparison import Comparison, EngineRun, ExampleUser, ExampleUsers, Failure, Task
 
 DEFAULT_DATA, WITHOUT_NETWORK = "ml-100k", "synthetic:100k"
 DEFAULT_MODELS = ("mf", "neumf")
@@ -75,6 +75,9 @@ def compare(
     mfcore compare ml-1m-ncf --model neumf --epochs 3
     mfcore compare ratings.csv --model mf,gmf --backends numba,torch --seeds 3 --out report
     """
+    from mfcore import comparison
+    from mfcore.report import write_page
+
     if data is None:
         settings.setdefault("epochs", FEW_EPOCHS)
         if reading.arguments:
@@ -100,23 +103,23 @@ def compare(
     for recipe, task in zip(recipes, tasks, strict=True):
         comparisons.append(_compared(recipe, task, engines, range(seeds)))
         _show(printer, comparisons[-1])
-    context = running.ReportContext(
+    context = comparison.ReportContext(
         data={name: f"{value:,}" if isinstance(value, int) else value for name, value in fields},
-        machine=running.machine(),
+        machine=comparison.machine(),
         people=_people(tasks[0].example_users, parts.train),
     )
-    documents = [comparison.document() for comparison in comparisons]
+    documents = [one.document() for one in comparisons]
     document = {"data": facts, "machine": context.machine, "comparisons": documents}
     write_results(out, document)
-    title = f"{running.format_list([one.name for one in comparisons])} on {source.name}"
-    lead = f"The same jobs on {running.format_list(list(comparisons[0].engines))}, side by side."
-    report = write_page(out / REPORT, title, lead, running.sections_of(comparisons, context))
+    title = f"{comparison.format_list([one.name for one in comparisons])} on {source.name}"
+    lead = f"The same jobs on {comparison.format_list(list(comparisons[0].engines))}, side by side."
+    report = write_page(out / REPORT, title, lead, comparison.sections_of(comparisons, context))
     printer.heading("Done")
     printer.text("off by: from the reference engine after a short run, of the distance moved")
     printer.text(f"report: {report}")
     printer.text(f"figures: {out / RESULTS}")
     printer.document({**document, "report": str(report)})
-    if not any(comparison.runs for comparison in comparisons):
+    if not any(one.runs for one in comparisons):
         raise MfcoreError(f"no engine has trained any of the models; {report} says why")
 
 
@@ -131,8 +134,10 @@ def _source(data: str | None, reading: Reading) -> LoadedData:
     return read_source(DEFAULT_DATA, reading)
 
 
-def _task(recipe: Recipe, parts: Parts, device: str, threads: int | None) -> Task:
+def _task(recipe: Recipe, parts: Parts, device: str, threads: int | None) -> "Task":
     """Return what every engine is given: what `mfcore train` does by the recipe, every epoch of it."""
+    from mfcore.comparison import EvaluationPlan, ExampleUsers, Monitor, Task
+
     assert parts.test is not None
     kind = quality.task_of(recipe.spec, ranks=recipe.is_implicit, negatives=parts.negatives)
     metric, protocols = default_monitor(kind), quality.default_protocols(kind, parts.negatives)
@@ -143,15 +148,17 @@ def _task(recipe: Recipe, parts: Parts, device: str, threads: int | None) -> Tas
         spec=recipe.spec,
         train=parts.train,
         arguments={**chosen, **recipe.arguments, "device": device, "threads": threads},
-        monitor=running.Monitor(metric, when_ranking(metric, protocols[0])),
-        evaluation=running.EvaluationPlan(parts.test, quality.default_metrics(kind), protocols),
-        example_users=running.ExampleUsers(list(users), K, least),
+        monitor=Monitor(metric, when_ranking(metric, protocols[0])),
+        evaluation=EvaluationPlan(parts.test, quality.default_metrics(kind), protocols),
+        example_users=ExampleUsers(list(users), K, least),
     )
 
 
-def _people(users: running.ExampleUsers, train: Interactions) -> list[running.ExampleUser]:
+def _people(users: "ExampleUsers", train: Interactions) -> list["ExampleUser"]:
+    from mfcore.comparison import ExampleUser
+
     return [
-        running.ExampleUser(
+        ExampleUser(
             user,
             [
                 str(entry["item"] if entry["title"] is None else entry["title"])
@@ -163,8 +170,10 @@ def _people(users: running.ExampleUsers, train: Interactions) -> list[running.Ex
     ]
 
 
-def _compared(recipe: Recipe, task: Task, engines: Sequence[str], seeds: Sequence[int]) -> Comparison:
+def _compared(recipe: Recipe, task: "Task", engines: Sequence[str], seeds: Sequence[int]) -> "Comparison":
     """Return what all engines make of a recipe, one after the other."""
+    from mfcore.comparison import Comparison
+
     options = {name.replace("_", "-"): format_setting(value) for name, value in recipe.options.items()}
     # One of the seeds is the option's.
     options["seed"] = ", ".join(map(str, seeds))
@@ -172,8 +181,10 @@ def _compared(recipe: Recipe, task: Task, engines: Sequence[str], seeds: Sequenc
     return Comparison.of(recipe.spec.short_name, task, options, seeds, outcomes)
 
 
-def _trained(engine: str, recipe: Recipe, task: Task, seeds: Sequence[int]) -> EngineRun | Failure:
+def _trained(engine: str, recipe: Recipe, task: "Task", seeds: Sequence[int]) -> "EngineRun | Failure":
     """Return what an engine makes of a recipe; on a terminal, show how far it is."""
+    from mfcore import comparison
+
     name, epochs = recipe.spec.short_name, task.arguments["epochs"]
     if sys.stderr.isatty():
         print(f"{name} on {engine}", file=sys.stderr)
@@ -182,38 +193,41 @@ def _trained(engine: str, recipe: Recipe, task: Task, seeds: Sequence[int]) -> E
         def on_epoch(seed: int, record: EpochRecord) -> None:
             show(replace(record, epoch=list(seeds).index(seed) * epochs + record.epoch))
 
-        outcome = attempt_in_process(engine, task, seeds, on_epoch)
-    if isinstance(outcome, Failure) and not outcome.refused:
+        outcome = comparison.attempt_in_process(engine, task, seeds, on_epoch)
+    if isinstance(outcome, comparison.Failure) and not outcome.refused:
         print(outcome.log, end="", file=sys.stderr)
-        warn(f"{name}: {running.format_failure(outcome)}")
+        warn(f"{name}: {comparison.format_failure(outcome)}")
     return outcome
 
 
-def _show(printer: Printer, comparison: Comparison) -> None:
+def _show(printer: Printer, found: "Comparison") -> None:
     """Print the table of a model, and what it comes to."""
-    n_seeds = len(comparison.seeds)
-    rankings = comparison.runs[0].qualities[0].rankings if comparison.runs else ()
+    from mfcore import comparison
+    from mfcore.report import short_number
+
+    n_seeds = len(found.seeds)
+    rankings = found.runs[0].qualities[0].rankings if found.runs else ()
     among = f"; {format_protocol(rankings[0][0])}" if rankings else ""
-    printer.heading(f"{comparison.name}: {comparison.task.arguments['epochs']} epochs{among}")
-    metrics = comparison.metrics[: 1 if n_seeds > 1 else N_METRICS]
+    printer.heading(f"{found.name}: {found.task.arguments['epochs']} epochs{among}")
+    metrics = found.metrics[: 1 if n_seeds > 1 else N_METRICS]
     rows = [
         [
             run.engine,
-            *(running.format_spread(comparison.quality(run, name), n_seeds=n_seeds) for name in metrics),
-            running.format_deviation(run),
-            running.format_seconds(run.compile_seconds),
-            running.format_seconds(run.epoch_seconds),
+            *(comparison.format_spread(found.quality(run, name), n_seeds=n_seeds) for name in metrics),
+            comparison.format_deviation(run),
+            comparison.format_seconds(run.compile_seconds),
+            comparison.format_seconds(run.epoch_seconds),
             short_number(run.instances_per_second),
-            running.format_bytes(run.memory.peak),
+            comparison.format_bytes(run.memory.peak),
         ]
-        for run in comparison.runs
+        for run in found.runs
     ]
     columns = ["engine", *metrics, "off by", "compile", "epoch", "inst./s", "memory"]
-    rows += [[failure.engine, *[NOTHING] * (len(columns) - 1)] for failure in comparison.failures]
+    rows += [[failure.engine, *[NOTHING] * (len(columns) - 1)] for failure in found.failures]
     printer.table(columns, rows, right=columns[1:])
-    for failure in comparison.failures:
-        printer.text(running.format_failure(failure))
-    if comparison.runs:
-        printer.text(running.format_speed(comparison))
-    if (agreement := comparison.agreement) is not None:
-        printer.text(running.format_agreement(agreement))
+    for failure in found.failures:
+        printer.text(comparison.format_failure(failure))
+    if found.runs:
+        printer.text(comparison.format_speed(found))
+    if (agreement := found.agreement) is not None:
+        printer.text(comparison.format_agreement(agreement))

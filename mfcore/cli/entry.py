@@ -8,22 +8,15 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 import mfcore
-from mfcore.cli import data
-from mfcore.cli.backends import backends
 from mfcore.cli.commands import add_command
-from mfcore.cli.compare import compare
-from mfcore.cli.evaluate import evaluate
-from mfcore.cli.explore import explore
 from mfcore.cli.help import MARKUP, HelpedGroup
-from mfcore.cli.recommend import recommend
-from mfcore.cli.train import train
-from mfcore.cli.verify import verify
 from mfcore.errors import InvalidArgumentError, MfcoreError
 from mfcore.settings import load_plugin
 
@@ -33,6 +26,7 @@ FAILED, INTERRUPTED = 2, 130
 # base of all that can be wrong with the arguments.
 _UsageError: type[typer.BadParameter] = typer.BadParameter.__mro__[1]
 
+COMMANDS = ("train", "evaluate", "recommend", "explore", "compare", "verify", "backends", "data")
 PLUGINS = "MFCORE_PLUGINS"
 PLUGIN_HELP = (
     "Import a module of one's own, or a file such as my_models.py: its models, objectives and optimizers"
@@ -58,8 +52,11 @@ def _mfcore(
         typer.echo(context.get_help())
 
 
-def make_app() -> typer.Typer:
-    """Return the command with its subcommands, whose options are those of the classes imported so far."""
+def make_app(words: Sequence[str]) -> typer.Typer:
+    """Return the command with the subcommand that some words begin with, or else with all.
+
+    Its options are those of the classes that are imported so far.
+    """
     app = typer.Typer(
         name="mfcore",
         cls=HelpedGroup,
@@ -70,9 +67,12 @@ def make_app() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback(invoke_without_command=True)(_mfcore)
-    for function in (train, evaluate, recommend, explore, compare, verify, backends):
-        add_command(app, function)
-    data.add_to(app)
+    for name in [word for word in words[:1] if word in COMMANDS] or COMMANDS:
+        module = import_module(f"mfcore.cli.{name}")
+        if name == "data":
+            module.add_to(app)
+        else:
+            add_command(app, getattr(module, name))
     return app
 
 
@@ -81,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _never_fail_to_encode()
     try:
         words = _without_plugins(sys.argv[1:] if arguments is None else arguments)
-        command = typer.main.get_command(make_app())
+        command = typer.main.get_command(make_app(words))
         status = command.main(args=words, prog_name="mfcore", standalone_mode=False)
         sys.stdout.flush()
     except typer.Abort:

@@ -101,7 +101,5 @@ def test_the_help_loads_no_framework():
         "import sys; from mfcore.cli import main; main(['train', '--help']);"
         "print({'torch', 'tensorflow', 'numba', 'pandas', 'matplotlib'} & set(sys.modules), file=sys.stderr)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True, env={**os.environ}
-    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stderr == "set()\n"
