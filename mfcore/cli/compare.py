@@ -111,13 +111,14 @@ def compare(
     documents = [one.document() for one in comparisons]
     document = {"data": facts, "machine": context.machine, "comparisons": documents}
     write_results(out, document)
-    title = f"{comparison.format_list([one.name for one in comparisons])} on {source.name}"
-    lead = f"The same jobs on {comparison.format_list(list(comparisons[0].engines))}, side by side."
+    models, shown = ([one.name for one in comparisons], list(comparisons[0].engines))
+    title = f"{comparison.format_list(models)} on {source.name}"
+    lead = f"The same jobs on {comparison.format_list(shown)}, side by side."
     report = write_page(out / REPORT, title, lead, comparison.sections_of(comparisons, context))
     printer.heading("Done")
-    printer.text("off by: from the reference engine after a short run, of the distance moved")
-    printer.text(f"report: {report}")
-    printer.text(f"figures: {out / RESULTS}")
+    off_by = "off by: from the reference engine after a short run, of the distance moved"
+    for text in (off_by, f"report: {report}", f"figures: {out / RESULTS}"):
+        printer.text(text)
     printer.document({**document, "report": str(report)})
     if not any(one.runs for one in comparisons):
         raise MfcoreError(f"no engine has trained any of the models; {report} says why")

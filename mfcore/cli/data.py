@@ -7,7 +7,7 @@ import numpy as np
 import typer
 
 from mfcore.cli.commands import add_command
-from mfcore.cli.console import Printer, note
+from mfcore.cli.console import Printer, Row, note
 from mfcore.cli.help import MARKUP, HelpedGroup
 from mfcore.cli.options import DataArgument, JsonOption
 from mfcore.cli.recommend import show_items
@@ -159,7 +159,7 @@ def _show_values(printer: Printer, data: Interactions) -> dict[str, Any]:
         printer.fields([(name, f"{value:g}") for name, value in summary.items()])
         return summary
     by_value = {f"{value:g}": int(count) for value, count in zip(distinct, counts, strict=True)}
-    rows = [[value, count, f"{count / len(data):.1%}"] for value, count in by_value.items()]
+    rows: list[Row] = [[value, count, f"{count / len(data):.1%}"] for value, count in by_value.items()]
     printer.table(["value", "interactions", "share"], rows)
     return {**summary, "counts": by_value}
 

@@ -21,7 +21,7 @@ Given = Mapping[str, Any]
 
 FIT_ARGUMENTS = ("epochs", "batch_size", "n_negatives", "popularity_exponent", "seed", "dtype")
 CHANGEABLE_ON_RESUME = ("epochs", "learning_rate", "l2", "l2_dense")
-OUTPUTS = {"linear": Linear, "relu": ReLU, "sigmoid": Sigmoid}
+OUTPUTS: dict[Any, Any] = {"linear": Linear, "relu": ReLU, "sigmoid": Sigmoid}
 # Keras's Adagrad starts from this sum of squares, and adds this to its root.
 ACCUMULATOR, EPSILON = 0.1, 1e-7
 
@@ -61,9 +61,9 @@ class Recipe:
 
     def require_job(self, data: Interactions, earlier: Model | None = None) -> None:
         """Raise what `fit` would raise, before anything is printed."""
-        arguments = {name: value for name, value in self.arguments.items() if name != "epochs"}
-        parts = {"objective": self.objective, "optimizer": self.optimizer}
-        make_job(self.spec, data, **parts, **arguments, initial=self.initial, resume=earlier)
+        told = {**self.arguments, "objective": self.objective, "optimizer": self.optimizer}
+        del told["epochs"]
+        make_job(self.spec, data, **told, initial=self.initial, resume=earlier)
 
 
 def make_recipe(
@@ -196,9 +196,8 @@ def _optimizer(
     if asked["model"] != "mf" or objective not in (None, "squared", "weighted-squared", "logistic"):
         return "adam"
     by_gradient = any(
-        settings[name].owners and "wals" not in settings[name].owners
-        for name in asked
-        if settings[name].family == "optimizer"
+        one.family == "optimizer" and "wals" not in (one.owners or {})
+        for one in map(settings.__getitem__, asked)
     )
     return "wals" if is_implicit and objective != "logistic" and not by_gradient else "sgd"
 

@@ -25,6 +25,7 @@ from mfcore.cli.quality import MetricOption
 from mfcore.cli.recipes import Recipe, make_recipe, resumed_recipe
 from mfcore.cli.recommend import default_min_count, id_of, showcase
 from mfcore.cli.sources import LoadedData, Parts, Reading, describe_data, hold_out, read_source
+from mfcore.data import Interactions
 from mfcore.engines import names as engine_names
 from mfcore.errors import InvalidArgumentError
 from mfcore.metrics import evaluate_quality
@@ -63,6 +64,26 @@ class Results:
         Path | None, opt("Go on training a saved model on the same data, up to --epochs in all.", "FILE")
     ] = None
 
+    def require_folder(self) -> None:
+        """Raise InvalidArgumentError where the model could not be saved."""
+        if self.out is not None and not self.out.absolute().parent.is_dir():
+            raise InvalidArgumentError(
+                f"--out: there is no folder {self.out.absolute().parent}; create it first"
+            )
+
+    def user(self, data: Interactions) -> int | str | None:
+        """Return the id of the user that something is to be recommended to."""
+        return None if self.recommend_for is None else id_of(self.recommend_for, data.user_ids, "user")
+
+    def show_saved(self, printer: Printer) -> str | None:
+        """Print, and return, where the model was saved."""
+        printer.heading("Done")
+        if self.out is None:
+            printer.text("not saved; --out m.safetensors would keep the model")
+            return None
+        printer.text(f"saved to {self.out} ({self.out.stat().st_size / 1e6:.1f} MB)")
+        return str(self.out)
+
 
 def train(
     data: DataArgument,
@@ -93,8 +114,7 @@ def train(
     """
     printer, seconds = Printer(as_json), _Seconds()
     metrics = quality.metrics_of(results.metric or ())
-    if (out := results.out) is not None and not out.absolute().parent.is_dir():
-        raise InvalidArgumentError(f"--out: there is no folder {out.absolute().parent}; create it first")
+    results.require_folder()
     earlier = None if results.resume is None else _resumable(results.resume)
     pretrained = load_pretrained(files, settings)
     if earlier is not None and pretrained is not None:
@@ -105,9 +125,7 @@ def train(
         parts = hold_out(source, holding_out.split, holding_out.test, seed)
     if metrics and parts.test is None:
         raise InvalidArgumentError("--metric does not apply: --test 0 holds nothing out to measure it on")
-    user = None
-    if results.recommend_for is not None:
-        user = id_of(results.recommend_for, parts.train.user_ids, "user")
+    user = results.user(parts.train)
     recipe = (
         make_recipe(settings, parts.train, data_is_implicit=source.is_implicit, pretrained=pretrained)
         if earlier is None
@@ -126,22 +144,23 @@ def train(
     with seconds.of("training"):
         model, records = _fit(recipe, watched, machine, patience=holding_out.patience, earlier=earlier)
     document |= _show_training(printer, model, records, watched, f"{seconds['training']:.1f} s")
-    if out is not None:
-        model.save(out, optimizer_state=True)
+    if results.out is not None:
+        model.save(results.out, optimizer_state=True)
     if parts.test is not None:
         with seconds.of("evaluating"), working("Evaluating"):
             protocols = quality.default_protocols(task, parts.negatives)
             found = evaluate_quality(model, parts.test, metrics or quality.default_metrics(task), protocols)
         quality.show_quality(printer, found)
         document["quality"] = found.document()
-    k, least = results.k, results.min_count
-    least = default_min_count(model.item_counts, recipe.is_implicit, k) if least is None else least
-    document["recommendations"] = showcase(printer, model, parts.train, user=user, k=k, min_count=least)
-    printer.heading("Done")
-    kept = "not saved; --out m.safetensors would keep the model"
-    printer.text(kept if out is None else f"saved to {out} ({out.stat().st_size / 1e6:.1f} MB)")
+    least = results.min_count
+    if least is None:
+        least = default_min_count(model.item_counts, recipe.is_implicit, results.k)
+    document["recommendations"] = showcase(
+        printer, model, parts.train, user=user, k=results.k, min_count=least
+    )
+    document |= {"saved": results.show_saved(printer), "seconds": seconds}
     printer.text(", ".join(f"{took:.1f} s {step}" for step, took in seconds.items()))
-    printer.document({**document, "saved": None if out is None else str(out), "seconds": seconds})
+    printer.document(document)
 
 
 class _Seconds(dict[str, float]):
