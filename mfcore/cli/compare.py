@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -75,9 +75,6 @@ def compare(
     mfcore compare ml-1m-ncf --model neumf --epochs 3
     mfcore compare ratings.csv --model mf,gmf --backends numba,torch --seeds 3 --out report
     """
-    from mfcore import comparison
-    from mfcore.report import write_page
-
     if data is None:
         settings.setdefault("epochs", FEW_EPOCHS)
         if reading.arguments:
@@ -90,7 +87,7 @@ def compare(
     source = _source(data, reading)
     parts = hold_out(source, None, None, 0)
     recipes = [
-        make_recipe({"model": name, **settings}, parts.train, data_is_implicit=source.is_implicit)
+        make_recipe({"model": name, **settings}, parts.train, source.is_implicit)
         for name in model or DEFAULT_MODELS
     ]
     for recipe in recipes:
@@ -103,25 +100,38 @@ def compare(
     for recipe, task in zip(recipes, tasks, strict=True):
         comparisons.append(_compared(recipe, task, engines, range(seeds)))
         _show(printer, comparisons[-1])
-    context = comparison.ReportContext(
-        data={name: f"{value:,}" if isinstance(value, int) else value for name, value in fields},
-        machine=comparison.machine(),
-        people=_people(tasks[0].example_users, parts.train),
-    )
-    documents = [one.document() for one in comparisons]
-    document = {"data": facts, "machine": context.machine, "comparisons": documents}
-    write_results(out, document)
-    models, shown = ([one.name for one in comparisons], list(comparisons[0].engines))
-    title = f"{comparison.format_list(models)} on {source.name}"
-    lead = f"The same jobs on {comparison.format_list(shown)}, side by side."
-    report = write_page(out / REPORT, title, lead, comparison.sections_of(comparisons, context))
+    people = _people(tasks[0].example_users, parts.train)
+    document = {"data": facts, "comparisons": [one.document() for one in comparisons]}
+    document = _write(out, document, comparisons, dict(fields), people)
     printer.heading("Done")
     off_by = "off by: from the reference engine after a short run, of the distance moved"
-    for text in (off_by, f"report: {report}", f"figures: {out / RESULTS}"):
+    for text in (off_by, f"report: {out / REPORT}", f"figures: {out / RESULTS}"):
         printer.text(text)
-    printer.document({**document, "report": str(report)})
+    printer.document(document)
     if not any(one.runs for one in comparisons):
-        raise MfcoreError(f"no engine has trained any of the models; {report} says why")
+        raise MfcoreError(f"no engine has trained any of the models; {out / REPORT} says why")
+
+
+def _write(
+    folder: Path,
+    document: dict[str, Any],
+    comparisons: Sequence["Comparison"],
+    data: dict[str, str | int],
+    people: list["ExampleUser"],
+) -> dict[str, Any]:
+    """Write the figures and the page; return the figures."""
+    from mfcore import comparison
+    from mfcore.report import write_page
+
+    document["machine"] = machine = comparison.machine()
+    write_results(folder, document)
+    shown = {name: f"{value:,}" if isinstance(value, int) else value for name, value in data.items()}
+    context = comparison.ReportContext(data=shown, machine=machine, people=people)
+    models, engines = [one.name for one in comparisons], list(comparisons[0].engines)
+    title = f"{comparison.format_list(models)} on {data['source']}"
+    lead = f"The same jobs on {comparison.format_list(engines)}, side by side."
+    write_page(folder / REPORT, title, lead, comparison.sections_of(comparisons, context))
+    return {**document, "report": str(folder / REPORT)}
 
 
 def _source(data: str | None, reading: Reading) -> LoadedData:

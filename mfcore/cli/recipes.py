@@ -67,9 +67,16 @@ class Recipe:
 
 
 def make_recipe(
-    given: Given, data: Interactions, *, data_is_implicit: bool, pretrained: Pretrained | None = None
+    given: Given,
+    data: Interactions,
+    data_is_implicit: bool,
+    *,
+    pretrained: Pretrained | None = None,
+    earlier: Model | None = None,
 ) -> Recipe:
-    """Return the recipe for training data, or refuse an option that does not apply."""
+    """Return the recipe for training data, or for more epochs of a model."""
+    if earlier is not None:
+        return _resumed(given, earlier)
     settings = all_settings()
     asked = _implied(given, settings, pretrained)
     is_implicit = data_is_implicit or bool(
@@ -103,7 +110,7 @@ def make_recipe(
     )
 
 
-def resumed_recipe(given: Given, model: Model) -> Recipe:
+def _resumed(given: Given, model: Model) -> Recipe:
     """Return the recipe that a model was trained by, for more epochs, perhaps at another rate or l2."""
     optimizer, objective, plan = (
         from_dict(model.training[name]) for name in ("optimizer", "objective", "sampling")

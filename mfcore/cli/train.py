@@ -22,7 +22,7 @@ from mfcore.cli.options import (
 )
 from mfcore.cli.pretraining import PretrainedFiles, load_pretrained, require_same_data
 from mfcore.cli.quality import MetricOption
-from mfcore.cli.recipes import Recipe, make_recipe, resumed_recipe
+from mfcore.cli.recipes import Recipe, make_recipe
 from mfcore.cli.recommend import default_min_count, id_of, showcase
 from mfcore.cli.sources import LoadedData, Parts, Reading, describe_data, hold_out, read_source
 from mfcore.data import Interactions
@@ -71,6 +71,16 @@ class Results:
                 f"--out: there is no folder {self.out.absolute().parent}; create it first"
             )
 
+    def resumable(self) -> Model | None:
+        """Return the model to go on with."""
+        model = None if self.resume is None else load_model(self.resume)
+        if model is not None and (model.optimizer_state is None or "optimizer" not in model.training):
+            raise InvalidArgumentError(
+                f"--resume: {self.resume} carries no optimizer state; resume a model that"
+                " `mfcore train --out` saved, or a checkpoint of `fit`"
+            )
+        return model
+
     def user(self, data: Interactions) -> int | str | None:
         """Return the id of the user that something is to be recommended to."""
         return None if self.recommend_for is None else id_of(self.recommend_for, data.user_ids, "user")
@@ -115,7 +125,7 @@ def train(
     printer, seconds = Printer(as_json), _Seconds()
     metrics = quality.metrics_of(results.metric or ())
     results.require_folder()
-    earlier = None if results.resume is None else _resumable(results.resume)
+    earlier = results.resumable()
     pretrained = load_pretrained(files, settings)
     if earlier is not None and pretrained is not None:
         raise InvalidArgumentError("--resume goes on from one model, so --pretrained-gmf does not apply")
@@ -126,11 +136,7 @@ def train(
     if metrics and parts.test is None:
         raise InvalidArgumentError("--metric does not apply: --test 0 holds nothing out to measure it on")
     user = results.user(parts.train)
-    recipe = (
-        make_recipe(settings, parts.train, data_is_implicit=source.is_implicit, pretrained=pretrained)
-        if earlier is None
-        else resumed_recipe(settings, earlier)
-    )
+    recipe = make_recipe(settings, parts.train, source.is_implicit, pretrained=pretrained, earlier=earlier)
     task = quality.task_of(recipe.spec, ranks=recipe.is_implicit, negatives=parts.negatives)
     basis = holding_out.basis(parts, by_default=recipe.is_neural and recipe.is_implicit, earlier=earlier)
     monitor = metrics[0] if metrics else default_monitor(task)
@@ -155,10 +161,8 @@ def train(
     least = results.min_count
     if least is None:
         least = default_min_count(model.item_counts, recipe.is_implicit, results.k)
-    document["recommendations"] = showcase(
-        printer, model, parts.train, user=user, k=results.k, min_count=least
-    )
-    document |= {"saved": results.show_saved(printer), "seconds": seconds}
+    shown = showcase(printer, model, parts.train, user=user, k=results.k, min_count=least)
+    document |= {"recommendations": shown, "saved": results.show_saved(printer), "seconds": seconds}
     printer.text(", ".join(f"{took:.1f} s {step}" for step, took in seconds.items()))
     printer.document(document)
 
@@ -171,16 +175,6 @@ class _Seconds(dict[str, float]):
         start = time.perf_counter()
         yield
         self[step] = time.perf_counter() - start
-
-
-def _resumable(path: Path) -> Model:
-    model = load_model(path)
-    if model.optimizer_state is None or "optimizer" not in model.training:
-        raise InvalidArgumentError(
-            f"--resume: {path} carries no optimizer state; resume a model that `mfcore train --out` saved, or"
-            " a checkpoint of `fit`"
-        )
-    return model
 
 
 def _fit(
