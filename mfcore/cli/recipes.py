@@ -28,31 +28,16 @@ ACCUMULATOR, EPSILON = 0.1, 1e-7
 
 @dataclass(frozen=True, eq=False)
 class Recipe:
-    """All that `fit` is told about the model and its training.
-
-    Attributes
-    ----------
-    spec, objective, optimizer
-    arguments : dict
-        Further arguments of `fit`: epochs, batch_size, n_negatives, seed, dtype and so on.
-    is_implicit : bool
-        Whether the model is to rank items, and is evaluated by that; otherwise it predicts ratings.
-    options : dict
-        The same as options of the command: name to value.
-    given : frozenset of str
-        Names of those options that were given; the others are defaults, or come from a file.
-    initial : Model or None
-        Whose parameters training starts from.
-    """
+    """All that `fit` is told about the model and its training, and how that came about."""
 
     spec: ModelSpec
     objective: Objective
     optimizer: Optimizer
-    arguments: dict[str, Any]
-    is_implicit: bool
-    options: dict[str, Any]
-    given: frozenset[str]
-    initial: Model | None = None
+    arguments: dict[str, Any]  # further ones of `fit`
+    is_implicit: bool  # whether the model is to rank items, rather than to predict ratings
+    options: dict[str, Any]  # the same as options of the command
+    given: frozenset[str]  # those options that were given; the others are defaults, or come from a file
+    initial: Model | None = None  # whose parameters training starts from
 
     @property
     def is_neural(self) -> bool:

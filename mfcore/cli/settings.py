@@ -77,55 +77,38 @@ MOST_NAMED = 5
 # Options of the commands. A field of such a name, or of one that another family has, is set by an option that
 # begins with the name of its class.
 COMMANDS_OWN = (
-    *("alpha", "as_json", "backend", "backends", "choose_on_test", "columns", "data", "device", "duplicates"),
-    *("help", "k", "metric", "min_count", "model", "objective", "optimizer", "out", "output", "patience"),
+    *("alpha", "as_json", "backend", "backends", "batch_size", "choose_on_test", "columns", "data", "device"),
     *(
-        "plugin",
-        "pretrained_gmf",
-        "pretrained_mlp",
-        "recommend_for",
-        "resume",
-        "seeds",
-        "split",
-        "string_ids",
+        "dtype",
+        "duplicates",
+        "epochs",
+        "help",
+        "init_std",
+        "k",
+        "metric",
+        "min_count",
+        "model",
+        "n_negatives",
     ),
-    *("test", "threads", "validation", "epochs", "batch_size", "n_negatives", "popularity_exponent", "seed"),
-    *("dtype", "init_std"),
+    *("objective", "optimizer", "out", "output", "patience", "plugin", "popularity_exponent", "resume"),
+    *("pretrained_gmf", "pretrained_mlp", "recommend_for", "seed", "seeds", "split", "string_ids", "test"),
+    *("threads", "validation"),
 )
 
 
 @dataclass(frozen=True)
 class Setting:
-    """An option of a model or its training.
+    """An option of a model or its training: of its owners, classes of a family by name, or of all."""
 
-    Attributes
-    ----------
-    name : str
-        The option's, with underscores.
-    panel : str
-        The heading under which it stands.
-    type : type
-        int, float, bool, str, or tuple of int.
-    help : str
-    names : callable, optional
-        To the names that there are.
-    family : str
-        That of its owners.
-    owners : mapping of str to type, optional
-        The classes that it goes with, by name; None for all.
-    field : str
-        Its name in these.
-    """
-
-    name: str
-    panel: str
-    type: Any
+    name: str  # with underscores
+    panel: str  # the heading under which it stands
+    type: Any  # int, float, bool, str, or tuple of int
     help: str
     names: Names | None = None
     check: Check | None = None
     family: str = ""
     owners: Kinds | None = None
-    field: str = ""
+    field: str = ""  # its name in the owners
 
     def parameter(self) -> Parameter:
         """Return the option as a parameter of a command."""

@@ -53,15 +53,12 @@ class Reading:
 
 @dataclass(frozen=True, eq=False)
 class LoadedData:
-    """What DATA names: all of it, or of an NCF data set the training part, the test part and its negatives.
-
-    negatives is int [n_test, n_negatives]: the item rows to rank each test interaction among.
-    """
+    """What DATA names: all of it, or of an NCF data set the training part, the test part and negatives."""
 
     name: str
     data: Interactions
     test: Interactions | None = None
-    negatives: Negatives | None = None
+    negatives: Negatives | None = None  # [n_test, n_negatives], the item rows to rank each positive among
 
     @property
     def is_implicit(self) -> bool:
@@ -72,17 +69,13 @@ class LoadedData:
 
 @dataclass(frozen=True, eq=False)
 class Parts:
-    """Data cut up for training and judging.
-
-    test is None where everything is trained on, and negatives where the data bring none along; kind is a name
-    in `SPLITS`, "given" for the data's own test part, or "none", and how the same for people.
-    """
+    """Data cut up for training and evaluation."""
 
     train: Interactions
-    test: Interactions | None
+    test: Interactions | None  # None where everything is trained on
     negatives: Negatives | None
-    kind: str
-    how: str
+    kind: str  # a name in `SPLITS`, "given" for the data's own test part, or "none"
+    how: str  # the same for people
 
 
 def read_source(name: str, reading: Reading) -> LoadedData:
@@ -111,16 +104,14 @@ def hold_out(source: LoadedData, kind: str | None, share: float | None, seed: in
     data = source.data
     if source.test is not None:
         if kind is not None or share is not None:
+            option = "--test" if kind is None else "--split"
             raise InvalidArgumentError(
-                f"{'--test' if kind is None else '--split'} does not apply: {source.name} brings its own test"
-                " part; leave it out"
+                f"{option} does not apply: {source.name} brings its own test part; leave it out"
             )
         return Parts(data, source.test, source.negatives, "given", "the data's own test part")
     if share == 0:
         if kind is not None:
-            raise InvalidArgumentError(
-                "--test 0 holds nothing out, so --split does not apply; leave one of them out"
-            )
+            raise InvalidArgumentError("--test 0 holds nothing out, so --split does not apply; leave one out")
         return Parts(data, None, None, "none", "nothing")
     if kind is None:
         by_time = share is None and source.is_implicit and data.timestamps is not None
