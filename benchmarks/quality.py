@@ -16,7 +16,7 @@ from typing import Any
 from benchmarks import data
 from benchmarks.recipes import RECIPES, TABLES, Found, Recipe, mean_of
 from mfcore import datasets
-from mfcore.cli import Output
+from mfcore.cli import Printer
 from mfcore.engines import registry
 from mfcore.errors import UnsupportedError
 from mfcore.files import replacing
@@ -105,7 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if told.list:
         _list(recipes, told.backends[0])
         return 0
-    out = Output(as_json=False)
+    out = Printer(as_json=False)
     lines: list[Line] = []
     for table in TABLES:
         of_table = [recipe for recipe in recipes if recipe.table == table]
@@ -135,7 +135,7 @@ def markdown(lines: Sequence[Line]) -> str:
     return "\n".join(parts)
 
 
-def _show(out: Output, table: str, lines: Sequence[Line]) -> None:
+def _show(out: Printer, table: str, lines: Sequence[Line]) -> None:
     """Print a table for each engine, and the sources once."""
     places = [place for place, name in enumerate(COLUMNS) if name not in BESIDE]
     for engine in dict.fromkeys(line.engine for line in lines):
@@ -209,7 +209,7 @@ def _selected(told: argparse.Namespace) -> list[Recipe]:
 
 
 def _list(recipes: Sequence[Recipe], engine: str) -> None:
-    Output(as_json=False).table(
+    Printer(as_json=False).table(
         ["table", "recipe", "data", "seeds", "a seed takes", "quick"],
         [
             [r.table, r.name, r.data, r.n_seeds, _duration(r, engine), "yes" if r.is_quick(engine) else "no"]

@@ -1,10 +1,9 @@
-"""The command line: train, evaluate, recommend, explore, data and backends."""
+"""The command line: train, evaluate, recommend, explore, compare, verify, data and backends."""
 
-from mfcore.cli.console import Output
-from mfcore.cli.entry import app, main
+from mfcore.cli.console import Printer
+from mfcore.cli.entry import main
 
 __all__ = [
-    "Output",
-    "app",
+    "Printer",
     "main",
 ]

@@ -8,14 +8,17 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 import mfcore
-from mfcore.cli import backends, compare, data, evaluate, explore, recommend, train, verify
-from mfcore.cli.help import MARKUP, HelpedGroup, examples
-from mfcore.errors import MfcoreError
+from mfcore.cli.commands import add_command
+from mfcore.cli.help import MARKUP, HelpedGroup
+from mfcore.errors import InvalidArgumentError, MfcoreError
+from mfcore.settings import load_plugin
 
 FAILED, INTERRUPTED = 2, 130
 
@@ -23,23 +26,13 @@ FAILED, INTERRUPTED = 2, 130
 # base of all that can be wrong with the arguments.
 _UsageError: type[typer.BadParameter] = typer.BadParameter.__mro__[1]
 
-app = typer.Typer(
-    name="mfcore",
-    cls=HelpedGroup,
-    help="Train, judge and use recommenders: matrix factorisation and neural models, on ratings or on"
-    " implicit feedback.",
-    epilog=examples(
-        "mfcore train ml-100k",
-        "mfcore train ml-1m-ncf --n-factors 192 --out m.safetensors",
-        "mfcore recommend m.safetensors --user 42",
-    ),
-    rich_markup_mode=MARKUP,
-    add_completion=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+COMMANDS = ("train", "evaluate", "recommend", "explore", "compare", "verify", "backends", "data")
+PLUGINS = "MFCORE_PLUGINS"
+PLUGIN_HELP = (
+    "Import a module of one's own, or a file such as my_models.py: its models, objectives and optimizers"
+    " can be chosen by name, and their fields are options. May be repeated, and stand anywhere;"
+    f" {PLUGINS} may name modules too, divided by commas."
 )
-for module in (train, evaluate, recommend, explore, compare, verify, backends):
-    module.add_to(app)
-data.add_to(app)
 
 
 def _print_version(wanted: bool) -> None:
@@ -48,36 +41,48 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback(invoke_without_command=True)
 def _mfcore(
     context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
     ] = False,
+    plugin: Annotated[list[str] | None, typer.Option(metavar="MODULE", help=PLUGIN_HELP)] = None,
 ) -> None:
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command.
+def make_app(words: Sequence[str]) -> typer.Typer:
+    """Return the command with the subcommand that some words begin with, or else with all.
 
-    Parameters
-    ----------
-    arguments : sequence of str, optional
-        What stands behind `mfcore` on the command line; None takes it from there.
-
-    Returns
-    -------
-    int
-        The exit status.
+    Its options are those of the classes that are imported so far.
     """
+    app = typer.Typer(
+        name="mfcore",
+        cls=HelpedGroup,
+        help="Train, judge and use recommenders: matrix factorisation and neural models, on ratings or on"
+        " implicit feedback.",
+        epilog="\b\nExamples:\n  mfcore train ml-100k\n  mfcore recommend m.safetensors --user 42",
+        rich_markup_mode=MARKUP,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback(invoke_without_command=True)(_mfcore)
+    for name in [word for word in words[:1] if word in COMMANDS] or COMMANDS:
+        module = import_module(f"mfcore.cli.{name}")
+        if name == "data":
+            module.add_to(app)
+        else:
+            add_command(app, getattr(module, name))
+    return app
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command on some arguments, by default those of the command line; return the exit status."""
     _never_fail_to_encode()
-    command = typer.main.get_command(app)
     try:
-        status = command.main(
-            args=None if arguments is None else list(arguments), prog_name="mfcore", standalone_mode=False
-        )
+        words = _without_plugins(sys.argv[1:] if arguments is None else arguments)
+        command = typer.main.get_command(make_app(words))
+        status = command.main(args=words, prog_name="mfcore", standalone_mode=False)
         sys.stdout.flush()
     except typer.Abort:
         status = INTERRUPTED
@@ -96,6 +101,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
         start = "\n" if sys.stderr.isatty() else ""
         print(f"{start}mfcore: interrupted", file=sys.stderr)
     return status or 0
+
+
+def _without_plugins(arguments: Sequence[str]) -> list[str]:
+    """Import what --plugin and the environment name, and return the other arguments."""
+    modules = [name.strip() for name in os.environ.get(PLUGINS, "").split(",") if name.strip()]
+    words, kept = iter(arguments), []
+    for word in words:
+        option, has_value, value = word.partition("=")
+        if word == "--":
+            kept += [word, *words]
+        elif option == "--plugin":
+            if not (value := value if has_value else next(words, "")):
+                raise InvalidArgumentError("--plugin names no module; write --plugin my_models, say")
+            modules.append(value)
+        else:
+            kept.append(word)
+    for module in modules:
+        _import(module)
+    return kept
+
+
+def _import(module: str) -> None:
+    # A person's module is usually a file where they work. Processes of their own inherit the path.
+    folder = str(Path(module).absolute().parent) if module.endswith(".py") else os.getcwd()
+    if folder not in map(os.path.abspath, sys.path):
+        sys.path.append(folder)
+    load_plugin(module)
 
 
 def _fail(message: str) -> int:

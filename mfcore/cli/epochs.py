@@ -4,10 +4,11 @@ An epoch chosen on the test part flatters the figures there, so that is done on 
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, ClassVar, Literal
 
+from mfcore.cli.options import at_least, opt
 from mfcore.cli.quality import Task, default_metrics, default_protocols
-from mfcore.cli.sources import Parts, hold_out_validation
+from mfcore.cli.sources import SPLITS, Parts, hold_out_validation
 from mfcore.data import Interactions
 from mfcore.errors import InvalidArgumentError
 from mfcore.metrics import Coverage, FullRanking, Metric, RankingProtocol, RatingMetric, SampledRanking
@@ -20,27 +21,48 @@ N_DRAWN = 99
 
 
 @dataclass(frozen=True)
-class Choosing:
-    """The options.
+class HoldingOut:
+    """What is held out of the data, to judge a model or to choose the epoch by."""
 
-    Attributes
-    ----------
-    validation : bool or None
-        Whether a part of the training data is held out to choose by; None leaves it to the recipe.
-    on_test : bool
-    patience : int or None
-    """
+    panel: ClassVar[str] = "Data held out"
 
-    validation: bool | None = None
-    on_test: bool = False
-    patience: int | None = None
+    test: Annotated[float | None, opt("Share held out; 0 trains on everything. Default: 0.2", "SHARE")] = None
+    split: Annotated[
+        str | None,
+        opt(
+            f"How: {', '.join(SPLITS)}. Default: leave-one-out for implicit data with times, else ratio.",
+            "NAME",
+            names=lambda: SPLITS,
+        ),
+    ] = None
+    patience: Annotated[
+        int | None,
+        opt(
+            "Stop after so many epochs without a better one, and keep the best: judged on a further part of"
+            " the training data, never on the held-out part unless --choose-on-test says so.",
+            "N",
+            check=at_least(1),
+        ),
+    ] = None
+    validation: Annotated[
+        bool | None,
+        opt(
+            "Keep the epoch that is best on a further part of the training data; else the last. Default: yes"
+            " for neural models on implicit data, and with --patience."
+        ),
+    ] = None
+    choose_on_test: Annotated[
+        bool,
+        opt(
+            "Keep the epoch that is best on the held-out part itself, as the NCF paper did: its figures are"
+            " then optimistic."
+        ),
+    ] = False
 
     def __post_init__(self) -> None:
-        if self.on_test and self.validation is not None:
+        if self.choose_on_test and self.validation is not None:
             option = "--validation" if self.validation else "--no-validation"
-            raise InvalidArgumentError(
-                f"--choose-on-test and {option} contradict each other; leave one of them out"
-            )
+            raise InvalidArgumentError(f"--choose-on-test and {option} contradict each other; leave one out")
         if self.patience is not None and self.validation is False:
             raise InvalidArgumentError(
                 "--patience needs something to judge epochs by, and --no-validation holds nothing out for"
@@ -48,24 +70,10 @@ class Choosing:
             )
 
     def basis(self, parts: Parts, *, by_default: bool, earlier: Model | None) -> Basis:
-        """Return what the epoch is chosen on.
-
-        Parameters
-        ----------
-        parts : Parts
-        by_default : bool
-            Whether the recipe asks for the best epoch.
-        earlier : Model or None
-            A resumed one's epoch is chosen as before.
-
-        Raises
-        ------
-        InvalidArgumentError
-            It is to be chosen on a test part that is not there.
-        """
+        """Return what the epoch is chosen on: as asked for, as that of a resumed model was, or by default."""
         before = None if earlier is None else earlier.training.get(CHOSEN_ON)
         asked = self.validation is not None or self.patience is not None
-        if self.on_test or (before == "test" and not asked):
+        if self.choose_on_test or (before == "test" and not asked):
             if parts.test is None:
                 raise InvalidArgumentError("--choose-on-test does not apply: --test 0 holds nothing out")
             return "test"
@@ -78,18 +86,7 @@ class Choosing:
 
 @dataclass(frozen=True, eq=False)
 class Watched:
-    """What `fit` is given to choose the epoch by.
-
-    Attributes
-    ----------
-    basis : Basis
-    train : Interactions
-        The training part, less what is held out of it.
-    held_out : Interactions or None
-        What epochs are judged on.
-    metric : Metric
-    protocol : RankingProtocol or None
-    """
+    """What `fit` is given to choose the epoch by: the training part less what is held out of it, and how."""
 
     basis: Basis
     train: Interactions
@@ -99,20 +96,7 @@ class Watched:
 
 
 def watch(parts: Parts, basis: Basis, metric: Metric, task: Task, *, seed: int, is_neural: bool) -> Watched:
-    """Return the data to train on and to choose the epoch by.
-
-    Parameters
-    ----------
-    parts : Parts
-    basis : Basis
-    metric : Metric
-        What the epoch is chosen by.
-    task : Task
-    seed : int
-        Of a random part.
-    is_neural : bool
-        Whether it takes long to score the whole catalogue.
-    """
+    """Return the data to train on and to choose the epoch by, on a metric."""
     if basis == "last":
         return Watched(basis, parts.train, None, metric, None)
     if basis == "test":
@@ -140,11 +124,11 @@ def when_ranking(metric: Metric, protocol: RankingProtocol) -> RankingProtocol |
 def _among(parts: Parts, train: Interactions, held_out: Interactions, is_neural: bool) -> RankingProtocol:
     """Return among what positives are ranked after each epoch.
 
-    That is as many drawn negatives as the data bring for the test part; else, for neural models, 99 if every
-    user has so many; else the whole catalogue.
+    As many drawn negatives as the data bring for the test part; else, for neural models, which take long to
+    score the whole catalogue, 99 if every user has so many; else the whole catalogue.
     """
     if parts.negatives is not None:
         return SampledRanking(parts.negatives.shape[1])
-    judged = held_out.user_counts > 0
-    n_open = train.n_items - (train.user_counts + held_out.user_counts)[judged]
+    evaluated = held_out.user_counts > 0
+    n_open = train.n_items - (train.user_counts + held_out.user_counts)[evaluated]
     return SampledRanking(N_DRAWN) if is_neural and n_open.min() >= N_DRAWN else FullRanking()

@@ -2,28 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
-import typer
 
-from mfcore.cli.choices import choose, flag, metrics_of
-from mfcore.cli.console import Output, note, working
+from mfcore.cli import quality
+from mfcore.cli.console import Printer, note, working
 from mfcore.cli.epochs import CHOSEN_ON
-from mfcore.cli.help import HelpedCommand, examples
-from mfcore.cli.options import (
-    ColumnsOption,
-    DataArgument,
-    DuplicatesOption,
-    JsonOption,
-    MetricOption,
-    ModelArgument,
-    StringIdsOption,
-)
-from mfcore.cli.quality import Task, default_metrics, default_protocols, show_quality, task_of
+from mfcore.cli.options import DataArgument, JsonOption, ModelArgument, flag, opt
+from mfcore.cli.quality import MetricOption, Task
 from mfcore.cli.recipes import ranks
-from mfcore.cli.sources import Negatives, Reading, Source, read_source
+from mfcore.cli.sources import LoadedData, Negatives, Reading, read_source
 from mfcore.data import Interactions
 from mfcore.errors import InvalidArgumentError, InvalidDataError
 from mfcore.metrics import (
@@ -33,114 +23,44 @@ from mfcore.metrics import (
     RankingProtocol,
     RatingMetric,
     SampledRanking,
-    Ties,
     evaluate_quality,
 )
 from mfcore.model import Model, load_model
 
 PROTOCOLS = ("full", "sampled", "given")
-TIES: tuple[Ties, ...] = ("pessimistic", "average", "optimistic")
+TIES = ("pessimistic", "average", "optimistic")
 DEFAULT_NEGATIVES = 99
-RANKING = "Ranking metrics"
-
-
-def add_to(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command(
-        "evaluate",
-        cls=HelpedCommand,
-        help="Judge a saved model on the interactions of DATA that it was not trained on.\n\nOf an NCF data"
-        " set that is its test part, ranked among the given negatives and, beside it, the whole catalogue.",
-        epilog=examples(
-            "mfcore evaluate m.safetensors ml-100k",
-            "mfcore evaluate m.safetensors ml-1m-ncf --metric hr@10 --metric mrr",
-            "mfcore evaluate m.safetensors new.csv --metric ndcg@10 --protocol sampled --n-negatives 99",
-        ),
-    )(evaluate)
-
-
-def evaluate(
-    model: ModelArgument,
-    data: DataArgument,
-    *,
-    metric: MetricOption = None,
-    protocol: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            rich_help_panel=RANKING,
-            show_default=False,
-            help="Among what a held-out item is ranked: full (the catalogue), sampled (drawn negatives) or"
-            " given (the negatives of an NCF data set). Default: full, with given beside it where there are;"
-            " for a two-tower model full, and full with the items of the training data among them.",
-        ),
-    ] = None,
-    n_negatives: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            rich_help_panel=RANKING,
-            show_default=False,
-            help=f"Drawn for each held-out item, with --protocol sampled. Default: {DEFAULT_NEGATIVES}",
-        ),
-    ] = None,
-    seed: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            rich_help_panel=RANKING,
-            show_default=False,
-            help="Of the drawn negatives. Default: 0",
-        ),
-    ] = None,
-    ties: Annotated[
-        str | None,
-        typer.Option(
-            metavar="RULE",
-            rich_help_panel=RANKING,
-            show_default=False,
-            help=f"Where a held-out item stands among equal scores: {', '.join(TIES)}. Default: {TIES[0]}",
-        ),
-    ] = None,
-    columns: ColumnsOption = None,
-    string_ids: StringIdsOption = False,
-    duplicates: DuplicatesOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Do what the command's help says."""
-    ranking = _Ranking(
-        protocol=None if protocol is None else choose("--protocol", protocol, PROTOCOLS),
-        n_negatives=n_negatives,
-        seed=seed,
-        ties=None if ties is None else choose("--ties", ties, TIES),
-    )
-    metrics = metrics_of(metric or ())
-    trained = load_model(model)
-    ranking.require_use(metrics or default_metrics(task_of(trained.spec, ranks=ranks(trained))))
-    source = read_source(data, Reading(columns, string_ids, duplicates))
-    if ranking.protocol == "given" and source.negatives is None:
-        raise InvalidArgumentError(f"--protocol given needs an NCF data set's negatives; {data} has none")
-    test, negatives = _not_trained_on(trained, source)
-    if trained.training.get(CHOSEN_ON) == "test":
-        note("the epoch of this model was chosen on its test part; figures on that are optimistic")
-    task = task_of(trained.spec, ranks=ranks(trained), negatives=negatives)
-    with working("Evaluating"):
-        quality = evaluate_quality(
-            trained, test, metrics or default_metrics(task), ranking.protocols(task, negatives)
-        )
-    out = Output(as_json)
-    show_quality(out, quality)
-    out.document({"model": str(model), "data": data, **quality.document()})
 
 
 @dataclass(frozen=True)
-class _Ranking:
+class Ranking:
     """The options of ranking metrics; None where one was not given."""
 
-    protocol: str | None
-    n_negatives: int | None
-    seed: int | None
-    ties: str | None
+    panel: ClassVar[str] = "Ranking metrics"
+
+    protocol: Annotated[
+        str | None,
+        opt(
+            "Among what a held-out item is ranked: full (the catalogue), sampled (drawn negatives) or"
+            " given (the negatives of an NCF data set). Default: full, with given beside it where there are;"
+            " for a two-tower model full, and full with the items of the training data among them.",
+            "NAME",
+            names=lambda: PROTOCOLS,
+        ),
+    ] = None
+    n_negatives: Annotated[
+        int | None,
+        opt(f"Drawn for each held-out item, with --protocol sampled. Default: {DEFAULT_NEGATIVES}", "N"),
+    ] = None
+    seed: Annotated[int | None, opt("Of the drawn negatives. Default: 0", "N")] = None
+    ties: Annotated[
+        str | None,
+        opt(
+            f"Where a held-out item stands among equal scores: {', '.join(TIES)}. Default: {TIES[0]}",
+            "RULE",
+            names=lambda: TIES,
+        ),
+    ] = None
 
     def require_use(self, metrics: Sequence[Metric]) -> None:
         """Refuse options that would change nothing."""
@@ -149,10 +69,9 @@ class _Ranking:
                 raise InvalidArgumentError(
                     f"{flag(name)} applies to --protocol sampled only; add that, or leave it out"
                 )
-        if not all(isinstance(metric, RatingMetric) for metric in metrics):
-            return
+        rank_nothing = all(isinstance(metric, RatingMetric) for metric in metrics)
         for field in fields(self):
-            if getattr(self, field.name) is not None:
+            if rank_nothing and getattr(self, field.name) is not None:
                 raise InvalidArgumentError(
                     f"{flag(field.name)} does not apply: {', '.join(metric.name for metric in metrics)} rank"
                     " nothing; leave it out, or add a ranking metric, such as --metric ndcg@10"
@@ -160,7 +79,7 @@ class _Ranking:
 
     def protocols(self, task: Task, negatives: Negatives | None) -> list[RankingProtocol]:
         """Return what was asked for, by default what is usual for the task."""
-        ties: Any = TIES[0] if self.ties is None else self.ties
+        ties: Any = self.ties or TIES[0]
         if self.protocol == "sampled":
             n_negatives = DEFAULT_NEGATIVES if self.n_negatives is None else self.n_negatives
             return [SampledRanking(n_negatives, seed=self.seed or 0, ties=ties)]
@@ -169,10 +88,51 @@ class _Ranking:
         if self.protocol == "given":
             assert negatives is not None
             return [GivenNegatives(negatives, ties=ties)]
-        return default_protocols(task, negatives, ties)
+        return quality.default_protocols(task, negatives, ties)
 
 
-def _not_trained_on(model: Model, source: Source) -> tuple[Interactions, Negatives | None]:
+def evaluate(
+    model: ModelArgument,
+    data: DataArgument,
+    *,
+    metric: MetricOption = None,
+    ranking: Ranking,
+    reading: Reading,
+    as_json: JsonOption = False,
+) -> None:
+    """Judge a saved model on the interactions of DATA that it was not trained on.
+
+    Of an NCF data set that is its test part, ranked among the given negatives and, beside it, the whole
+    catalogue.
+
+    Examples
+    --------
+    mfcore evaluate m.safetensors ml-100k
+    mfcore evaluate m.safetensors ml-1m-ncf --metric hr@10 --metric mrr
+    mfcore evaluate m.safetensors new.csv --metric ndcg@10 --protocol sampled --n-negatives 99
+    """
+    metrics = quality.metrics_of(metric or ())
+    trained = load_model(model)
+    ranking.require_use(
+        metrics or quality.default_metrics(quality.task_of(trained.spec, ranks=ranks(trained)))
+    )
+    source = read_source(data, reading)
+    if ranking.protocol == "given" and source.negatives is None:
+        raise InvalidArgumentError(f"--protocol given needs an NCF data set's negatives; {data} has none")
+    test, negatives = _not_trained_on(trained, source)
+    if trained.training.get(CHOSEN_ON) == "test":
+        note("the epoch of this model was chosen on its test part; figures on that are optimistic")
+    task = quality.task_of(trained.spec, ranks=ranks(trained), negatives=negatives)
+    with working("Evaluating"):
+        found = evaluate_quality(
+            trained, test, metrics or quality.default_metrics(task), ranking.protocols(task, negatives)
+        )
+    printer = Printer(as_json)
+    quality.show_quality(printer, found)
+    printer.document({"model": str(model), "data": data, **found.document()})
+
+
+def _not_trained_on(model: Model, source: LoadedData) -> tuple[Interactions, Negatives | None]:
     """Return the interactions whose pair of user and item is not in the model's training data."""
     data = source.data if source.test is None else source.test
     known = _seen(model, data)
@@ -194,9 +154,6 @@ def _seen(model: Model, data: Interactions) -> npt.NDArray[np.bool_]:
     users = model.user_ids.rows(data.user_ids.ids)[data.users]
     items = model.item_ids.rows(data.item_ids.ids)[data.items]
     owners = np.repeat(np.arange(model.n_users), model.seen.counts)
-    # Ascending, as users are and as the items of each user are.
-    trained = owners * model.n_items + model.seen.indices
+    # Unknown ids have row -1; as one number each, pairs with one would stand for others.
     pairs = np.where((users >= 0) & (items >= 0), users * model.n_items + items, -1)
-    places = np.minimum(np.searchsorted(trained, pairs), len(trained) - 1)
-    found: npt.NDArray[np.bool_] = trained[places] == pairs
-    return found
+    return np.isin(pairs, owners * model.n_items + model.seen.indices)

@@ -8,12 +8,6 @@ from typer.core import TyperCommand, TyperGroup
 MARKUP: Literal["rich"] | None = "rich" if sys.stdout.isatty() else None
 
 
-def examples(*commands: str) -> str:
-    """Return the foot of a help page: example commands, one a line."""
-    # The mark keeps plain help from joining the lines to one paragraph.
-    return "\n".join(["\b", "Examples:", *(f"  {command}" for command in commands)])
-
-
 class _Page:
     """What commands and groups have in common: groups of options in plain help, examples in both."""
 

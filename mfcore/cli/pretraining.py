@@ -1,56 +1,47 @@
 """NeuMF that starts from a trained GMF or MF and a trained MLP: `train --pretrained-gmf --pretrained-mlp`."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from mfcore import settings
-from mfcore.cli.choices import flag
-from mfcore.cli.defaults import Settings
+from mfcore.cli.options import flag, opt
 from mfcore.data import Interactions
 from mfcore.errors import InvalidArgumentError
 from mfcore.model import Model, load_model
+from mfcore.settings import from_dict
 from mfcore.specs import GMF, MF, MLP, NeuMF
 
 ALPHA = 0.5
-# What the two models say.
+# What the two models settle.
 SETTLED = ("n_factors", "layers", "activation", "fusion", "output", "init_std")
+GMF_FILE, MLP_FILE = "--pretrained-gmf", "--pretrained-mlp"
 
 
 @dataclass(frozen=True)
 class PretrainedFiles:
-    """The options; None where one was not given.
+    """The options; None where one was not given."""
 
-    Attributes
-    ----------
-    gmf, mlp : Path or None
-    alpha : float or None
-        The weight of the GMF's score; the MLP's is 1 - alpha.
-    """
+    panel: ClassVar[str] = "NeuMF from pre-trained models"
 
-    gmf: Path | None = None
-    mlp: Path | None = None
-    alpha: float | None = None
+    pretrained_gmf: Annotated[
+        Path | None,
+        opt(f"Start from this model's parameters, those of a gmf or an mf; with {MLP_FILE}.", "FILE"),
+    ] = None
+    pretrained_mlp: Annotated[
+        Path | None, opt(f"Start from this model's parameters; with {GMF_FILE}.", "FILE")
+    ] = None
+    alpha: Annotated[
+        float | None, opt(f"Weight of the gmf at the start; the mlp's is the rest. Default: {ALPHA}", "X")
+    ] = None
 
 
 @dataclass(frozen=True, eq=False)
 class Pretrained:
-    """Where training starts.
-
-    Attributes
-    ----------
-    model : Model
-        The NeuMF.
-    parts : dict of str to Model
-        The models that it was made of, by option.
-    options : dict
-        The options that made it, by name.
-    objective : str or None
-        What the GMF was trained for, where its file says so.
-    """
+    """The NeuMF, the models that it is made of by option, the options, and the GMF's objective if known."""
 
     model: Model
     parts: dict[str, Model]
@@ -58,57 +49,40 @@ class Pretrained:
     objective: str | None
 
 
-def load_pretrained(files: PretrainedFiles, given: Settings) -> Pretrained | None:
-    """Return the NeuMF of two files, or None where none was asked for.
-
-    Raises
-    ------
-    InvalidArgumentError
-        One file without the other, alpha without files, models that are no GMF and no MLP of the same data,
-        and options that the models settle.
-    ModelFileError
-        A file is none of ours.
-    """
-    if files.gmf is None and files.mlp is None:
+def load_pretrained(files: PretrainedFiles, given: Mapping[str, Any]) -> Pretrained | None:
+    """Return the NeuMF of two files, or None where none was asked for."""
+    gmf_file, mlp_file = files.pretrained_gmf, files.pretrained_mlp
+    if gmf_file is None and mlp_file is None:
         if files.alpha is not None:
             raise InvalidArgumentError(
-                "--alpha weighs pre-trained models; add --pretrained-gmf and --pretrained-mlp, or leave it"
-                " out"
+                f"--alpha weighs pre-trained models; add {GMF_FILE} and {MLP_FILE}, or leave it out"
             )
         return None
-    if files.gmf is None or files.mlp is None:
-        option, other = ("gmf", "mlp") if files.mlp is None else ("mlp", "gmf")
+    if gmf_file is None or mlp_file is None:
+        option, other = (GMF_FILE, MLP_FILE) if mlp_file is None else (MLP_FILE, GMF_FILE)
+        raise InvalidArgumentError(f"{option} needs {other} beside it: NeuMF starts from both")
+    if (model := given.get("model", NeuMF.short_name)) != NeuMF.short_name:
         raise InvalidArgumentError(
-            f"--pretrained-{option} needs --pretrained-{other} beside it: NeuMF starts from both"
-        )
-    if given.model not in (None, NeuMF.short_name):
-        raise InvalidArgumentError(
-            f"--pretrained-gmf and --pretrained-mlp apply to --model neumf, not to {given.model}; leave them"
-            " out"
+            f"{GMF_FILE} and {MLP_FILE} apply to --model neumf, not to {model}; leave them out"
         )
     for name in SETTLED:
-        if getattr(given, name) is not None:
+        if name in given:
             raise InvalidArgumentError(
                 f"{flag(name)} does not apply: the pre-trained models settle it; leave it out"
             )
     alpha = ALPHA if files.alpha is None else files.alpha
-    gmf, mlp = _load(files.gmf, "--pretrained-gmf", GMF, MF), _load(files.mlp, "--pretrained-mlp", MLP)
+    gmf, mlp = _load(gmf_file, GMF_FILE, GMF, MF), _load(mlp_file, MLP_FILE, MLP)
     product = GMF.from_mf(gmf) if isinstance(gmf.spec, MF) else gmf
     return Pretrained(
         model=NeuMF.from_pretrained(product, mlp, alpha=alpha),
-        parts={"--pretrained-gmf": gmf, "--pretrained-mlp": mlp},
-        options={"pretrained_gmf": str(files.gmf), "pretrained_mlp": str(files.mlp), "alpha": alpha},
+        parts={GMF_FILE: gmf, MLP_FILE: mlp},
+        options={"pretrained_gmf": str(gmf_file), "pretrained_mlp": str(mlp_file), "alpha": alpha},
         objective=_objective(gmf),
     )
 
 
 def require_same_data(pretrained: Pretrained, train: Interactions) -> None:
-    """Refuse models of other users or items, and those that were trained on what is held out now.
-
-    Raises
-    ------
-    InvalidArgumentError
-    """
+    """Refuse models of other users or items, and those that were trained on what is held out now."""
     for option, model in pretrained.parts.items():
         if model.user_ids != train.user_ids or model.item_ids != train.item_ids:
             raise InvalidArgumentError(
@@ -136,7 +110,7 @@ def _load(path: Path, option: str, *kinds: type[Any]) -> Model:
 def _objective(model: Model) -> str | None:
     if "objective" not in model.training:
         return None
-    name: str = settings.from_dict(model.training["objective"]).short_name
+    name: str = from_dict(model.training["objective"]).short_name
     return name.replace("_", "-")
 
 

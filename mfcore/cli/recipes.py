@@ -1,190 +1,132 @@
-"""From the options of `train` to what `fit` is told: a recipe."""
+"""From the settings that were given to what `fit` is told: a recipe."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from mfcore import settings
-from mfcore.cli.applicable import GRADIENT_ONLY, WALS_ONLY, alien, implied_objective, own, require_applicable
-from mfcore.cli.choices import choose, flag
-from mfcore.cli.defaults import BATCHED_SGD, IN_BATCH_SOFTMAX, PRE_TRAINED, Settings, defaults_for, is_neural
+from mfcore.cli.defaults import BATCHED_SGD, IN_BATCH_SOFTMAX, defaults_for
+from mfcore.cli.options import FAMILIES, flag, kinds_of
 from mfcore.cli.pretraining import SETTLED, Pretrained
+from mfcore.cli.settings import Setting, all_settings, is_foreign
 from mfcore.data import Interactions
 from mfcore.errors import InvalidArgumentError
 from mfcore.model import Model
-from mfcore.objectives import OBJECTIVES, Objective
-from mfcore.optimizers import OPTIMIZERS, SOLVERS, WALS, Optimizer
-from mfcore.specs import (
-    ACTIVATIONS,
-    LINEAR,
-    MODELS,
-    Linear,
-    ModelSpec,
-    NeuMF,
-    Normal,
-    Output,
-    RatingRange,
-    ReLU,
-    Sigmoid,
-)
+from mfcore.objectives import Logistic, Objective, WeightedSquared
+from mfcore.optimizers import WALS, Optimizer
+from mfcore.settings import from_dict
+from mfcore.specs import NCF, Linear, ModelSpec, NeuMF, Normal, RatingRange, ReLU, Sigmoid
+from mfcore.training import make_job
 
-OUTPUTS = ("linear", "relu", "sigmoid", "range", "range-sigmoid")
-ACTIVATION_NAMES = tuple(name for name in ACTIVATIONS if name != LINEAR)
-FUSIONS = ("concat", "projected")
-OBJECTIVE_NAMES = tuple(name.replace("_", "-") for name in OBJECTIVES)
-DTYPES = ("float32", "float64")
+Given = Mapping[str, Any]
 
 FIT_ARGUMENTS = ("epochs", "batch_size", "n_negatives", "popularity_exponent", "seed", "dtype")
 CHANGEABLE_ON_RESUME = ("epochs", "learning_rate", "l2", "l2_dense")
-
+OUTPUTS: dict[Any, Any] = {"linear": Linear, "relu": ReLU, "sigmoid": Sigmoid}
 # Keras's Adagrad starts from this sum of squares, and adds this to its root.
 ACCUMULATOR, EPSILON = 0.1, 1e-7
 
 
 @dataclass(frozen=True, eq=False)
 class Recipe:
-    """All that `fit` is told about the model and its training.
-
-    Attributes
-    ----------
-    spec : ModelSpec
-    objective : Objective
-    optimizer : Optimizer
-    arguments : dict
-        Further arguments of `fit`: epochs, batch_size, n_negatives, seed, dtype and so on.
-    is_implicit : bool
-        Whether the model is to rank items, and is judged by that; otherwise it predicts ratings.
-    options : dict
-        The same as options of the command: name to value.
-    given : frozenset of str
-        Names of those options that were given; the others are defaults, or come from a file.
-    chooses_epoch : bool
-        Whether it is part of the recipe to keep the best epoch rather than the last.
-    initial : Model or None
-        Whose parameters training starts from.
-    """
+    """All that `fit` is told about the model and its training, and how that came about."""
 
     spec: ModelSpec
     objective: Objective
     optimizer: Optimizer
-    arguments: dict[str, Any]
-    is_implicit: bool
-    options: dict[str, Any]
-    given: frozenset[str]
-    chooses_epoch: bool = False
-    initial: Model | None = None
+    arguments: dict[str, Any]  # further ones of `fit`
+    is_implicit: bool  # whether the model is to rank items, rather than to predict ratings
+    options: dict[str, Any]  # the same as options of the command
+    given: frozenset[str]  # those options that were given; the others are defaults, or come from a file
+    initial: Model | None = None  # whose parameters training starts from
 
+    @property
+    def is_neural(self) -> bool:
+        """Whether the model is one of neural collaborative filtering."""
+        return isinstance(self.spec, NCF)
 
-def checked_names(given: Settings) -> Settings:
-    """Return the settings with their names spelt as they should be.
-
-    Raises
-    ------
-    InvalidArgumentError
-        For a name that is none; lists the valid ones and the closest match.
-    """
-    valid = {
-        "model": MODELS,
-        "activation": ACTIVATION_NAMES,
-        "fusion": FUSIONS,
-        "output": OUTPUTS,
-        "objective": OBJECTIVE_NAMES,
-        "optimizer": OPTIMIZERS,
-        "solver": SOLVERS,
-        "dtype": DTYPES,
-    }
-    names: dict[str, Any] = {
-        name: choose(flag(name), value, valid[name]) for name, value in given.given().items() if name in valid
-    }
-    return replace(given, **names)
+    def require_job(self, data: Interactions, earlier: Model | None = None) -> None:
+        """Raise what `fit` would raise, before anything is printed."""
+        told = {**self.arguments, "objective": self.objective, "optimizer": self.optimizer}
+        del told["epochs"]
+        make_job(self.spec, data, **told, initial=self.initial, resume=earlier)
 
 
 def make_recipe(
-    given: Settings, data: Interactions, *, data_is_implicit: bool, pretrained: Pretrained | None = None
+    given: Given,
+    data: Interactions,
+    data_is_implicit: bool,
+    *,
+    pretrained: Pretrained | None = None,
+    earlier: Model | None = None,
 ) -> Recipe:
-    """Return the recipe for training data.
-
-    Raises
-    ------
-    InvalidArgumentError
-        For an option that does not apply, and a value outside its domain.
-    """
-    asked = _implied(given, pretrained)
+    """Return the recipe for training data, or for more epochs of a model."""
+    if earlier is not None:
+        return _resumed(given, earlier)
+    settings = all_settings()
+    asked = _implied(given, settings, pretrained)
     is_implicit = data_is_implicit or bool(
-        asked.n_negatives
-        or asked.popularity_exponent
-        or asked.unobserved_weight
-        or asked.objective not in (None, "squared")
+        any(asked.get(name) for name in ("n_negatives", "popularity_exponent", "unobserved_weight"))
+        or ("objective" in asked and _for_ranking(kinds_of("objective")[asked["objective"]]))
     )
-    optimizer = asked.optimizer or _default_optimizer(asked, is_implicit, pretrained)
-    require_applicable(asked, optimizer)
-    chosen = _completed(
-        asked, is_implicit, optimizer, n_interactions=len(data), is_pretrained=pretrained is not None
-    )
+    asked["optimizer"] = asked.get("optimizer") or _optimizer(asked, settings, is_implicit, pretrained)
+    chosen = _completed(asked, is_implicit, len(data), is_pretrained=pretrained is not None)
+    for name in given:
+        settings[name].require_owner(chosen.get(settings[name].family, ""))
+    chosen = {
+        name: chosen[name]
+        for name, setting in settings.items()
+        if name in chosen and (setting.owners is None or chosen[setting.family] in setting.owners)
+    }
     settled: dict[str, Any] = {}
     if pretrained is not None:
         settled = pretrained.options
-        chosen = chosen.without(*SETTLED)
+        chosen = {name: value for name, value in chosen.items() if name not in SETTLED}
+    spec = _spec(chosen, settings, data) if pretrained is None else pretrained.model.spec
+    _require_effect(given, spec)
     return Recipe(
-        spec=_spec(chosen, data) if pretrained is None else pretrained.model.spec,
-        objective=_objective(chosen),
-        optimizer=_optimizer(chosen),
-        arguments=_arguments(chosen),
+        spec=spec,
+        objective=_made("objective", chosen, settings),
+        optimizer=_made("optimizer", chosen, settings),
+        arguments={name: value for name, value in chosen.items() if name in FIT_ARGUMENTS},
         is_implicit=is_implicit,
-        options={**chosen.given(), **settled},
-        given=frozenset((*given.given(), *settled)),
-        chooses_epoch=is_implicit and is_neural(str(chosen.model)),
+        options={**chosen, **settled},
+        given=frozenset((*given, *settled)),
         initial=None if pretrained is None else pretrained.model,
     )
 
 
-def resumed_recipe(given: Settings, model: Model) -> Recipe:
-    """Return the recipe that a model was trained by, for more epochs, perhaps at another learning rate or l2.
-
-    Raises
-    ------
-    InvalidArgumentError
-        Where an option would change what cannot change half-way, or the number of epochs is missing.
-    """
-    for name in given.given():
+def _resumed(given: Given, model: Model) -> Recipe:
+    """Return the recipe that a model was trained by, for more epochs, perhaps at another rate or l2."""
+    optimizer, objective, plan = (
+        from_dict(model.training[name]) for name in ("optimizer", "objective", "sampling")
+    )
+    for name in given:
         if name not in CHANGEABLE_ON_RESUME:
             raise InvalidArgumentError(
                 f"{flag(name)} cannot change in a run that is resumed; leave it out"
                 f" ({', '.join(map(flag, CHANGEABLE_ON_RESUME))} can)"
             )
-    if given.epochs is None:
-        raise InvalidArgumentError(
-            f"--resume needs --epochs, the number of epochs in all; {model.epochs_trained} are done"
-        )
-    optimizer = settings.from_dict(model.training["optimizer"])
-    changes = {name: value for name, value in given.given().items() if name != "epochs"}
-    for name in ("learning_rate", "l2_dense"):
-        if isinstance(optimizer, WALS) and name in changes:
+        if isinstance(optimizer, WALS) and name in ("learning_rate", "l2_dense"):
             raise InvalidArgumentError(
                 f"{flag(name)} does not apply: the model was trained by wals; leave it out"
             )
-    optimizer = replace(optimizer, **changes)
-    objective = settings.from_dict(model.training["objective"])
-    plan = settings.from_dict(model.training["sampling"])
-    arguments = {
-        "epochs": given.epochs,
-        "n_negatives": plan.n_negatives,
-        "popularity_exponent": plan.popularity_exponent,
-        "order": plan.order,
-        **{name: model.training[name] for name in ("batch_size", "seed", "dtype")},
-    }
+    if "epochs" not in given:
+        raise InvalidArgumentError(
+            f"--resume needs --epochs, the number of epochs in all; {model.epochs_trained} are done"
+        )
+    optimizer = replace(optimizer, **{name: value for name, value in given.items() if name != "epochs"})
+    sampling = {name: getattr(plan, name) for name in ("n_negatives", "popularity_exponent", "order")}
+    kept = {name: model.training[name] for name in ("batch_size", "seed", "dtype")}
+    arguments = {"epochs": given["epochs"], **sampling, **kept}
+    described = {"model": str(model.spec), "objective": str(objective), "optimizer": str(optimizer)}
     return Recipe(
         spec=model.spec,
         objective=objective,
         optimizer=optimizer,
         arguments=arguments,
         is_implicit=_ranks(objective, optimizer, plan.n_negatives),
-        options={
-            "model": str(model.spec),
-            "objective": str(objective),
-            "optimizer": str(optimizer),
-            **arguments,
-        },
-        given=frozenset(given.given()),
+        options={**described, **arguments},
+        given=frozenset(given),
     )
 
 
@@ -192,110 +134,154 @@ def ranks(model: Model) -> bool:
     """Return whether a model was trained to rank items, rather than to predict ratings."""
     try:
         objective, optimizer, plan = (
-            settings.from_dict(model.training[name]) for name in ("objective", "optimizer", "sampling")
+            from_dict(model.training[name]) for name in ("objective", "optimizer", "sampling")
         )
     except KeyError:
         # Nobody trained it yet, as what `NeuMF.from_pretrained` returns.
-        return is_neural(model.spec.short_name) and isinstance(model.spec.output, Sigmoid)
+        return isinstance(model.spec, NCF) and isinstance(model.spec.output, Sigmoid)
     return _ranks(objective, optimizer, plan.n_negatives)
 
 
 def _ranks(objective: Objective, optimizer: Optimizer, n_negatives: int) -> bool:
     weighs_unobserved = isinstance(optimizer, WALS) and optimizer.unobserved_weight > 0
-    return bool(n_negatives) or weighs_unobserved or objective.short_name != "squared"
+    return bool(n_negatives) or weighs_unobserved or _for_ranking(type(objective))
 
 
-def _implied(given: Settings, pretrained: Pretrained | None) -> Settings:
+def _for_ranking(objective: type[Objective]) -> bool:
+    return objective.pairing != "pointwise" or issubclass(objective, Logistic | WeightedSquared)
+
+
+def _implied(given: Given, settings: Mapping[str, Setting], pretrained: Pretrained | None) -> dict[str, Any]:
     """Return the settings with the model and, where other options stand for one, the objective."""
-    model = given.model or ("mf" if pretrained is None else NeuMF.short_name)
-    asked = replace(given, model=model)
-    objective = implied_objective(asked)
+    asked = {"model": "mf" if pretrained is None else NeuMF.short_name, **given}
+    objective = given.get("objective") or _sole_owner("objective", given, settings)
+    # Two towers stand for the in-batch softmax, unless negatives are to be sampled for them.
+    samples = any(given.get(name) for name in ("n_negatives", "popularity_exponent"))
+    if objective is None and asked["model"] == "two-tower" and not samples:
+        objective = IN_BATCH_SOFTMAX
     if objective is None and pretrained is not None:
         objective = pretrained.objective
-    return replace(asked, objective=objective)
+    return asked if objective is None else {**asked, "objective": objective}
+
+
+def _sole_owner(family: str, given: Given, settings: Mapping[str, Setting]) -> str | None:
+    """Return the class that one of the given options belongs to alone, a person's own classes aside."""
+    for setting in map(settings.__getitem__, given):
+        owners = setting.owners or {}
+        able = [name for name, kind in owners.items() if not is_foreign(kind)] or list(owners)
+        if setting.family == family and len(able) == 1:
+            return able[0]
+    return None
+
+
+def _optimizer(
+    asked: Given, settings: Mapping[str, Setting], is_implicit: bool, pretrained: Pretrained | None
+) -> str:
+    """Return the optimizer that other options stand for, or else the default."""
+    objective = asked.get("objective")
+    if (implied := _sole_owner("optimizer", asked, settings)) is not None:
+        return implied
+    if pretrained is not None:
+        return "sgd"
+    if _is_in_batch(objective):
+        return "adagrad"
+    if asked["model"] != "mf" or objective not in (None, "squared", "weighted-squared", "logistic"):
+        return "adam"
+    by_gradient = any(
+        one.family == "optimizer" and "wals" not in (one.owners or {})
+        for one in map(settings.__getitem__, asked)
+    )
+    return "wals" if is_implicit and objective != "logistic" and not by_gradient else "sgd"
+
+
+def _is_in_batch(objective: str | None) -> bool:
+    return objective is not None and kinds_of("objective")[objective].pairing == "in-batch"
 
 
 def _completed(
-    given: Settings, is_implicit: bool, optimizer: str, *, n_interactions: int, is_pretrained: bool
-) -> Settings:
-    """Return the settings with a default wherever one applies."""
-    model, momentum = str(given.model), given.momentum or 0.0
-    takes_batches = model != "mf" or given.objective == IN_BATCH_SOFTMAX
-    in_batches = optimizer == "sgd" and (takes_batches or momentum > 0 or (given.batch_size or 1) > 1)
-    defaults = defaults_for(
-        is_implicit, BATCHED_SGD if in_batches else optimizer, model=model, objective=given.objective
-    )
-    if is_pretrained and optimizer == "sgd":
-        defaults = PRE_TRAINED.over(defaults)
-    if in_batches and defaults.learning_rate is not None:
-        defaults = replace(defaults, learning_rate=defaults.learning_rate * (1 - momentum))
-    chosen = given.over(replace(defaults, optimizer=optimizer))
-    return chosen.over(_following(chosen, n_interactions)).without(*alien(model))
+    asked: Given, is_implicit: bool, n_interactions: int, *, is_pretrained: bool
+) -> dict[str, Any]:
+    """Return the settings with a default wherever one may apply."""
+    model, optimizer, momentum = asked["model"], asked["optimizer"], asked.get("momentum") or 0.0
+    in_batch = _is_in_batch(asked.get("objective"))
+    takes_batches = model != "mf" or in_batch or momentum > 0 or (asked.get("batch_size") or 1) > 1
+    words = {
+        model: True,
+        "neural": model != "mf",
+        "implicit" if is_implicit else "ratings": True,
+        BATCHED_SGD if optimizer == "sgd" and takes_batches else optimizer: True,
+        "in-batch": in_batch,
+        "pre-trained": is_pretrained,
+        **{
+            f"own-{family}": is_foreign(kinds_of(family)[asked[family]])
+            for family in FAMILIES
+            if family in asked
+        },
+    }
+    defaults = defaults_for(*(word for word, applies in words.items() if applies))
+    if BATCHED_SGD in words and momentum < 1:
+        defaults["learning_rate"] *= 1 - momentum
+    chosen = {**defaults, **asked}
+    return {**_following(chosen, n_interactions), **chosen}
 
 
-def _following(chosen: Settings, n_interactions: int) -> Settings:
+def _following(chosen: Given, n_interactions: int) -> dict[str, Any]:
     """Return defaults that follow from other settings."""
-    n_factors = max(1, chosen.n_factors or 1)
-    following = Settings(output="sigmoid" if chosen.objective == "logistic" else "linear")
-    if chosen.model == "mf":
+    n_factors = max(1, chosen.get("n_factors") or 1)
+    kind = kinds_of("model")[chosen["model"]]
+    following: dict[str, Any] = {}
+    if not is_foreign(kind):
+        following["output"] = "sigmoid" if chosen["objective"] == "logistic" else "linear"
+    if chosen["model"] == "mf":
         # Scores start at the same size whatever the number of factors.
-        following = replace(following, init_std=0.1 / n_factors**0.5)
-    if is_neural(str(chosen.model)):
+        following["init_std"] = 0.1 / n_factors**0.5
+    if issubclass(kind, NCF) and not is_foreign(kind):
         # The paper's tower: its end is as wide as the product, and each layer half as wide as the one before.
-        following = replace(following, layers=tuple(n_factors * 2**power for power in (3, 2, 1, 0)))
-    if chosen.model == "two-tower" and chosen.layers is not None:
-        following = replace(following, activation="relu", l2_dense=0.0)
-    if chosen.objective == IN_BATCH_SOFTMAX and chosen.optimizer == "adagrad":
+        following["layers"] = tuple(n_factors * 2**power for power in (3, 2, 1, 0))
+    if chosen["model"] == "two-tower" and "layers" in chosen:
+        following |= {"activation": "relu", "l2_dense": 0.0}
+    if chosen["objective"] == IN_BATCH_SOFTMAX and chosen["optimizer"] == "adagrad":
         # As if the sum over a batch were minimised, and not the mean.
-        n = min(chosen.batch_size or 1, n_interactions)
-        following = replace(following, initial_accumulator=ACCUMULATOR / n**2, epsilon=EPSILON / n)
+        n = max(1, min(chosen["batch_size"], n_interactions))
+        following |= {"initial_accumulator": ACCUMULATOR / n**2, "epsilon": EPSILON / n}
     return following
 
 
-def _default_optimizer(given: Settings, is_implicit: bool, pretrained: Pretrained | None) -> str:
-    # An option that only one optimizer or one family of them has says which one is meant.
-    options = given.given()
-    if any(name in options for name in WALS_ONLY):
-        return "wals"
-    if "momentum" in options or pretrained is not None:
-        return "sgd"
-    if "initial_accumulator" in options or given.objective == IN_BATCH_SOFTMAX:
-        return "adagrad"
-    if given.model != "mf" or given.objective == "bpr":
-        return "adam"
-    follows_gradient = any(name in options for name in GRADIENT_ONLY) or given.objective == "logistic"
-    return "wals" if is_implicit and not follows_gradient else "sgd"
+def _made(family: str, chosen: Given, settings: Mapping[str, Setting], **further: Any) -> Any:
+    """Return the chosen model, objective or optimizer."""
+    values = {
+        setting.field: chosen[name]
+        for name, setting in settings.items()
+        if setting.family == family and setting.field and name in chosen
+    }
+    return kinds_of(family)[chosen[family]](**values, **further)
 
 
-def _spec(chosen: Settings, data: Interactions) -> ModelSpec:
-    kind = MODELS[str(chosen.model)]
-    arguments = {**own(kind, chosen), "output": _output(str(chosen.output), data)}
-    if chosen.init_std is not None:
-        arguments["init"] = Normal(std=chosen.init_std)
-    return kind(**arguments)
-
-
-def _output(name: str, data: Interactions) -> Output:
-    if name.startswith("range"):
+def _spec(chosen: Given, settings: Mapping[str, Setting], data: Interactions) -> Any:
+    further: dict[str, Any] = {}
+    if "init_std" in chosen:
+        further["init"] = Normal(std=chosen["init_std"])
+    if (name := chosen.get("output")) in OUTPUTS:
+        further["output"] = OUTPUTS[name]()
+    elif name is not None:
         low, high = float(data.values.min()), float(data.values.max())
         if low == high:
             raise InvalidArgumentError(
                 f"--output {name} needs ratings that differ, and every value is {low:g}; use --output linear"
             )
-        return RatingRange(low, high, "sigmoid" if name == "range-sigmoid" else "clip")
-    outputs: dict[str, type[Output]] = {"linear": Linear, "relu": ReLU, "sigmoid": Sigmoid}
-    return outputs[name]()
+        further["output"] = RatingRange(low, high, "sigmoid" if name == "range-sigmoid" else "clip")
+    return _made("model", chosen, settings, **further)
 
 
-def _objective(chosen: Settings) -> Objective:
-    kind = OBJECTIVES[str(chosen.objective).replace("-", "_")]
-    return kind(**own(kind, chosen))
-
-
-def _optimizer(chosen: Settings) -> Optimizer:
-    kind = OPTIMIZERS[str(chosen.optimizer)]
-    return kind(**own(kind, chosen))
-
-
-def _arguments(chosen: Settings) -> dict[str, Any]:
-    return {name: value for name, value in chosen.given().items() if name in FIT_ARGUMENTS}
+def _require_effect(given: Given, spec: ModelSpec) -> None:
+    """Refuse options about dense layers where there are none."""
+    if "activation" in given and getattr(spec, "layers", None) == ():
+        raise InvalidArgumentError(
+            "--activation is that of the towers' layers, and there are none; add --layers, or leave it out"
+        )
+    arrays = spec.parameters(1, 1).values()
+    if "l2_dense" in given and not any(one.side is None and one.trained and one.decayed for one in arrays):
+        raise InvalidArgumentError(
+            f"--l2-dense weighs the kernels of dense layers, and --model {spec.short_name} has none; leave it"
+            " out"
+        )

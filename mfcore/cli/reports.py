@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-from mfcore.cli.choices import choose_all
 from mfcore.cli.console import as_json
 from mfcore.engines import registry
 from mfcore.errors import InvalidArgumentError
@@ -12,24 +11,15 @@ from mfcore.files import replacing
 REPORT, RESULTS = "report.html", "results.json"
 
 
-def engines_of(text: str | None) -> list[str]:
-    """Return the engines that --backends names, or all but the reference.
-
-    Raises
-    ------
-    InvalidArgumentError
-        For a name that is none; lists the installed engines and the closest match.
-    BackendUnavailableError
-        An engine that is named lacks what it needs.
-    """
-    if text is None:
+def engines_of(names: list[str] | None) -> list[str]:
+    """Return the engines that --backends names, which have to be usable, or all but the reference."""
+    if names is None:
         return [name for name in registry.names() if name != registry.REFERENCE]
-    named = choose_all("--backends", [text], registry.names())
-    for name in named:
+    for name in names:
         # Frameworks that are there are not loaded: processes of their own will do that.
         if not registry.has_requirements(name):
             registry.get(name)
-    return named
+    return names
 
 
 def require_folder(folder: Path) -> None:

@@ -13,7 +13,9 @@ from types import SimpleNamespace
 import platformdirs
 import pytest
 
-from mfcore.cli import comparing, reports
+from mfcore import comparison
+from mfcore.cli import compare as comparing
+from mfcore.cli import reports
 from mfcore.comparison import attempt
 from mfcore.data import datasets
 from mfcore.engines import reference
@@ -53,7 +55,7 @@ class Broken(Twin):
 @pytest.fixture(autouse=True)
 def _in_this_process(monkeypatch):
     """Run engines here: those that a test installs are not in other processes."""
-    monkeypatch.setattr(comparing, "attempt_in_process", attempt)
+    monkeypatch.setattr(comparison, "attempt_in_process", attempt)
 
 
 @pytest.fixture

@@ -130,13 +130,19 @@ def test_options_say_which_optimizer_and_objective_are_meant(command, ncf, argum
         (["neumf", "--layers", "7,4"], ["must be even"]),
         (["neumf", "--activation", "rely"], ["did you mean 'relu'?"]),
         (["neumf", "--fusion", "concate"], ["did you mean 'concat'?"]),
-        (["neumf", "--optimizer", "wals"], ["--optimizer wals solves for matrix factorisation"]),
-        (["gmf", "--nu", "1"], ["--optimizer wals solves for matrix factorisation", "--model gmf"]),
-        (["neumf", "--temperature", "2"], ["needs a model whose score is an inner product", "neumf is none"]),
+        (["neumf", "--optimizer", "wals"], ["WALS solves for matrix factorisation", "e.g. --optimizer adam"]),
+        (["gmf", "--nu", "1"], ["WALS solves for matrix factorisation", "not for GMF"]),
+        (["neumf", "--temperature", "2"], ["use a model whose score is an inner product", "a NeuMF would"]),
         (["gmf", "--objective", "bpr", "--logq"], ["--logq applies to --objective in-batch-softmax"]),
-        (["gmf", "--objective", "bpr", "--n-negatives", "0"], ["--n-negatives must be at least 1"]),
-        (["two-tower", "--logq", "--n-negatives", "2"], ["--n-negatives does not apply"]),
-        (["gmf", "--n-negatives", "0", "--popularity-exponent", "1"], ["--n-negatives is 0"]),
+        (
+            ["gmf", "--objective", "bpr", "--n-negatives", "0"],
+            ["compares interactions with sampled", "--n-negatives 1 or more"],
+        ),
+        (["two-tower", "--logq", "--n-negatives", "2"], ["--n-negatives is 2, but", "pass --n-negatives 0"]),
+        (
+            ["gmf", "--objective", "squared", "--n-negatives", "0", "--popularity-exponent", "1"],
+            ["--popularity-exponent is 1, but no negatives are sampled; pass --n-negatives too"],
+        ),
         (["gmf", "--epsilon", "1e-8", "--optimizer", "sgd"], ["--epsilon applies to --optimizer adagrad"]),
         (["gmf", "--alpha", "0.5"], ["--alpha weighs pre-trained models"]),
         (["gmf", "--choose-on-test", "--no-validation"], ["contradict each other"]),
@@ -244,7 +250,7 @@ def test_a_resumed_run_chooses_as_before_and_goes_on_as_an_unbroken_one_does(com
     assert len(objectives[0]) == 5
     assert objectives[0] == objectives[1]
     refused = command("train", ncf, *resume, "--no-validation")
-    assert "not those that the model was trained on" in refused.err
+    assert "other interactions of these users and items" in refused.err
 
 
 def test_evaluate_finds_the_figures_of_the_test_part_again(command, ncf, tmp_path):

@@ -91,6 +91,78 @@ def test_an_option_of_implicit_feedback_makes_ratings_implicit(command, films, o
     assert document["quality"]["rankings"]
 
 
+@pytest.mark.parametrize(
+    ("options", "chosen"),
+    [
+        # In batches the rate is that of the mean of a batch, and momentum sums up 1 / (1 - momentum) of them.
+        (("--batch-size", 64), {"learning_rate": 1.0, "batch_size": 64, "l2": 0.1}),
+        (("--momentum", 0.9), {"learning_rate": pytest.approx(0.1), "batch_size": 256, "momentum": 0.9}),
+        (("--batch-size", 1), {"learning_rate": 0.01, "batch_size": 1, "l2": 0.07}),
+        (("--n-negatives", 0), {"learning_rate": 0.01, "objective": "squared", "output": "range"}),
+        (("--model", "gmf", "--optimizer", "sgd"), {"learning_rate": 0.2, "batch_size": 256, "n_factors": 8}),
+        (
+            ("--model", "neumf", "--activation", "tanh"),
+            {"optimizer": "adam", "activation": "tanh", "layers": [64, 32, 16, 8], "fusion": "concat"},
+        ),
+    ],
+)
+def test_defaults_follow_what_is_given_on_ratings(command, films, options, chosen):
+    document = json.loads(command("train", films, *QUICK, *options, "--json").out)
+    assert {name: document["settings"][name] for name in chosen} == chosen
+    assert document["quality"]["ratings"]
+
+
+@pytest.mark.parametrize(
+    ("options", "chosen"),
+    [
+        (
+            ("--batch-size", 64),
+            {"optimizer": "sgd", "learning_rate": 10.0, "batch_size": 64, "n_negatives": 4},
+        ),
+        (("--momentum", 0.9), {"optimizer": "sgd", "learning_rate": pytest.approx(1.0), "batch_size": 256}),
+        (("--learning-rate", 0.03), {"optimizer": "sgd", "batch_size": 1, "n_negatives": 8, "l2": 0.005}),
+        (
+            ("--model", "gmf", "--optimizer", "sgd"),
+            {"learning_rate": 1.0, "batch_size": 256, "n_negatives": 4},
+        ),
+        (
+            ("--model", "neumf", "--activation", "tanh"),
+            {"optimizer": "adam", "activation": "tanh", "objective": "logistic", "n_negatives": 4},
+        ),
+    ],
+)
+def test_defaults_follow_what_is_given_on_implicit_data(command, clicks, options, chosen):
+    settings = json.loads(command("train", clicks, *QUICK, *options, "--json").out)["settings"]
+    assert {name: settings[name] for name in chosen} == chosen
+
+
+def test_implicit_data_without_negatives_have_nothing_to_tell_apart(command, clicks):
+    done = command("train", clicks, *QUICK, "--n-negatives", 0)
+    assert (done.status, done.out) == (2, "")
+    assert "pass --n-negatives 4, say" in done.err
+
+
+@pytest.mark.parametrize(
+    ("options", "part", "chosen"),
+    [
+        (("--nesterov", "--momentum", 0.9), "optimizer", {"kind": "SGD", "nesterov": True}),
+        (("--beta-1", 0.8, "--optimizer", "lazyadam"), "optimizer", {"kind": "LazyAdam", "beta_1": 0.8}),
+        (("--weight-decay", 0.1), "optimizer", {"kind": "AdamW", "weight_decay": 0.1}),
+        (("--rho", 0.8), "optimizer", {"kind": "RMSprop", "rho": 0.8}),
+        (("--solver", "cg", "--steps", 5), "optimizer", {"kind": "WALS", "steps": 5}),
+        (("--zero-pairs", "unobserved"), "optimizer", {"kind": "WALS", "zero_pairs": "unobserved"}),
+        (("--weighted-squared-alpha", 2), "objective", {"kind": "WeightedSquared", "alpha": 2.0}),
+    ],
+)
+def test_every_field_of_an_objective_and_an_optimizer_is_an_option(
+    command, films, tmp_path, options, part, chosen
+):
+    path = tmp_path / "m.safetensors"
+    done = command("train", films, *QUICK, *options, "--out", path)
+    assert done.status == 0, done.err
+    assert mfcore.load(path).training[part].items() >= chosen.items()
+
+
 def test_an_option_of_wals_chooses_wals(command, films):
     document = json.loads(command("train", films, *QUICK, "--nu", 1, "--json").out)
     assert document["settings"]["optimizer"] == "wals"
@@ -120,7 +192,7 @@ def test_metrics_go_by_their_short_names(command, films, name, key):
     ("arguments", "says"),
     [
         (["--model", "mff"], ["--model is 'mff'", "mf", "did you mean 'mf'?"]),
-        (["--optimizer", "adm"], ["--optimizer is 'adm'", "sgd, adagrad", "did you mean 'adam'?"]),
+        (["--optimizer", "adm"], ["--optimizer is 'adm'", "adagrad, adam", "did you mean 'adam'?"]),
         (["--objective", "squard"], ["--objective is 'squard'", "did you mean 'squared'?"]),
         (["--output", "range-sigmod"], ["did you mean 'range-sigmoid'?"]),
         (["--split", "temporel"], ["--split is 'temporel'", "did you mean 'temporal'?"]),
@@ -137,10 +209,15 @@ def test_metrics_go_by_their_short_names(command, films, name, key):
         (["--nu", "1", "--learning-rate", "0.1"], ["--learning-rate does not apply"]),
         (["--split", "leave-one-out", "--test", "0.1"], ["--test does not apply"]),
         (["--test", "0", "--metric", "rmse"], ["--metric does not apply"]),
-        (["--test", "1.5"], ["test=1.5"]),
+        (["--test", "1.5"], ["--test 1.5 must be a share between 0 and 1"]),
         (["--columns", "user,item"], ["--columns tells how to read a file"]),
         (["--out", "no/such/folder/m.safetensors"], ["--out", "no/such/folder", "create it first"]),
         (["--resume", "missing.safetensors"], ["no model file missing.safetensors"]),
+        (["--seed", "-1"], ["--seed is -1; it must be an integer of at least 0"]),
+        (
+            ["--output", "sigmoid", "--optimizer", "wals"],
+            ["so the --output sigmoid would distort it: use --output"],
+        ),
         (["--epochs", "many"], ["--epochs", "integer", "mfcore train --help"]),
         (["--recommend-for", "alice"], ["user is 'alice'", "integers"]),
     ],
@@ -192,7 +269,8 @@ def test_a_resumed_run_ends_where_an_unbroken_one_does(command, films, tmp_path)
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--epochs", "9", "--test", "0.4"], "not those that the model was trained on"),
+        (["--epochs", "9", "--test", "0.4"], "other interactions of these users and items (another split?)"),
+        (["--epochs", "9", "--test", "0.4"], "pass the same DATA, --test, --split and --validation"),
         (["--epochs", "9", "--n-factors", "4"], "--n-factors cannot change"),
         (["--epochs", "9", "--learning-rate", "0.1"], "trained by wals"),
         (["--epochs", "5"], "trained for 5 already"),
@@ -283,4 +361,4 @@ def test_counts_below_one_are_refused_before_anything_is_read_or_printed(command
 def test_a_device_that_the_engine_does_not_have_is_refused_with_the_remedy(command, films):
     done = command("train", films, "--backend", "reference", "--device", "cuda", "--epochs", "1")
     assert done.status == 2
-    assert "it runs on the CPU, and device is 'cuda'; pass device='cpu'" in done.err
+    assert "it runs on the CPU, and --device is 'cuda'; pass --device cpu" in done.err
