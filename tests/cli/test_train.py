@@ -192,7 +192,7 @@ def test_metrics_go_by_their_short_names(command, films, name, key):
     ("arguments", "says"),
     [
         (["--model", "mff"], ["--model is 'mff'", "mf", "did you mean 'mf'?"]),
-        (["--optimizer", "adm"], ["--optimizer is 'adm'", "adagrad, adam", "did you mean 'adam'?"]),
+        (["--optimizer", "adm"], ["--optimizer is 'adm'", "adagrad, rmsprop, adam", "did you mean 'adam'?"]),
         (["--objective", "squard"], ["--objective is 'squard'", "did you mean 'squared'?"]),
         (["--output", "range-sigmod"], ["did you mean 'range-sigmoid'?"]),
         (["--split", "temporel"], ["--split is 'temporel'", "did you mean 'temporal'?"]),
