@@ -202,6 +202,22 @@ def test_single_steps_that_are_taken_together_count_as_one(data, job_of, monkeyp
     assert (trainer.compiled_step is not None) == (1_200 // n_together >= 1_000)
 
 
+@needs_compiler
+def test_where_compiling_fails_training_goes_on_without_and_says_so(data, monkeypatch, tmp_path):
+    broken = tmp_path / "broken-compiler"
+    broken.write_text("#!/bin/sh\nexit 1\n")
+    broken.chmod(0o755)
+    monkeypatch.setenv("CXX", str(broken))
+    monkeypatch.setattr("torch._inductor.config.cpp.cxx", (str(broken),))
+    monkeypatch.setattr("torch._inductor.config.fx_graph_cache", False)
+    settings = {"optimizer": "adam", "batch_size": 7, "epochs": 1, "seed": 3}
+    at_once = Limits(compiled_steps=1)
+    with pytest.warns(RuntimeWarning, match="torch.compile failed: .*TorchBackend\\(compile=False\\)"):
+        found = mfcore.fit(mfcore.MF(4, init=INIT), data, backend=TorchBackend(limits=at_once), **settings)
+    plain = mfcore.fit(mfcore.MF(4, init=INIT), data, backend=PLAIN, **settings)
+    assert_same_bits(found.parameters, plain.parameters)
+
+
 def test_without_a_compiler_steps_are_not_compiled_unless_that_is_insisted_on(data, job_of, monkeypatch):
     monkeypatch.delenv("CXX", raising=False)
     monkeypatch.setattr("shutil.which", lambda name: None)
@@ -740,35 +756,6 @@ def test_an_optimizer_of_somebody_elses_trains_by_its_own_rule(ratings, job_of, 
         reference.run_epoch(epoch)
     found = trained(job, compile=compile).parameters()
     assert distance(found, reference.parameters(), job.parameters) <= 1e-9
-
-
-class OwnNeuMF(mfcore.NeuMF):
-    pass
-
-
-class OwnLogistic(mfcore.Logistic):
-    pass
-
-
-class OwnSigmoid(mfcore.Sigmoid):
-    pass
-
-
-@pytest.mark.parametrize(
-    ("spec", "objective", "name"),
-    [
-        (OwnNeuMF(4, (8, 4)), "logistic", "OwnNeuMF"),
-        (mfcore.NeuMF(4, (8, 4)), OwnLogistic(), "OwnLogistic"),
-        (mfcore.NeuMF(4, (8, 4), output=OwnSigmoid()), "logistic", "OwnSigmoid"),
-    ],
-    ids=["model", "objective", "output"],
-)
-def test_what_somebody_else_has_derived_is_refused_by_name(data, spec, objective, name):
-    with pytest.raises(
-        UnsupportedError,
-        match=f"it has no form of {name} on tensors; use backend='reference'; .*: reference$",
-    ):
-        mfcore.fit(spec, data, objective=objective, n_negatives=1, backend="torch")
 
 
 # In company
