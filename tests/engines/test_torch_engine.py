@@ -79,7 +79,7 @@ def trained(job, epochs=2, **settings):
 # Compiled steps
 
 COMPILED = {
-    "neumf, rows at rest": (
+    "neumf, deferred updates": (
         mfcore.NeuMF(7, LAYERS, "tanh", init=INIT),
         "float32",
         {
@@ -132,7 +132,7 @@ def test_compiled_steps_agree_with_the_reference(request, ratings, job_of, run):
     spec, dtype, settings = COMPILED[run]
     settings = {"batch_size": 23, "dtype": dtype, **settings}
     job = job_of(spec, request.getfixturevalue(settings.pop("data", "ratings")), **settings)
-    if run == "neumf, rows at rest":
+    if run == "neumf, deferred updates":
         job = replace(job, optimizer_state={**job.optimizer_state, STEP: np.array([5_000])})
     trainer, reference = BatchTrainer(job, compile=True), registry.get("reference").trainer(in_float64(job))
     compiled, n_taken = trainer.compiled_step, []
@@ -434,7 +434,9 @@ def out_of_host_memory(*arguments):
 
 
 @pytest.mark.parametrize("failing", [out_of_memory, out_of_host_memory])
-@pytest.mark.parametrize("where", ["ParameterStore", "Stream.instances"], ids=["in the set-up", "in an epoch"])
+@pytest.mark.parametrize(
+    "where", ["ParameterStore", "Stream.instances"], ids=["in the set-up", "in an epoch"]
+)
 def test_too_little_memory_is_explained_with_what_is_needed_and_what_to_change(
     data, monkeypatch, failing, where
 ):
@@ -589,7 +591,10 @@ def test_what_the_items_of_a_pair_have_in_common_cancels_to_the_last_bit(data, j
 
 
 PARTS = {
-    "rows at rest": (mfcore.NeuMF(7, LAYERS), {"data": "sparse", "objective": "logistic", "n_negatives": 1}),
+    "deferred updates": (
+        mfcore.NeuMF(7, LAYERS),
+        {"data": "sparse", "objective": "logistic", "n_negatives": 1},
+    ),
     "all rows moved": (mfcore.NeuMF(7, LAYERS), {"objective": "bpr", "n_negatives": 2}),
     "touched rows moved": (mfcore.GMF(7), {"objective": "in_batch_softmax", "optimizer": mfcore.LazyAdam()}),
     "blocked": (
@@ -651,7 +656,9 @@ def test_batches_of_any_size_agree_with_the_reference(data, job_of, optimizer, b
     assert distance(found, reference.parameters(), job.parameters) <= 1e-9
 
 
-def test_rows_that_no_batch_touches_are_not_gone_through_once_they_can_rest(sparse, job_of, monkeypatch):
+def test_rows_that_no_batch_touches_are_not_gone_through_once_updates_can_be_deferred(
+    sparse, job_of, monkeypatch
+):
     def gone_through(rows, n_rows):
         raise AssertionError("a step goes through all rows")
 
@@ -678,7 +685,7 @@ def test_rows_that_no_batch_touches_are_not_gone_through_once_they_can_rest(spar
 
 
 @pytest.mark.parametrize("latest", [1_000, 1_300, 5_000])
-def test_rows_stand_after_a_rest_where_steps_one_by_one_would_leave_them(sparse, job_of, latest):
+def test_rows_that_have_caught_up_stand_where_steps_one_by_one_would_leave_them(sparse, job_of, latest):
     optimizer = mfcore.AdamW(2**-7, weight_decay=2**-3)
     job = job_of(mfcore.MF(4), sparse, optimizer=optimizer, batch_size=3, dtype="float32")
     job = replace(job, optimizer_state={**job.optimizer_state, STEP: np.array([latest])})

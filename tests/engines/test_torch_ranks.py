@@ -131,7 +131,7 @@ def test_a_last_batch_of_fewer_instances_than_ranks_is_one_rank_s_alone():
     assert max(max(line["apart"], line["objective"]) for line in found) < 1e-9
 
 
-def test_idle_rows_are_made_up_for_in_tables_that_are_cut():
+def test_deferred_updates_are_caught_up_with_in_tables_that_are_cut():
     found, _ = run_ranks(
         """
         from mfcore.engines import STEP
@@ -231,8 +231,8 @@ def test_a_cut_table_goes_to_the_device_in_parts_and_comes_back_in_blocks():
     for line in found:
         assert line["only_own"]
         assert line["same"]
-        # Three blocks of a side, of its parameters and of each of two slots.
-        assert line["gathered"] == 3 * (3 + 3)
+        # Blocks of seven rows of parameters, and of two rows with both slots as well.
+        assert line["gathered"] == (3 + 3) + (11 + 9)
         assert line["largest"] == 3 * 7 * 8 * 8
 
 
