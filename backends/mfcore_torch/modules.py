@@ -130,7 +130,8 @@ class ScoreModule(nn.Module):
         for name, parameter in layout.items():
             layer, _, part = name.rpartition("/")
             if parameter.side is not None:
-                table = nn.Embedding(*_place(name, parameter, layout).shape, sparse=sparse)
+                n_rows, width = _place(name, parameter, layout).shape
+                table = nn.Embedding(n_rows, width, sparse=sparse)
                 table.weight.requires_grad_(parameter.trained)
                 self.add_module(name, table)
             elif _is_kernel(name, parameter):
@@ -210,7 +211,8 @@ class SpecModule(ScoreModule):
 
     def forward(self, users: Tensor, items: Tensor) -> Tensor:
         """Return the score of each pair, [n]; see `MFModule.forward`."""
-        rows, arrays = {"user": users, "item": items}, {"user": {}, "item": {}, None: {}}
+        rows = {"user": users, "item": items}
+        arrays: dict[str | None, dict[str, Tensor]] = {"user": {}, "item": {}, None: {}}
         for name, (side, shape, place) in self._places.items():
             if side is not None:
                 found = self.get_submodule(name)(rows[side]).reshape(-1, *shape[1:])
@@ -218,7 +220,7 @@ class SpecModule(ScoreModule):
                 found = attrgetter(place.name)(self)
                 found = found.T if place.transposed else found
             arrays[side][name] = found
-        scores: Tensor = self.spec.score(OPERATORS, *arrays.values())
+        scores: Tensor = self.spec.score(OPERATORS, arrays["user"], arrays["item"], arrays[None])
         return scores
 
 

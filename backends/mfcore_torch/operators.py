@@ -36,7 +36,11 @@ class TorchOperators:
     tanh = staticmethod(torch.tanh)
     sigmoid = staticmethod(torch.sigmoid)
     relu = staticmethod(torch.relu)
-    where = staticmethod(torch.where)
+
+    @staticmethod
+    def where(condition: Tensor, x: Any, y: Any) -> Tensor:
+        """Return x where the condition holds, else y."""
+        return torch.where(condition, x, y)
 
     @staticmethod
     def maximum(x: Tensor, y: Any) -> Tensor:
@@ -66,7 +70,8 @@ class TorchOperators:
     @staticmethod
     def split(x: Tensor, sizes: Sequence[int]) -> Sequence[Tensor]:
         """Return parts of x along its last axis, as views."""
-        return x.split(list(sizes), dim=-1)
+        parts: Sequence[Tensor] = x.split(list(sizes), dim=-1)
+        return parts
 
     @staticmethod
     def reshape(x: Tensor, shape: tuple[int, ...]) -> Tensor:

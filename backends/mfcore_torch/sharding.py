@@ -1,7 +1,7 @@
 """Tables cut over the ranks by rows: for those too large for one device.
 
 A look-up gives the same rows to every rank; each rank writes those that it holds. A whole
-table lies on the host alone, where it comes from and where it is given out.
+table lies on the host alone, where it comes from and where it goes back to.
 """
 
 from dataclasses import dataclass
@@ -45,23 +45,23 @@ class Cut:
         # A copy on a CPU, too: a view would keep all rows in memory.
         return table[self.own].to(device, copy=True)
 
-    def places(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+    def held_of(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Return which of some rows, [n], this rank holds, [n_own], and where these stand in its part."""
         own = torch.nonzero((rows >= self.own.start) & (rows < self.own.stop))[:, 0]
         return own, rows[own] - self.own.start
 
     def read(self, held: Tensor, rows: Tensor) -> Tensor:
         """Return rows of the table, [n, ...], on every rank, given the part that each holds, [m, ...]."""
-        own, places = self.places(rows)
+        own, positions = self.held_of(rows)
         found = held.new_zeros(len(rows), *held.shape[1:])
-        found.index_copy_(0, own, held[places])
+        found.index_copy_(0, own, held[positions])
         distributed.all_reduce(found)
         return found
 
     def write(self, held: Tensor, rows: Tensor, numbers: Tensor) -> None:
         """Put rows back, [n, ...], which are the same on every rank: each keeps its own."""
-        own, places = self.places(rows)
-        held.index_copy_(0, places, numbers[own])
+        own, positions = self.held_of(rows)
+        held.index_copy_(0, positions, numbers[own])
 
     def gathered(self, held: Tensor) -> Tensor:
         """Return all rows, [n_rows, ...], on every rank's host."""

@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from mfcore.engines import BatchProblem, GatheredBatch, Gradients, batch_gradients, dense_decay
+from mfcore.engines import BatchProblem, CatchUpTables, GatheredBatch, Gradients, batch_gradients, dense_decay
 from mfcore.objectives import InBatchObjective
 from mfcore.optimizers import GradientOptimizer, Rule
 from mfcore_torch.batch_rows import BatchRows
-from mfcore_torch.deferral import CatchUpTables, Deferred, caught_up
+from mfcore_torch.deferral import Deferred, caught_up
 from mfcore_torch.operators import TorchOperators
 from mfcore_torch.ranks import Ranks
 from mfcore_torch.store import ParameterStore, Rows, Weights

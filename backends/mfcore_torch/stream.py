@@ -126,10 +126,10 @@ class Stream:
         """Return the instances at some positions of the shuffled order."""
         key = torch.tensor([*split_seed(self.job.seed), epoch], device=self.device)
         return Instances(
-            *self._listed_instances(self.data, self.job.sampling, self._places(positions, epoch), key)
+            *self._listed_instances(self.data, self.job.sampling, self._numbers(positions, epoch), key)
         )
 
-    def _places(self, positions: Tensor, epoch: int) -> Tensor:
+    def _numbers(self, positions: Tensor, epoch: int) -> Tensor:
         """Return which instance of the epoch's list stands at each position."""
         shuffle = KeyedShuffle.make(self.job.n_instances, self.job.seed, epoch)
         walk = Walk.of(shuffle, self.device)
@@ -149,21 +149,21 @@ class Stream:
         """Return an epoch of the blocked order as groups of instances that share no user and no item.
 
         A group has one instance of each cell of a stratum, so all of its instances can be trained at once,
-        with the result of training them one after another. Places in the list sorted by cell, int64
+        with the result of training them one after another. Positions in the list sorted by cell, int64
         [n_groups, n_blocks]; -1 where a cell has fewer instances than others.
         """
         _, starts = self._listed(epoch)
-        return places_apart(starts, self.job.seed, epoch)
+        return positions_apart(starts, self.job.seed, epoch)
 
     def take_apart(self, epoch: int, groups: Tensor) -> tuple[Instances, Tensor]:
         """Return the instances of some groups, one group after the other, and which of them are real.
 
-        Those that are not have rows of nobody: n_users and n_items.
+        Those that are not have padding rows: n_users and n_items.
         """
         instances, _ = self._listed(epoch)
-        places = groups.flatten()
-        is_real = places >= 0
-        found = instances.take(places.clamp(min=0))
+        positions = groups.flatten()
+        is_real = positions >= 0
+        found = instances.take(positions.clamp(min=0))
         users = torch.where(is_real, found.users, self.job.data.n_users)
         items = torch.where(is_real, found.items, self.job.data.n_items)
         return found._replace(users=users, items=items), is_real
@@ -171,7 +171,7 @@ class Stream:
     def _visited(self, epoch: int, positions: Tensor) -> Instances:
         """Return the instances at some positions of the blocked order."""
         instances, starts = self._listed(epoch)
-        return instances.take(visits(starts, self.job.seed, epoch).places[positions])
+        return instances.take(visits(starts, self.job.seed, epoch).positions[positions])
 
     def _listed(self, epoch: int) -> tuple[Instances, Tensor]:
         """Return the instances of an epoch sorted by cell, and where each cell begins."""
@@ -202,7 +202,7 @@ class Visits(NamedTuple):
 
     Attributes
     ----------
-    places : Tensor
+    positions : Tensor
         Where in the list each visited instance stands; see `Grid.visit_order`.
     cells : Tensor
         Which of the visited cells it is of: stratum by stratum, n_blocks cells each.
@@ -210,7 +210,7 @@ class Visits(NamedTuple):
         How many of its cell's instances are visited before it.
     """
 
-    places: Tensor
+    positions: Tensor
     cells: Tensor
     turns: Tensor
 
@@ -231,15 +231,15 @@ def visits(starts: Tensor, seed: int, epoch: int) -> Visits:
     return Visits(starts[own] + (turns + rotations[own]) % sizes[own], cells, turns)
 
 
-def places_apart(starts: Tensor, seed: int, epoch: int) -> Tensor:
-    """Return the visited places as groups [n_groups, n_blocks], each of one stratum; -1 for none."""
+def positions_apart(starts: Tensor, seed: int, epoch: int) -> Tensor:
+    """Return the visited positions as groups [n_groups, n_blocks], each of one stratum; -1 for none."""
     found = visits(starts, seed, epoch)
     n_cells = len(starts) - 1
     n_blocks = round(n_cells**0.5)
     longest = torch.bincount(found.cells, minlength=n_cells).view(n_blocks, n_blocks).max(dim=1).values
     first = longest.cumsum(0) - longest
     groups = starts.new_full((int(longest.sum()), n_blocks), -1)
-    groups[first[found.cells // n_blocks] + found.turns, found.cells % n_blocks] = found.places
+    groups[first[found.cells // n_blocks] + found.turns, found.cells % n_blocks] = found.positions
     return groups
 
 
@@ -318,11 +318,11 @@ def popular_negatives(data: Data, users: Tensor, numbers: Tensor, key: Tensor) -
     """Return the negative of each instance, drawn by popularity."""
     assert data.starts is not None
     assert data.ends is not None
-    places = drawn_below(data.room[users], numbers, key)
-    n_before = _n_before(data, users, places)
+    points = drawn_below(data.room[users], numbers, key)
+    n_before = _n_before(data, users, points)
     last = (data.first[users] + n_before - 1).clamp(min=0)
     passed = torch.where(n_before > 0, data.ends[last], 0)
-    return torch.searchsorted(data.starts, places + passed, right=True) - 1
+    return torch.searchsorted(data.starts, points + passed, right=True) - 1
 
 
 def drawn_below(bounds: Tensor, numbers: Tensor, key: Tensor) -> Tensor:
@@ -348,13 +348,13 @@ def philox_words(positions: Tensor, key: Tensor) -> tuple[Tensor, Tensor]:
     return c0, c1
 
 
-def _n_before(data: Data, users: Tensor, places: Tensor) -> Tensor:
-    """Return how many of the user's seen items lie before each place among the unseen ones."""
+def _n_before(data: Data, users: Tensor, points: Tensor) -> Tensor:
+    """Return how many of the user's seen items lie before each point among the unseen ones."""
     first, stop = data.first[users], data.first[users + 1]
     found = first
     for power in reversed(range(data.halvings)):
         tried = found + (1 << power)
-        is_before = data.room_before[(tried - 1).clamp(max=len(data.room_before) - 1)] <= places
+        is_before = data.room_before[(tried - 1).clamp(max=len(data.room_before) - 1)] <= points
         found = torch.where((tried <= stop) & is_before, tried, found)
     return found - first
 

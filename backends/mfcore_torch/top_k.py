@@ -1,4 +1,4 @@
-"""Exact top-k, scores and the places of positives, worked out on a device in blocks of users.
+"""Exact top-k, scores and the ranks of positives, worked out on a device in blocks of users.
 
 The answers are those of the core: `mfcore.model`, `Model` and `mfcore.metrics`. The scores of the whole
 catalogue leave the device only where they are asked for.

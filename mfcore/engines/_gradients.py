@@ -336,7 +336,8 @@ def _embeddings(xp: Operators, problem: BatchProblem, batch: GatheredBatch) -> t
 def _masks(xp: Operators, batch: Any) -> tuple[Array, Array]:
     """Return which entries of the matrix are the instances' own, and which are accidental hits."""
     own = batch.positions[:, None] == batch.every[None, :]
-    return own, (xp.take(batch.item_rows, batch.positions)[:, None] == batch.item_rows[None, :]) & ~own
+    same_item = xp.take(batch.item_rows, batch.positions)[:, None] == batch.item_rows[None, :]
+    return own, same_item ^ own
 
 
 def _decayed(xp: Operators, rows: Any, numbers: Array) -> Array:

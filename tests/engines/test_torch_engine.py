@@ -79,7 +79,7 @@ def trained(job, epochs=2, **settings):
 # Compiled steps
 
 COMPILED = {
-    "neumf, rows at rest": (
+    "neumf, deferred updates": (
         mfcore.NeuMF(7, LAYERS, "tanh", init=INIT),
         "float32",
         {
@@ -132,7 +132,7 @@ def test_compiled_steps_agree_with_the_reference(request, ratings, job_of, run):
     spec, dtype, settings = COMPILED[run]
     settings = {"batch_size": 23, "dtype": dtype, **settings}
     job = job_of(spec, request.getfixturevalue(settings.pop("data", "ratings")), **settings)
-    if run == "neumf, rows at rest":
+    if run == "neumf, deferred updates":
         job = replace(job, optimizer_state={**job.optimizer_state, STEP: np.array([5_000])})
     trainer, reference = BatchTrainer(job, compile=True), registry.get("reference").trainer(in_float64(job))
     compiled, n_taken = trainer.compiled_step, []
@@ -200,6 +200,22 @@ def test_single_steps_that_are_taken_together_count_as_one(data, job_of, monkeyp
     monkeypatch.setattr(compiling, "has_compiler", lambda: True)
     trainer = BatchTrainer(job_of(mfcore.MF(4), data, optimizer=mfcore.SGD(), batch_size=1))
     assert (trainer.compiled_step is not None) == (1_200 // n_together >= 1_000)
+
+
+@needs_compiler
+def test_where_compiling_fails_training_goes_on_without_and_says_so(data, monkeypatch, tmp_path):
+    broken = tmp_path / "broken-compiler"
+    broken.write_text("#!/bin/sh\nexit 1\n")
+    broken.chmod(0o755)
+    monkeypatch.setenv("CXX", str(broken))
+    monkeypatch.setattr("torch._inductor.config.cpp.cxx", (str(broken),))
+    monkeypatch.setattr("torch._inductor.config.fx_graph_cache", False)
+    settings = {"optimizer": "adam", "batch_size": 7, "epochs": 1, "seed": 3}
+    at_once = Limits(compiled_steps=1)
+    with pytest.warns(RuntimeWarning, match="torch.compile failed: .*TorchBackend\\(compile=False\\)"):
+        found = mfcore.fit(mfcore.MF(4, init=INIT), data, backend=TorchBackend(limits=at_once), **settings)
+    plain = mfcore.fit(mfcore.MF(4, init=INIT), data, backend=PLAIN, **settings)
+    assert_same_bits(found.parameters, plain.parameters)
 
 
 def test_without_a_compiler_steps_are_not_compiled_unless_that_is_insisted_on(data, job_of, monkeypatch):
@@ -575,7 +591,10 @@ def test_what_the_items_of_a_pair_have_in_common_cancels_to_the_last_bit(data, j
 
 
 PARTS = {
-    "rows at rest": (mfcore.NeuMF(7, LAYERS), {"data": "sparse", "objective": "logistic", "n_negatives": 1}),
+    "deferred updates": (
+        mfcore.NeuMF(7, LAYERS),
+        {"data": "sparse", "objective": "logistic", "n_negatives": 1},
+    ),
     "all rows moved": (mfcore.NeuMF(7, LAYERS), {"objective": "bpr", "n_negatives": 2}),
     "touched rows moved": (mfcore.GMF(7), {"objective": "in_batch_softmax", "optimizer": mfcore.LazyAdam()}),
     "blocked": (
@@ -637,7 +656,9 @@ def test_batches_of_any_size_agree_with_the_reference(data, job_of, optimizer, b
     assert distance(found, reference.parameters(), job.parameters) <= 1e-9
 
 
-def test_rows_that_no_batch_touches_are_not_gone_through_once_they_can_rest(sparse, job_of, monkeypatch):
+def test_rows_that_no_batch_touches_are_not_gone_through_once_updates_can_be_deferred(
+    sparse, job_of, monkeypatch
+):
     def gone_through(rows, n_rows):
         raise AssertionError("a step goes through all rows")
 
@@ -664,7 +685,7 @@ def test_rows_that_no_batch_touches_are_not_gone_through_once_they_can_rest(spar
 
 
 @pytest.mark.parametrize("latest", [1_000, 1_300, 5_000])
-def test_rows_stand_after_a_rest_where_steps_one_by_one_would_leave_them(sparse, job_of, latest):
+def test_rows_that_have_caught_up_stand_where_steps_one_by_one_would_leave_them(sparse, job_of, latest):
     optimizer = mfcore.AdamW(2**-7, weight_decay=2**-3)
     job = job_of(mfcore.MF(4), sparse, optimizer=optimizer, batch_size=3, dtype="float32")
     job = replace(job, optimizer_state={**job.optimizer_state, STEP: np.array([latest])})
@@ -742,35 +763,6 @@ def test_an_optimizer_of_somebody_elses_trains_by_its_own_rule(ratings, job_of, 
         reference.run_epoch(epoch)
     found = trained(job, compile=compile).parameters()
     assert distance(found, reference.parameters(), job.parameters) <= 1e-9
-
-
-class OwnNeuMF(mfcore.NeuMF):
-    pass
-
-
-class OwnLogistic(mfcore.Logistic):
-    pass
-
-
-class OwnSigmoid(mfcore.Sigmoid):
-    pass
-
-
-@pytest.mark.parametrize(
-    ("spec", "objective", "name"),
-    [
-        (OwnNeuMF(4, (8, 4)), "logistic", "OwnNeuMF"),
-        (mfcore.NeuMF(4, (8, 4)), OwnLogistic(), "OwnLogistic"),
-        (mfcore.NeuMF(4, (8, 4), output=OwnSigmoid()), "logistic", "OwnSigmoid"),
-    ],
-    ids=["model", "objective", "output"],
-)
-def test_what_somebody_else_has_derived_is_refused_by_name(data, spec, objective, name):
-    with pytest.raises(
-        UnsupportedError,
-        match=f"it has no form of {name} on tensors; use backend='reference'; .*: reference$",
-    ):
-        mfcore.fit(spec, data, objective=objective, n_negatives=1, backend="torch")
 
 
 # In company

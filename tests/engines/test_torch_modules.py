@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import mfcore
-from mfcore.errors import InvalidArgumentError, InvalidDataError, UnsupportedError
+from mfcore.errors import InvalidArgumentError, InvalidDataError
 from mfcore.model import Model, data_fields
 
 torch = pytest.importorskip("torch", reason="torch is not installed on this Python")
@@ -286,30 +286,7 @@ def test_a_module_of_another_dtype_or_of_no_rows_is_refused(arguments, error):
         build_module(mfcore.MF(3), *arguments)
 
 
-class OwnMF(mfcore.MF):
-    """A spec of somebody's own."""
-
-
-class OwnSigmoid(mfcore.Sigmoid):
-    """An output function of somebody's own."""
-
-
-@pytest.mark.parametrize(
-    ("spec", "reason"),
-    [
-        (OwnMF(3), "no PyTorch module for OwnMF, only for MF, GMF, MLP, NeuMF, TwoTower"),
-        (mfcore.MF(3, output=OwnSigmoid()), "no PyTorch module for the output OwnSigmoid, only for Linear"),
-    ],
-    ids=["spec", "output"],
-)
-def test_what_is_somebody_s_own_is_refused_not_guessed(model_of, spec, reason):
-    with pytest.raises(UnsupportedError, match=reason):
-        model_of(spec).to_torch()
-    with pytest.raises(UnsupportedError, match=reason):
-        build_module(spec, 40, 25)
-
-
-# Taken back
+# Imported
 
 
 def assert_same_bits(found, expected):

@@ -1,4 +1,7 @@
-"""Specs, losses, outputs and rules of one's own train on PyTorch's engine as on the reference."""
+"""Specs, losses, outputs and rules of one's own train on PyTorch's engine as on the reference.
+
+They have no short names, by which other tests would find them.
+"""
 
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
@@ -30,8 +33,6 @@ needs_compiler = pytest.mark.skipif(
 class TemperatureMF(InnerProduct):
     """Matrix factorisation with a bias of users and a learnt temperature."""
 
-    short_name: ClassVar[str] = "torch_temperature_mf"
-
     n_factors: int = 5
     output: Output = field(default_factory=mfcore.Linear)
 
@@ -54,8 +55,6 @@ class TemperatureMF(InnerProduct):
 class ItemTaste(ModelSpec):
     """A score of items alone, beside users' bias: by losses of pairs nothing of the users is trained."""
 
-    short_name: ClassVar[str] = "torch_item_taste"
-
     output: Output = field(default_factory=mfcore.Linear)
 
     def parameters(self, n_users, n_items):
@@ -77,8 +76,6 @@ class ItemTaste(ModelSpec):
 @dataclass(frozen=True)
 class HalvedNeuMF(NeuMF):
     """NeuMF, of which half the score counts."""
-
-    short_name: ClassVar[str] = "torch_halved_neumf"
 
     def score(self, xp, users, items, dense):
         return 0.5 * super().score(xp, users, items, dense)
@@ -106,7 +103,6 @@ class Exponential(Output):
 class Rates(PointwiseObjective):
     """Poisson's loss, rate - count * log(rate), by way of the prediction."""
 
-    short_name: ClassVar[str] = "torch_rates"
     through_output: ClassVar[bool] = True
 
     def targets(self, values, n_negatives):
@@ -123,8 +119,6 @@ class Rates(PointwiseObjective):
 class RatesWithoutSlope(Rates):
     """The same, to be differentiated."""
 
-    short_name: ClassVar[str] = "torch_rates_without_slope"
-
     def terms(self, xp):
         return lambda rate, count, c: (rate - count * xp.log(rate), c[0])
 
@@ -132,8 +126,6 @@ class RatesWithoutSlope(Rates):
 @dataclass(frozen=True)
 class PairwiseHinge(PairwiseObjective):
     """max(margin - difference, 0)."""
-
-    short_name: ClassVar[str] = "torch_hinge"
 
     margin: float = 1.0
 
@@ -153,8 +145,6 @@ class PairwiseHinge(PairwiseObjective):
 class PairwiseHingeWithoutSlope(PairwiseHinge):
     """The same, to be differentiated."""
 
-    short_name: ClassVar[str] = "torch_hinge_without_slope"
-
     def terms(self, xp):
         return lambda difference, target, c: (xp.maximum(c[0] - difference, c[1]), c[2])
 
@@ -162,8 +152,6 @@ class PairwiseHingeWithoutSlope(PairwiseHinge):
 @dataclass(frozen=True)
 class InBatchBPR(InBatchObjective):
     """log(1 + exp(other score - own score)), summed over the other items of the batch."""
-
-    short_name: ClassVar[str] = "torch_in_batch_bpr"
 
     def matrix_terms(self, xp):
         def logistic(scores, own, hits, log_q):
@@ -180,7 +168,6 @@ class InBatchBPR(InBatchObjective):
 class Adadelta(GradientOptimizer):
     """Steps of the size of the steps before (Zeiler, 2012)."""
 
-    short_name: ClassVar[str] = "torch_adadelta"
     slots: ClassVar[tuple[str, ...]] = ("mean_square", "mean_square_step")
 
     learning_rate: float = 1.0

@@ -19,8 +19,8 @@ import numpy as np
 import torch
 import mfcore
 from dataclasses import replace
-from mfcore import registry
-from mfcore.jobs import make_job
+from mfcore.engines import registry
+from mfcore.training import make_job
 from mfcore_torch import TorchBackend
 
 rng = np.random.default_rng(3)
@@ -131,10 +131,10 @@ def test_a_last_batch_of_fewer_instances_than_ranks_is_one_rank_s_alone():
     assert max(max(line["apart"], line["objective"]) for line in found) < 1e-9
 
 
-def test_idle_rows_are_made_up_for_in_tables_that_are_cut():
+def test_deferred_updates_are_caught_up_with_in_tables_that_are_cut():
     found, _ = run_ranks(
         """
-        from mfcore.contract import STEP
+        from mfcore.engines import STEP
         from mfcore.data import Vocabulary
 
         pairs = rng.choice(400 * 400, size=900, replace=False)
@@ -151,13 +151,13 @@ def test_idle_rows_are_made_up_for_in_tables_that_are_cut():
             trainer = TorchBackend(cut_tables=cut).trainer(job)
             trainer.run_epoch(0)
             after = trainer.parameters()
-            tell(rests=trainer._rests_from is not None, apart=max(
+            tell(defers=trainer.deferral.sides == (True, True), apart=max(
                 float(np.linalg.norm(array - after[key]) / np.linalg.norm(array - job.parameters[key]))
                 for key, array in reference.parameters().items() if key in job.trained
             ))
         """
     )
-    assert [line["rests"] for line in found] == [True] * 4
+    assert [line["defers"] for line in found] == [True] * 4
     assert max(line["apart"] for line in found) < 1e-5
 
 
@@ -225,14 +225,14 @@ def test_a_cut_table_goes_to_the_device_in_parts_and_comes_back_in_blocks():
         n=3,
     )
     by_rank = sorted(found, key=lambda line: line["rank"])
-    # 60 users and 50 items, and the row of nobody.
+    # 60 users and 50 items, and the padding row.
     assert [line["rows"] for line in by_rank] == [[21, 17], [21, 17], [19, 17]]
     assert [line["first"] for line in by_rank] == [[0, 0], [21, 17], [42, 34]]
     for line in found:
         assert line["only_own"]
         assert line["same"]
-        # Three blocks of a side, of its parameters and of each of two slots.
-        assert line["gathered"] == 3 * (3 + 3)
+        # Blocks of seven rows of parameters, and of two rows with both slots as well.
+        assert line["gathered"] == (3 + 3) + (11 + 9)
         assert line["largest"] == 3 * 7 * 8 * 8
 
 
