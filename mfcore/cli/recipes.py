@@ -280,8 +280,8 @@ def _require_effect(given: Given, spec: ModelSpec, objective: Objective) -> None
     for name in ("n_negatives", "popularity_exponent"):
         if given.get(name) and objective.pairing == "in-batch":
             raise InvalidArgumentError(
-                f"{flag(name)} does not apply to an in-batch objective, whose negatives are the other items of"
-                " a batch; leave it out"
+                f"{flag(name)} does not apply to an in-batch objective, whose negatives are the other items"
+                " of a batch; leave it out"
             )
     if "activation" in given and getattr(spec, "layers", None) == ():
         raise InvalidArgumentError(
