@@ -51,6 +51,7 @@ DEFAULTS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("in-batch", {"learning_rate": 0.001, "batch_size": 1024, "epochs": 20}),
     ("in-batch batched-sgd", {"learning_rate": 10.0}),
     ("in-batch adagrad", {"learning_rate": 0.1, "batch_size": 8192, "epochs": 3}),
+    ("neural wals", {"objective": "squared", "l2": None}),
     ("own-optimizer", {"learning_rate": None}),
     ("pre-trained batched-sgd", {"learning_rate": 0.001}),
 )

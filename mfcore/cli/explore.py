@@ -10,6 +10,8 @@ from mfcore.model import Model, load_model, recommended
 from mfcore.report import FactorTable, draw_model, factor_extremes, find_item, popular_factors, title_of
 
 N_SHOWN_FACTORS = 8
+# As many as a terminal of 80 columns has room for beside a title.
+N_COLUMNS = 5
 N_SHOWN_EPOCHS = 12
 
 
@@ -113,7 +115,7 @@ def _show_history(printer: Printer, model: Model) -> None:
 def _show_factors(printer: Printer, model: Model, k: int) -> list[dict[str, Any]]:
     table = popular_factors(model, max(2 * k, 1))
     n_factors = table.factors.shape[1]
-    shown = min(n_factors, N_SHOWN_FACTORS)
+    shown = min(n_factors, N_COLUMNS)
     of_all = f", {shown} of {n_factors}" if shown < n_factors else ""
     rows = list(zip(table.ids.tolist(), table.titles, table.factors.tolist(), strict=True))
     printer.heading(f"Factors of the most popular items{of_all}")

@@ -82,10 +82,11 @@ def make_recipe(
         settled = pretrained.options
         chosen = {name: value for name, value in chosen.items() if name not in SETTLED}
     spec = _spec(chosen, settings, data) if pretrained is None else pretrained.model.spec
-    _require_effect(given, spec)
+    objective = _made("objective", chosen, settings)
+    _require_effect(given, spec, objective)
     return Recipe(
         spec=spec,
-        objective=_made("objective", chosen, settings),
+        objective=objective,
         optimizer=_made("optimizer", chosen, settings),
         arguments={name: value for name, value in chosen.items() if name in FIT_ARGUMENTS},
         is_implicit=is_implicit,
@@ -157,7 +158,8 @@ def _implied(given: Given, settings: Mapping[str, Setting], pretrained: Pretrain
     objective = given.get("objective") or _sole_owner("objective", given, settings)
     # Two towers stand for the in-batch softmax, unless negatives are to be sampled for them.
     samples = any(given.get(name) for name in ("n_negatives", "popularity_exponent"))
-    if objective is None and asked["model"] == "two-tower" and not samples:
+    follows_gradient = given.get("optimizer") != "wals"
+    if objective is None and asked["model"] == "two-tower" and follows_gradient and not samples:
         objective = IN_BATCH_SOFTMAX
     if objective is None and pretrained is not None:
         objective = pretrained.objective
@@ -273,8 +275,14 @@ def _spec(chosen: Given, settings: Mapping[str, Setting], data: Interactions) ->
     return _made("model", chosen, settings, **further)
 
 
-def _require_effect(given: Given, spec: ModelSpec) -> None:
-    """Refuse options about dense layers where there are none."""
+def _require_effect(given: Given, spec: ModelSpec, objective: Objective) -> None:
+    """Refuse options about dense layers or sampled negatives where there are none."""
+    for name in ("n_negatives", "popularity_exponent"):
+        if given.get(name) and objective.pairing == "in-batch":
+            raise InvalidArgumentError(
+                f"{flag(name)} does not apply to an in-batch objective, whose negatives are the other items"
+                " of a batch; leave it out"
+            )
     if "activation" in given and getattr(spec, "layers", None) == ():
         raise InvalidArgumentError(
             "--activation is that of the towers' layers, and there are none; add --layers, or leave it out"

@@ -131,6 +131,7 @@ def test_options_say_which_optimizer_and_objective_are_meant(command, ncf, argum
         (["neumf", "--activation", "rely"], ["did you mean 'relu'?"]),
         (["neumf", "--fusion", "concate"], ["did you mean 'concat'?"]),
         (["neumf", "--optimizer", "wals"], ["WALS solves for matrix factorisation", "e.g. --optimizer adam"]),
+        (["two-tower", "--optimizer", "wals"], ["WALS solves for matrix factorisation, not for TwoTower"]),
         (["gmf", "--nu", "1"], ["WALS solves for matrix factorisation", "not for GMF"]),
         (["neumf", "--temperature", "2"], ["use a model whose score is an inner product", "a NeuMF would"]),
         (["gmf", "--objective", "bpr", "--logq"], ["--logq applies to --objective in-batch-softmax"]),
@@ -138,7 +139,11 @@ def test_options_say_which_optimizer_and_objective_are_meant(command, ncf, argum
             ["gmf", "--objective", "bpr", "--n-negatives", "0"],
             ["compares interactions with sampled", "--n-negatives 1 or more"],
         ),
-        (["two-tower", "--logq", "--n-negatives", "2"], ["--n-negatives is 2, but", "pass --n-negatives 0"]),
+        (["two-tower", "--logq", "--n-negatives", "2"], ["--n-negatives does not apply"]),
+        (
+            ["mf", "--logq", "--popularity-exponent", "1"],
+            ["--popularity-exponent does not apply", "leave it out"],
+        ),
         (
             ["gmf", "--objective", "squared", "--n-negatives", "0", "--popularity-exponent", "1"],
             ["--popularity-exponent is 1, but no negatives are sampled; pass --n-negatives too"],

@@ -53,9 +53,9 @@ def test_help_in_a_pipe_is_plain_text_in_groups_and_states_the_defaults(process)
     # Examples stay one a line.
     assert "  mfcore train ml-100k\n" in text
     text = " ".join(text.split())
-    ratings, implicit = defaults_for(False, "sgd"), defaults_for(True, "wals")
-    assert f"{ratings.n_factors} factors, learning rate {ratings.learning_rate:g}" in text
-    assert f"{implicit.n_factors} factors, unobserved weight {implicit.unobserved_weight:g}" in text
+    ratings, implicit = defaults_for("mf", "ratings", "sgd"), defaults_for("mf", "implicit", "wals")
+    assert f"{ratings['n_factors']} factors, learning rate {ratings['learning_rate']:g}" in text
+    assert f"{implicit['n_factors']} factors, unobserved weight {implicit['unobserved_weight']:g}" in text
 
 
 @pytest.mark.parametrize(
