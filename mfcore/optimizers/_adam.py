@@ -148,7 +148,11 @@ class LazyAdam(Adam):
 
     Attributes
     ----------
-    learning_rate, l2, l2_dense, beta_1, beta_2, epsilon :
+    learning_rate : float or Schedule
+        eta.
+    l2, l2_dense : float
+        Weights of the squared norms; see `mfcore.optimizers.GradientOptimizer`.
+    beta_1, beta_2, epsilon : float
         As of `Adam`.
 
     Examples
