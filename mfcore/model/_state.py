@@ -72,12 +72,23 @@ class ModelState:
 
 
 def data_fields(data: Interactions | ModelState) -> dict[str, Any]:
-    """Return what a model keeps of its training data, be it from another model.
+    """Return what a model keeps of its training data, or of another model's.
+
+    Parameters
+    ----------
+    data : Interactions or ModelState
 
     Returns
     -------
     dict
         Arguments of `Model`: user_ids, item_ids, seen, item_names.
+
+    Examples
+    --------
+    >>> import mfcore
+    >>> from mfcore.model import data_fields
+    >>> sorted(data_fields(mfcore.Interactions.from_columns([1, 2], [5, 6])))
+    ['item_ids', 'item_names', 'seen', 'user_ids']
     """
     return {
         "user_ids": data.user_ids,

@@ -14,7 +14,26 @@ TERMINATION = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasatt
 
 @contextmanager
 def temporary_folder(prefix: str) -> Iterator[Path]:
-    """Give a folder that is removed afterwards, also where this process is terminated in between."""
+    """Give a folder that is removed afterwards, even if this process is terminated in between.
+
+    Parameters
+    ----------
+    prefix : str
+        Of the folder's name.
+
+    Yields
+    ------
+    Path
+
+    Examples
+    --------
+    >>> from mfcore.processes import temporary_folder
+    >>> with temporary_folder("mfcore-docs-") as folder:
+    ...     folder.is_dir()
+    True
+    >>> folder.exists()
+    False
+    """
     with (
         _termination_as_exit(),
         TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True) as folder,

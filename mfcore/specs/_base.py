@@ -307,8 +307,8 @@ class ModelSpec(Settings, ABC):
         for index in np.ndindex(array.shape[1:] if of_rows else array.shape):
             near = shifted(index, STEP) - shifted(index, -STEP)
             far = shifted(index, 2 * STEP) - shifted(index, -2 * STEP)
-            derivatives = (8 * near - far) / (12 * STEP)
-            gradient[(slice(None), *index) if of_rows else index] = derivatives if of_rows else derivatives.sum()
+            grads = (8 * near - far) / (12 * STEP)
+            gradient[(slice(None), *index) if of_rows else index] = grads if of_rows else grads.sum()
         return gradient
 
     def score_catalogue(self, parameters: Parameters, users: Rows) -> Floats:

@@ -90,7 +90,7 @@ def verify_job(
         Where the engines train.
     strict : bool
         Whether a deviation is an error; otherwise the result says so.
-    **settings
+    **settings : object
         Further arguments of `mfcore.fit` that say what the job is: objective, optimizer, n_negatives and so
         on. Rules that divide a gradient by its size, as Adam does, make whole steps of gradients that cancel
         but for rounding: give them an epsilon of 1e-4, as the cells do.

@@ -26,7 +26,7 @@ from mfcore.validation import require_instance, require_integer
 
 @dataclass(frozen=True, eq=False)
 class EpochEnd:
-    """What a callback is given after each epoch.
+    """What a callback receives after each epoch.
 
     Attributes
     ----------
@@ -41,7 +41,7 @@ class EpochEnd:
 
     @cached_property
     def model(self) -> Model:
-        """The model as it is now; copied from the engine when first asked for."""
+        """The model as it is now; copied from the engine when first accessed."""
         return self._model()
 
 
@@ -50,7 +50,7 @@ Callback = Callable[[EpochEnd], bool | None]
 
 @dataclass(frozen=True)
 class Validation:
-    """Held-out interactions and how a model is judged on them.
+    """Held-out interactions and how a model is evaluated on them.
 
     Attributes
     ----------
@@ -180,6 +180,22 @@ def fit(
     NonFiniteObjectiveError
         The objective of an epoch, or a parameter after it, is NaN or infinite. It names the epoch; its
         `model` is the last good one that was kept.
+
+    Examples
+    --------
+    >>> import mfcore
+    >>> data = mfcore.data.synthetic(1_000, n_users=50, n_items=40).interactions
+    >>> train, test = mfcore.splits.ratio(data, test=0.2, seed=0)
+    >>> model = mfcore.fit(
+    ...     mfcore.MF(n_factors=4, biases=True), train, epochs=3, validation=test, backend="reference"
+    ... )
+    >>> sorted(model.history[0].metrics)
+    ['MAE', 'RMSE']
+    >>> implicit = mfcore.fit(
+    ...     mfcore.MF(4), train, optimizer=mfcore.WALS(unobserved_weight=0.1), epochs=2, backend="reference"
+    ... )
+    >>> len(implicit.recommend(3, k=5)[0])
+    5
     """
     require_integer("epochs", epochs, 1)
     if patience is not None:
