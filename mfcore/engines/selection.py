@@ -1,4 +1,4 @@
-"""Which engine runs a job: the one asked for, or the one that would be done first."""
+"""Which engine runs a job: the one requested, or the one that would be done first."""
 
 import os
 from bisect import insort
@@ -26,7 +26,7 @@ class Estimate:
     on_cuda : bool
         Whether that is the least that it would take on a CUDA device.
     by_itself : bool
-        Whether the engine told its costs, which were not measured with those of others.
+        Whether the engine estimated its own costs, which were not measured with those of others.
     """
 
     seconds: float
@@ -41,8 +41,8 @@ class Estimate:
 def choose_backend(wanted: str | Backend, job: TrainingJob, epochs: int) -> tuple[Backend, str]:
     """Return the engine for a job, and why it was chosen.
 
-    "auto" takes the installed engine that does the job and would be done first, by the costs that were
-    measured of mfcore's own (`costs`) and those that others tell (`CostedBackend`). mfcore's own are loaded
+    "auto" takes the installed engine that does the job and would be done first, by the measured costs of
+    mfcore's own engines (`costs`) and those that others estimate (`CostedBackend`). mfcore's own are loaded
     in that order until one is found, so that the rest are not; the others have to be loaded to be asked. One
     whose costs are unknown is taken where none of known costs does the job, and the reference where no other
     engine does. One that fails is passed over.
@@ -69,6 +69,16 @@ def choose_backend(wanted: str | Backend, job: TrainingJob, epochs: int) -> tupl
         `wanted` names an engine that is installed but cannot be used.
     UnsupportedError
         The engine does not do the job; the message says why and which ones do.
+
+    Examples
+    --------
+    >>> import mfcore
+    >>> from mfcore.engines import choose_backend
+    >>> from mfcore.training import make_job
+    >>> data = mfcore.Interactions.from_columns([1, 1, 2], [5, 6, 5])
+    >>> engine, reason = choose_backend("reference", make_job(mfcore.MF(2), data), epochs=1)
+    >>> engine.name, reason
+    ('reference', 'asked for by name')
     """
     if not isinstance(wanted, str):
         return _able(_engine_itself(wanted), job), "passed as an instance"

@@ -24,6 +24,16 @@ class Activation:
         From (xp, z) to f(z).
     slope : callable
         From f(z) to the derivative f'(z), on numpy: the reference's definition.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mfcore.operators import NUMPY
+    >>> from mfcore.specs import ACTIVATIONS
+    >>> relu = ACTIVATIONS["relu"]
+    >>> outputs = relu.function(NUMPY, np.array([-1.0, 2.0]))
+    >>> outputs, relu.slope(outputs)
+    (array([0., 2.]), array([0., 1.]))
     """
 
     function: Callable[[Operators, Any], Any]
