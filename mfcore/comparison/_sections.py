@@ -53,7 +53,7 @@ METHOD = (
 
 @dataclass(frozen=True)
 class ExampleUser:
-    """Somebody who is recommended something.
+    """A user with recommendations in the report.
 
     Attributes
     ----------
@@ -62,6 +62,12 @@ class ExampleUser:
         Titles of what they rated highest.
     n_seen : int
         How many items they have in the training data.
+
+    Examples
+    --------
+    >>> from mfcore.comparison import ExampleUser
+    >>> ExampleUser("ann", likes=["Alien", "Brazil"], n_seen=12).user
+    'ann'
     """
 
     user: int | str
@@ -80,6 +86,13 @@ class ReportContext:
     machine : mapping of str to str
     people : sequence of ExampleUser
         The example users, in order.
+
+    Examples
+    --------
+    >>> from mfcore.comparison import ExampleUser, ReportContext
+    >>> people = [ExampleUser("ann", likes=["Alien"], n_seen=12)]
+    >>> ReportContext({"data": "synthetic"}, machine={"system": "Linux"}, people=people).people[0].n_seen
+    12
     """
 
     data: Mapping[str, str]
@@ -95,6 +108,26 @@ def sections_of(comparisons: Sequence[Comparison], context: ReportContext) -> li
     comparisons : sequence of Comparison
         One for each model.
     context : ReportContext
+
+    Returns
+    -------
+    list of Section
+
+    Examples
+    --------
+    >>> import mfcore
+    >>> from mfcore.comparison import (
+    ...     Comparison, EvaluationPlan, ExampleUsers, Failure, Monitor, ReportContext, Task, sections_of,
+    ... )
+    >>> data = mfcore.data.synthetic(1_000, n_users=50, n_items=40).interactions
+    >>> task = Task(
+    ...     mfcore.MF(2), data, {"epochs": 1}, Monitor(mfcore.RMSE(), None),
+    ...     EvaluationPlan(data, [mfcore.RMSE()], []), ExampleUsers([3], k=2, min_count=1),
+    ... )
+    >>> failed = Comparison.of("MF", task, {}, seeds=[0], outcomes=[Failure("mine", "it is slow")])
+    >>> context = ReportContext({"data": "synthetic"}, {"system": "Linux"}, people=[])
+    >>> [section.title for section in sections_of([failed], context)]
+    ['', 'MF, 1 epochs', 'Settings and machine', 'How this was measured']
     """
     trained = [comparison for comparison in comparisons if comparison.runs]
     return [

@@ -132,9 +132,7 @@ class DeferredAdam:
 
     @property
     def log_kept(self) -> NDArray[np.float64]:
-        """The logarithms of the factors by which a step shrinks a parameter and its slots, its update aside,
-        [3].
-        """
+        """The logarithms of what a step leaves of a parameter (but for its update) and of both moments, [3]."""
         return np.log([self.kept, self.optimizer.beta_1, self.optimizer.beta_2])
 
     def argument(self, decay: Any) -> Any:

@@ -38,8 +38,8 @@ def smaller_batches(batch_size: int, *, on_cpu: bool) -> str:
     Examples
     --------
     >>> from mfcore.engines import smaller_batches
-    >>> smaller_batches(4096, on_cpu=True)[:48]
-    'lower batch_size (4,096) or the number of factor'
+    >>> smaller_batches(4096, on_cpu=True)[:49]
+    'lower batch_size (4,096) or the number of factors'
     """
     less = f"lower batch_size ({batch_size:,}) or the number of factors"
     fewer = "take an optimizer with fewer slots (SGD has none, Adam two)"

@@ -36,6 +36,14 @@ class Requirement:
     ----------
     name : str
         Of `REQUIREMENTS`.
+    kind, dtype : str
+        As of other subjects: of no model, in float64.
+
+    Examples
+    --------
+    >>> from mfcore.engines.reference import backend
+    >>> from mfcore.testing import Requirement
+    >>> Requirement("it leaves the job as it is").require(backend)
     """
 
     name: str
@@ -46,7 +54,18 @@ class Requirement:
         return f"contract: {self.name}"
 
     def require(self, backend: Backend, device: str = "cpu") -> None:
-        """Raise ConformanceError unless an engine meets it, on each cell of `cells_of`."""
+        """Require that an engine meets it, on each cell of `cells_of`.
+
+        Parameters
+        ----------
+        backend : Backend
+        device : str
+
+        Raises
+        ------
+        ConformanceError
+            It does not, or does none of the cells.
+        """
         asked = cells_of(lambda cell: backend.unsupported(cell.job(device)) is None)
         if not asked:
             raise ConformanceError(f"{backend.name} does none of the cells")

@@ -41,7 +41,21 @@ def verify(
     n_processes : int
         How many work at a time; with 1, all is done in this one.
     monitor : callable
-        Given each finding.
+        Called with each finding.
+
+    Returns
+    -------
+    Verification
+
+    Examples
+    --------
+    >>> from mfcore.testing import Cell
+    >>> from mfcore.verification import verify
+    >>> cells = [Cell("mf", "squared", "sgd", "float32")]
+    >>> found = verify(["reference"], cells, n_processes=1, monitor=lambda finding: print(finding.holds))
+    True
+    >>> found.failures
+    []
     """
     described: dict[str, Engine] = {}
     found: dict[tuple[str, str], Finding] = {}

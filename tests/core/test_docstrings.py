@@ -73,7 +73,7 @@ class Documented:
 
     @property
     def is_one_sentence(self) -> bool:
-        """Whether an abstract method says all in one line, which names what it is given: "Return e to the x"."""
+        """Whether an abstract method says all in one line, such as "Return e to the power of x"."""
         words = re.findall(r"\w+", self.doc)
         is_line = "\n" not in self.doc and self.doc.startswith("Return ")
         return self.is_abstract and is_line and set(self.parameters) <= set(words)
