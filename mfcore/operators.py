@@ -109,13 +109,14 @@ class _Numpy:
     abs = staticmethod(np.abs)
     sqrt = staticmethod(np.sqrt)
     tanh = staticmethod(np.tanh)
-    where = staticmethod(np.where)
     maximum = staticmethod(np.maximum)
     minimum = staticmethod(np.minimum)
-    sum = staticmethod(np.sum)
-    max = staticmethod(np.max)
-    reshape = staticmethod(np.reshape)
     inner = staticmethod(np.inner)
+    # Of many overloads, none of which is an operator's.
+    where: Any = staticmethod(np.where)
+    sum: Any = staticmethod(np.sum)
+    max: Any = staticmethod(np.max)
+    reshape: Any = staticmethod(np.reshape)
 
     @staticmethod
     def sigmoid(x: Array) -> Array:

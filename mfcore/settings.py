@@ -57,7 +57,7 @@ _named: dict[tuple[type[Settings], str], type[Settings]] = {}
 
 
 def _register(cls: type[Settings]) -> None:
-    """Enter a class; one of the same module and qualified name takes the place of the earlier one."""
+    """Enter a class; one of the same module and qualified name replaces the earlier one."""
     base = next(base for base in cls.__mro__ if Settings in base.__bases__)
     key, name = kind_of(cls), vars(cls).get("short_name", "")
     for earlier, what in ((_classes.get(key), f"kind {key!r}"), (_named.get((base, name)), f"name {name!r}")):
@@ -166,10 +166,10 @@ def to_dict(settings: Settings) -> dict[str, Any]:
     {'kind': 'Schedule', 'initial': 0.1, 'factor': 0.95, 'every': 1}
     """
     cls = type(settings)
-    # Of a class that gives its own __init__ below a dataclass, the fields need not tell all.
+    # Of a class that gives its own __init__ below a dataclass, the fields need not hold everything.
     if "__dataclass_fields__" not in vars(next(base for base in cls.__mro__ if "__init__" in vars(base))):
         raise InvalidArgumentError(
-            f"{_path(cls)} is no dataclass, so its settings cannot be told: write @dataclass(frozen=True)"
+            f"{_path(cls)} is no dataclass, so its settings cannot be read: write @dataclass(frozen=True)"
             " above it, and its settings as fields"
         )
     return {
@@ -349,15 +349,15 @@ def _unknown(kind: Any) -> str:
     )
 
 
-def _plain(value: Any, place: str) -> Any:
+def _plain(value: Any, field: str) -> Any:
     if isinstance(value, Settings):
         return to_dict(value)
     if isinstance(value, tuple):
-        return [_plain(one, place) for one in value]
+        return [_plain(one, field) for one in value]
     plain = value.item() if isinstance(value, np.generic) else value
     if plain is not None and type(plain) not in (bool, int, float, str):
         raise InvalidArgumentError(
-            f"{place} is {value!r}, of type {type(value).__name__}, which a model file cannot hold: settings"
+            f"{field} is {value!r}, of type {type(value).__name__}, which a model file cannot hold: settings"
             " are None, booleans, numbers, text, other settings, or tuples of these"
         )
     return plain

@@ -166,11 +166,11 @@ def format_agreement(agreement: Agreement) -> str:
     >>> format_agreement(agreement)
     'Quality: engines differ by 0.0003 in RMSE, seeds by 0.0020: they agree.'
     """
-    said = f"Quality: engines differ by {format_difference(agreement.gap)} in {agreement.metric}"
+    text = f"Quality: engines differ by {format_difference(agreement.gap)} in {agreement.metric}"
     if agreement.range_of_seeds is None:
-        return f"{said}; --seeds 3 tells it from chance."
+        return f"{text}; --seeds 3 shows whether that is chance."
     seeds = format_difference(agreement.range_of_seeds)
-    return f"{said}, seeds by {seeds}: they {'agree' if agreement.holds else 'do not agree'}."
+    return f"{text}, seeds by {seeds}: they {'agree' if agreement.holds else 'do not agree'}."
 
 
 def format_difference(difference: float) -> str:

@@ -313,16 +313,16 @@ def _distances(deviation: Deviation) -> list[str]:
 
 
 def _recommendations(comparison: Comparison, people: Sequence[ExampleUser]) -> Section:
-    lists = [_lists(comparison, place, person) for place, person in enumerate(people)]
+    lists = [_lists(comparison, position, person) for position, person in enumerate(people)]
     return Section(f"What {comparison.name} recommends", lists)
 
 
-def _lists(comparison: Comparison, place: int, person: ExampleUser) -> Table:
-    """Return the first engine's list for somebody, and where the others' lists have the same items."""
+def _lists(comparison: Comparison, position: int, person: ExampleUser) -> Table:
+    """Return the first engine's list for a user, and where the others' lists have the same items."""
     first, *others = comparison.runs
-    ranking = first.rankings[place]
+    ranking = first.rankings[position]
     ranks = [
-        {item: str(rank) for rank, item in enumerate(run.rankings[place].items.tolist(), start=1)}
+        {item: str(rank) for rank, item in enumerate(run.rankings[position].items.tolist(), start=1)}
         for run in others
     ]
     shown = ranking.items if ranking.names is None else ranking.names
@@ -334,17 +334,17 @@ def _lists(comparison: Comparison, place: int, person: ExampleUser) -> Table:
     if person.likes:
         caption += f", among them {format_list(list(person.likes))}"
     if others:
-        caption += f". {_common(comparison, place, len(ranking))}"
+        caption += f". {_common(comparison, position, len(ranking))}"
     return Table(["title", *(run.engine for run in comparison.runs)], rows, f"{caption}.")
 
 
-def _common(comparison: Comparison, place: int, n: int) -> str:
+def _common(comparison: Comparison, position: int, n: int) -> str:
     """Return how many of the first engine's n items the others list too."""
-    counts = comparison.in_common(place)
+    counts = comparison.in_common(position)
     if all(count == n for count in counts.values()):
         return f"{format_list(list(counts))}: the same {n}"
-    said = format_list([f"{engine} {count}" for engine, count in counts.items()])
-    return f"Of {comparison.runs[0].engine}'s {n}: {said}"
+    counted = format_list([f"{engine} {count}" for engine, count in counts.items()])
+    return f"Of {comparison.runs[0].engine}'s {n}: {counted}"
 
 
 def _circumstances(comparisons: Sequence[Comparison], context: ReportContext) -> Section:

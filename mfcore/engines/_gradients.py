@@ -371,14 +371,14 @@ def _by_instance(
     losses_of = _losses(xp, problem, batch)
     assert isinstance(problem.objective, ScoreObjective)
     if problem.objective.gives_slope:
-        losses, slopes = losses_of(scores)
+        losses, grad_scores = losses_of(scores)
     else:
         losses, differentiate = xp.vjp(lambda scores: losses_of(scores)[0], scores)
-        (slopes,) = differentiate(1 + 0 * losses)
+        (grad_scores,) = differentiate(1 + 0 * losses)
     if batch.weights is not None:
-        losses, slopes = losses * batch.weights, slopes * batch.weights
+        losses, grad_scores = losses * batch.weights, grad_scores * batch.weights
     total = xp.total(losses)
-    found = dict(zip(names, backward(slopes / n), strict=True))
+    found = dict(zip(names, backward(grad_scores / n), strict=True))
     return total, Gradients(total, **{"negatives": None, **found})
 
 
@@ -397,7 +397,7 @@ def _instance_scores(xp: Operators, problem: BatchProblem, batch: GatheredBatch)
 def _losses(
     xp: Operators, problem: BatchProblem, batch: GatheredBatch
 ) -> Callable[[Array], tuple[Array, Array | None]]:
-    """Return the function from scores [m] to losses [m] and slopes [m], None where the loss gives none."""
+    """Return the function from scores [m] to losses [m] and derivatives [m], None of a loss without."""
     objective, output = problem.objective, problem.spec.output
     assert isinstance(objective, ScoreObjective)
     terms = score_terms(objective, output, xp)

@@ -439,7 +439,7 @@ class Gap:
     Attributes
     ----------
     reason : str
-        Why, for somebody who wonders.
+        Why, for users of the engine.
     models, objectives, optimizers, dtypes : sequence of str
         Names of the cells in `mfcore.testing`, such as "mlp of relu", "softmax" and "wals by cg"; "*" stands
         for any text. The cells that match all four are meant.

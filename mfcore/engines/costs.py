@@ -6,8 +6,8 @@ An epoch is described by the work that is in it, and an engine by what a unit of
                                 + negatives x negative + products x product)
 
 The costs lie in costs.json, beside this file: for each engine and family of jobs, fitted to the benchmarks by
-``python -m benchmarks.fit_costs``. They are good to tell engines apart, on other machines too, rather than to
-tell the time: see `Costs.seconds`.
+``python -m benchmarks.fit_costs``. They rank engines, on other machines too, rather than predict
+times: see `Costs.seconds`.
 """
 
 import json

@@ -41,7 +41,7 @@ FADED, MOST_FADING = 1e-8, 512
 SMOOTH_STEPS = (100, 300, 1_000, 3_000, 10_000, 30_000)
 # Sums, and terms of the polynomial of each.
 N_SUMS, N_TERMS = 4, 6
-# Updates of a side are deferred where a batch touches less than this part of its rows: a touched row costs
+# Updates of a side are deferred where a batch holds less than this part of its rows: a row of a batch costs
 # about as much as four that a step goes through in order.
 FEW = 0.25
 # The largest weight of a deferred step: where weight decay outpaces beta_1, weights grow from step to step,
@@ -132,7 +132,7 @@ class DeferredAdam:
 
     @property
     def log_kept(self) -> NDArray[np.float64]:
-        """The logarithms of what a step leaves of a parameter (but for its update) and of both moments, [3]."""
+        """The logarithms of the factors of a deferred step on a parameter and both moments, [3]."""
         return np.log([self.kept, self.optimizer.beta_1, self.optimizer.beta_2])
 
     def argument(self, decay: Any) -> Any:
@@ -269,7 +269,7 @@ def catch_up(
     for term in terms[-2::-1]:
         sums = sums * argument + term
     kept = xp.exp(tables.log_kept * steps)
-    # One array of them all: compiled, each would be worked out again for every number of a row.
+    # One array of them all: compiled, each would be computed again for every number of a row.
     columns = xp.split(xp.concat([start, sums, kept], axis=1), [1] * (1 + N_SUMS + 3))
     c = (*columns[: 1 + N_SUMS], tables.epsilon, *columns[1 + N_SUMS :], tables.one)
     return catch_up_rule(xp)(*row, c)
@@ -339,8 +339,8 @@ def defers(job: TrainingJob, side: str) -> bool:
     if not isinstance(optimizer, GradientOptimizer) or optimizer.sparse or job.dtype != np.float32:
         return False
     n_rows = job.data.n_users if side == "user" else job.data.n_items
-    n_touched = job.batch_size * (2 if side == "item" and job.sampling.paired else 1)
-    return n_touched < FEW * n_rows and smooth_from(optimizer) is not None
+    n_rows_of_batch = job.batch_size * (2 if side == "item" and job.sampling.paired else 1)
+    return n_rows_of_batch < FEW * n_rows and smooth_from(optimizer) is not None
 
 
 def fading_steps(optimizer: Adam) -> int:
@@ -369,7 +369,7 @@ def smooth_from(optimizer: GradientOptimizer) -> int | None:
     >>> smooth_from(mfcore.Adam()), smooth_from(mfcore.RMSprop())
     (1000, None)
     """
-    # Where somebody derived their own rule or coefficients, untouched rows move in a way of their own.
+    # A derived class with a rule or coefficients of its own moves rows outside the batch in its own way.
     kind = type(optimizer)
     if (
         not isinstance(optimizer, Adam)

@@ -262,8 +262,10 @@ class _Problem:
         derivative: Any = 1.0
         if self.objective.through_output:
             scores, derivative = self.output.forward(NUMPY)(scores, self.output.constants())
-        slopes = [self.objective.loss(scores + shift, self.targets)[1] for shift in (DIFFERENCE, -DIFFERENCE)]
-        curvature: NDArray[np.float64] = np.maximum((slopes[0] - slopes[1]) / (2 * DIFFERENCE), 0.0)
+        gradients = [
+            self.objective.loss(scores + shift, self.targets)[1] for shift in (DIFFERENCE, -DIFFERENCE)
+        ]
+        curvature: NDArray[np.float64] = np.maximum((gradients[0] - gradients[1]) / (2 * DIFFERENCE), 0.0)
         curvature *= np.square(derivative)
         return curvature
 

@@ -46,7 +46,7 @@ class ModelState:
 
     @cached_property
     def cold_filled(self) -> dict[str, Floats]:
-        """Parameters with the average row in place of cold rows, and as one more row at the end."""
+        """Parameters with the average row instead of cold rows, and as one more row at the end."""
         trained = {"user": self.seen.counts > 0, "item": self.item_counts > 0}
         layout = self.spec.parameters(self.n_users, self.n_items)
         filled = {}

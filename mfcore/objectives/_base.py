@@ -212,7 +212,7 @@ class ScoreObjective(Objective):
 
         Returns
         -------
-        losses, slopes : arrays [n] of that dtype
+        losses, grad_scores : arrays [n] of that dtype
 
         Raises
         ------

@@ -60,7 +60,7 @@ class Logistic(PointwiseObjective):
             )
         if targets.min() == targets.max():
             raise InvalidDataError(
-                f"every value is {targets[0]:g}, so the logistic objective has nothing to tell apart: pass"
+                f"every value is {targets[0]:g}, so the logistic objective has nothing to distinguish: pass"
                 " n_negatives=4, say, to train on interactions against sampled negatives"
             )
 

@@ -20,7 +20,7 @@ def peak_memory() -> int:
         peak: int = psutil.Process().memory_info().peak_wset
         return peak
     if sys.platform == "linux":
-        # What getrusage tells of a process on Linux includes what its parent held when it was started.
+        # What getrusage reports of a process on Linux includes what its parent held when it was started.
         with open("/proc/self/status", encoding="ascii", errors="replace") as lines:
             for line in lines:
                 if line.startswith("VmHWM:"):

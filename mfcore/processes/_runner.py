@@ -83,15 +83,15 @@ def run_in_processes(
         try:
             while waiting or working:
                 while waiting and len(working) < n_processes:
-                    place, given = waiting.popleft()
+                    position, given = waiting.popleft()
                     payload = pickle.dumps((function, given))
                     with interruptions_held():
-                        process = _Process(place, payload, folder / f"{place}.log")
+                        process = _Process(position, payload, folder / f"{position}.log")
                         working[process.receiver] = process
                 for receiver in wait(list(working)):
                     process = working[receiver]
                     for message in process.receive():
-                        yield process.place, message
+                        yield process.position, message
                     if process.is_over:
                         del working[receiver]
         finally:
@@ -102,9 +102,9 @@ def run_in_processes(
 class _Process:
     """A process at work, and the pipe that it sends through."""
 
-    def __init__(self, place: int, payload: bytes, log: Path) -> None:
+    def __init__(self, position: int, payload: bytes, log: Path) -> None:
         context = get_context("spawn")
-        self.place, self.log, self.is_over = place, log, False
+        self.position, self.log, self.is_over = position, log, False
         self.receiver: Connection[Any, Any]
         self.receiver, sender = context.Pipe(duplex=False)
         self._process = context.Process(target=work, args=(sender, payload, log))

@@ -57,7 +57,7 @@ def interruptions_held() -> Iterator[None]:
 @contextmanager
 def _termination_as_exit() -> Iterator[None]:
     """Raise SystemExit where a signal would end this process without clearing up."""
-    # Only the main thread may set handlers; handlers of somebody else's stay.
+    # Only the main thread may set handlers; handlers that others have set stay.
     is_main = threading.current_thread() is threading.main_thread()
     replaced = [one for one in TERMINATION if is_main and signal.getsignal(one) is signal.SIG_DFL]
 

@@ -277,7 +277,7 @@ class ModelSpec(Settings, ABC):
         {'user_factors': array([[1.5, 2. ]]), 'item_factors': array([[0.5, 1. ]])}
         """
         layout = self.parameters(1, 1)
-        arguments = tuple(
+        arguments: tuple[dict[str, Floats], ...] = tuple(
             {name: np.asarray(array, dtype=np.float64) for name, array in part.items()}
             for part in self.gather(parameters, users, items)
         )
@@ -297,9 +297,12 @@ class ModelSpec(Settings, ABC):
         of_rows = position < 2
         gradient = np.zeros_like(array)
 
+        def of_index(index: tuple[int, ...]) -> Any:
+            return (slice(None), *index) if of_rows else index
+
         def shifted(index: tuple[int, ...], by: float) -> Floats:
             moved = array.copy()
-            moved[(slice(None), *index) if of_rows else index] += by
+            moved[of_index(index)] += by
             changed = [{**part, name: moved} if at == position else part for at, part in enumerate(arguments)]
             scores: Floats = self.score(NUMPY, changed[0], changed[1], changed[2])
             return upstream * scores
@@ -308,7 +311,7 @@ class ModelSpec(Settings, ABC):
             near = shifted(index, STEP) - shifted(index, -STEP)
             far = shifted(index, 2 * STEP) - shifted(index, -2 * STEP)
             grads = (8 * near - far) / (12 * STEP)
-            gradient[(slice(None), *index) if of_rows else index] = grads if of_rows else grads.sum()
+            gradient[of_index(index)] = grads if of_rows else grads.sum()
         return gradient
 
     def score_catalogue(self, parameters: Parameters, users: Rows) -> Floats:

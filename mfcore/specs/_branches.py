@@ -15,7 +15,7 @@ from mfcore.specs._base import Arrays, Floats, Parameter, Parameters, Rows
 from mfcore.specs._dense import Stack
 from mfcore.specs._initializers import Initializer
 
-# Pairs whose layers are worked out together: their outputs stay in a core's cache.
+# Pairs whose layers are computed together: their outputs stay in a core's cache.
 PAIRS_AT_ONCE = 1 << 14
 
 

@@ -12,7 +12,7 @@ from mfcore.specs._outputs import Linear, Output
 from mfcore.validation import require_instance
 
 
-def checked_tower(place: str, layers: object) -> tuple[int, ...]:
+def checked_tower(argument: str, layers: object) -> tuple[int, ...]:
     """Return the widths of a tower over a user's and an item's factors.
 
     Raises
@@ -20,11 +20,11 @@ def checked_tower(place: str, layers: object) -> tuple[int, ...]:
     InvalidArgumentError
         Fewer than two widths, one that is not a positive integer, or an odd first one.
     """
-    widths = checked_widths(place, layers, at_least=2)
+    widths = checked_widths(argument, layers, at_least=2)
     if widths[0] % 2:
         raise InvalidArgumentError(
-            f"{place} is {widths}; its first width is that of a user's and an item's factors together, so it"
-            f" must be even: {widths[0] + 1}, say"
+            f"{argument} is {widths}; its first width is that of a user's and an item's factors together, so"
+            f" it must be even: {widths[0] + 1}, say"
         )
     return widths
 

@@ -184,7 +184,7 @@ def _require_pair(gmf: TrainedModel, mlp: TrainedModel) -> None:
     assert isinstance(gmf.spec, GMF)
     if gmf.spec.biases:
         raise InvalidArgumentError(
-            "NeuMF.from_pretrained: the GMF has biases, for which NeuMF has no place; train it without"
+            "NeuMF.from_pretrained: the GMF has biases, which NeuMF lacks; train it without"
         )
     for side in ("user", "item"):
         of_gmf, of_mlp = getattr(gmf, f"{side}_ids"), getattr(mlp, f"{side}_ids")

@@ -83,7 +83,7 @@ class ObjectiveCase:
     labels : bool
         Whether values are in 0-1 instead of 1-5.
     rate : float
-        What the learning rates of SGD and Adagrad are multiplied by: larger where slopes are smaller.
+        What the learning rates of SGD and Adagrad are multiplied by: larger where gradients are smaller.
     wals : WALS, or None
         The optimizer but for its solver, where the objective is one of least squares over all pairs.
     """

@@ -92,8 +92,8 @@ def it_says_who_it_is(backend: Backend, job: TrainingJob) -> None:
         )
 
 
-def it_refuses_in_words(backend: Backend, job: TrainingJob) -> None:
-    """Require a reason against a device that nobody has, naming it."""
+def its_refusals_are_sentences(backend: Backend, job: TrainingJob) -> None:
+    """Require a reason that names a device that does not exist."""
     reason = backend.unsupported(replace(job, device=ABROAD))
     if reason is None:
         raise ConformanceError(
@@ -219,7 +219,7 @@ REQUIREMENTS: Mapping[str, Check] = {
     requirement.__name__.replace("_", " "): requirement
     for requirement in (
         it_says_who_it_is,
-        it_refuses_in_words,
+        its_refusals_are_sentences,
         what_it_exported_stays,
         it_leaves_the_job_as_it_is,
         it_takes_arrays_as_they_lie,

@@ -142,7 +142,7 @@ def fit(
     dtype : "float32" or "float64"
     seed : int
     validation : Interactions, optional
-        Judged after every epoch. Never trained on.
+        Evaluated after every epoch. Never trained on.
     metrics : sequence of Metric, optional
         By default RMSE and MAE; for implicit data (sampled negatives, an in-batch softmax or an unobserved
         weight) HR@10 and NDCG@10.
@@ -163,7 +163,7 @@ def fit(
         Start from the parameters of a model of the same spec, users and items, with a new optimizer state;
         e.g. that of `NeuMF.from_pretrained`.
     resume : Model or path, optional
-        Go on from a model with its optimizer state, trained on any engine, as if nothing had happened.
+        Continue from a model with its optimizer state, trained on any engine, as if without a break.
     progress : bool, optional
         Show a bar; by default on a terminal only.
 
@@ -222,7 +222,7 @@ def fit(
         initial=initial,
         resume=earlier,
     )
-    # What no file can tell of is refused before it is trained; where it can be found, only if one is written.
+    # What no file can hold is refused before training; what no program could load, only if one is written.
     check = to_dict if checkpoint is None else require_storable
     for part in (job.spec, job.objective, job.optimizer):
         check(part)
@@ -250,7 +250,7 @@ def fit(
 
 
 class _Run:
-    """One call of `fit`: the trainer, and what is remembered between epochs."""
+    """One call of `fit`: the trainer, and the state between epochs."""
 
     def __init__(
         self,
@@ -273,7 +273,7 @@ class _Run:
         self.callbacks = callbacks
         self.checkpoint = checkpoint
         self.first = earlier.epochs_trained if earlier else 0
-        # A model kept as the best one also tells of the epochs after it; they are trained anew.
+        # The history of a model kept as the best one has the epochs after it too; they are trained anew.
         past = earlier.history if earlier else ()
         self.history = History(tuple(record for record in past if record.epoch < self.first))
         self.epoch = self.first
@@ -290,7 +290,7 @@ class _Run:
         self.best: tuple[EpochRecord, Model] | None = None
         self.last_good = earlier
         self.saved = False
-        self.judged: Model | None = None
+        self.evaluated: Model | None = None
 
     def train(self, epochs: int, progress: bool | None) -> Model:
         if self.first >= epochs:
@@ -301,7 +301,7 @@ class _Run:
             for epoch in range(self.first, epochs):
                 record = self._epoch(epoch)
                 watch(record)
-                if self._ends(record):
+                if self._is_last(record):
                     break
         if self.best and self.keep_best:
             return replace(self.best[1], history=self.history)
@@ -318,16 +318,19 @@ class _Run:
             raise self._diverged(f"the objective is {objective} in epoch {epoch}")
         record = EpochRecord(epoch, objective, seconds, self._n_shown() / max(seconds, 1e-9))
         if self.validation is not None:
-            self.judged = self._model()
+            self.evaluated = self._model()
             found = evaluate(
-                self.judged, self.validation.data, self.validation.metrics, protocol=self.validation.protocol
+                self.evaluated,
+                self.validation.data,
+                self.validation.metrics,
+                protocol=self.validation.protocol,
             )
             record = replace(record, metrics=dict(found))
         self.history = History((*self.history.records, record))
         return record
 
-    def _ends(self, record: EpochRecord) -> bool:
-        end = EpochEnd(record, self.history, self._judged_model if self.judged else self._model)
+    def _is_last(self, record: EpochRecord) -> bool:
+        end = EpochEnd(record, self.history, self._evaluated_model if self.evaluated else self._model)
         if self.validation is not None and self.validation.improves(record, self.best and self.best[0]):
             self.best = (record, end.model)
         if self.checkpoint is not None and self.is_main:
@@ -352,10 +355,10 @@ class _Run:
         )
         return replace(model, scorer=self.engine.scorer(model))
 
-    def _judged_model(self) -> Model:
+    def _evaluated_model(self) -> Model:
         """Return the model that was validated, which now has one more epoch behind it."""
-        assert self.judged is not None
-        return replace(self.judged, history=self.history, epochs_trained=self.epoch + 1)
+        assert self.evaluated is not None
+        return replace(self.evaluated, history=self.history, epochs_trained=self.epoch + 1)
 
     def _finite_parameters(self) -> dict[str, Floats]:
         """Return the parameters; the objective of an epoch is older than its last steps."""

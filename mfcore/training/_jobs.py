@@ -180,7 +180,7 @@ def _resolve_objective(objective: str | Objective | None, optimizer: Optimizer) 
 
 
 def _resolve(argument: str, value: Any, named: Mapping[str, type[Settings]], base: type, example: str) -> Any:
-    """Return the instance that is given, or one of the class of that name with its defaults."""
+    """Return the instance itself, or one of the class of that name with its defaults."""
     if not isinstance(value, str):
         if not isinstance(value, base):
             raise InvalidArgumentError(f"{argument} is {value!r}; pass an instance such as {example}")
@@ -349,7 +349,7 @@ def _resumed(resume: Model, spec: ModelSpec, data: Interactions, dtype: np.dtype
 def _check_continues(
     resume: Model, objective: Objective, optimizer: Optimizer, others: dict[str, Any]
 ) -> None:
-    """Require what makes a resumed run go on as if nothing had happened; rates and l2 may change."""
+    """Require what a resumed run must share with the earlier one; rates and l2 may change."""
     new = {"objective": to_dict(objective), "optimizer": kind_of(type(optimizer)), **others}
     for name, wanted in new.items():
         earlier = resume.training.get(name, wanted)
