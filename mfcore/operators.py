@@ -27,6 +27,15 @@ class Operators(Protocol):
 
     Functions of one array work element by element and keep its shape and dtype. An engine whose losses,
     outputs and rules run on single numbers (as Numba's do) needs the functions up to `minimum` alone.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mfcore.operators import NUMPY
+    >>> NUMPY.where(np.array([True, False]), np.array([1.0, 2.0]), np.array([3.0, 4.0]))
+    array([1., 4.])
+    >>> NUMPY.inner(np.array([[1.0, 2.0]]), np.array([[3.0, 4.0], [5.0, 6.0]]))
+    array([[11., 17.]])
     """
 
     def exp(self, x: Array) -> Array:
@@ -66,22 +75,22 @@ class Operators(Protocol):
         """Return the smaller of x and y, element by element; y may be a single number."""
 
     def sum(self, x: Array, axis: int) -> Array:
-        """Return the sum along an axis, which goes."""
+        """Return the sum of x along an axis, which disappears from the shape."""
 
     def max(self, x: Array, axis: int) -> Array:
-        """Return the largest element along an axis, which goes."""
+        """Return the largest element of x along an axis, which disappears from the shape."""
 
     def concat(self, arrays: Sequence[Array], axis: int) -> Array:
-        """Return arrays one after the other along an axis."""
+        """Return the arrays joined one after the other along an axis."""
 
     def split(self, x: Array, sizes: Sequence[int]) -> Sequence[Array]:
-        """Return parts of x of the given lengths along its last axis."""
+        """Return the parts of x, [..., sum of sizes], whose lengths along its last axis are sizes."""
 
     def reshape(self, x: Array, shape: tuple[int, ...]) -> Array:
-        """Return the elements of x in another shape; -1 stands for the length that is left."""
+        """Return the elements of x in another shape; -1 stands for the length that remains."""
 
     def take(self, x: Array, rows: Array) -> Array:
-        """Return the rows of x with the given numbers: [n, ...] from x [m, ...] and integers [n]."""
+        """Return the rows of x with the given row numbers: [n, ...] from x [m, ...] and integer rows [n]."""
 
     def affine(self, x: Array, kernel: Array, bias: Array) -> Array:
         """Return x @ kernel + bias: [n, n_out] from [n, n_in], [n_in, n_out] and [n_out]."""
@@ -100,13 +109,14 @@ class _Numpy:
     abs = staticmethod(np.abs)
     sqrt = staticmethod(np.sqrt)
     tanh = staticmethod(np.tanh)
-    where = staticmethod(np.where)
     maximum = staticmethod(np.maximum)
     minimum = staticmethod(np.minimum)
-    sum = staticmethod(np.sum)
-    max = staticmethod(np.max)
-    reshape = staticmethod(np.reshape)
     inner = staticmethod(np.inner)
+    # Of many overloads, none of which is an operator's.
+    where: Any = staticmethod(np.where)
+    sum: Any = staticmethod(np.sum)
+    max: Any = staticmethod(np.max)
+    reshape: Any = staticmethod(np.reshape)
 
     @staticmethod
     def sigmoid(x: Array) -> Array:

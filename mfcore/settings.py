@@ -25,21 +25,21 @@ KIND = "kind"
 class Settings:
     """Base of what a model file holds by class and fields. A subclass that is used is a frozen dataclass.
 
-    Its fields hold None, booleans, numbers, text, other settings, or tuples of these; so each can be written
+    Its fields hold None, booleans, numbers, text, other settings, or tuples of these, so each can be written
     to a file, read back and compared.
 
     Attributes
     ----------
     short_name : str
-        By which `fit` and the command line know the class; one that does not give its own is only known by
-        its instances.
+        The name by which `fit` and the command line know the class; a class without one of its own is used
+        through its instances only.
 
     Examples
     --------
     >>> from mfcore import Adam
     >>> from mfcore.optimizers import OPTIMIZERS
     >>> OPTIMIZERS[Adam.short_name]
-    <class 'mfcore.optimizers._optimizers.Adam'>
+    <class 'mfcore.optimizers._adam.Adam'>
     """
 
     short_name: ClassVar[str] = ""
@@ -57,7 +57,7 @@ _named: dict[tuple[type[Settings], str], type[Settings]] = {}
 
 
 def _register(cls: type[Settings]) -> None:
-    """Enter a class; one of the same module and qualified name takes the place of the earlier one."""
+    """Enter a class; one of the same module and qualified name replaces the earlier one."""
     base = next(base for base in cls.__mro__ if Settings in base.__bases__)
     key, name = kind_of(cls), vars(cls).get("short_name", "")
     for earlier, what in ((_classes.get(key), f"kind {key!r}"), (_named.get((base, name)), f"name {name!r}")):
@@ -75,7 +75,24 @@ def _path(cls: type) -> str:
 
 
 def kind_of(cls: type[Settings]) -> str:
-    """Return what a file calls a class: mfcore's own by its name, "MF", any other "module:Class"."""
+    """Return the name of a class in files: of mfcore's own "MF", of any other "module:Class".
+
+    Parameters
+    ----------
+    cls : class
+        Below `Settings`.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> from mfcore import MF
+    >>> from mfcore.settings import kind_of
+    >>> kind_of(MF)
+    'MF'
+    """
     return cls.__qualname__ if cls.__module__.partition(".")[0] == "mfcore" else _path(cls)
 
 
@@ -127,10 +144,19 @@ def registered(base: type[T]) -> Mapping[str, type[T]]:
 def to_dict(settings: Settings) -> dict[str, Any]:
     """Return settings as {"kind": their class, field: value, ...}, nested ones likewise.
 
+    Parameters
+    ----------
+    settings : Settings
+
+    Returns
+    -------
+    dict
+        Plain values, as JSON holds them; tuples become lists.
+
     Raises
     ------
     InvalidArgumentError
-        The class is no dataclass, or a field holds what a file cannot.
+        The class is not a dataclass, or a field holds what a file cannot.
 
     Examples
     --------
@@ -140,10 +166,10 @@ def to_dict(settings: Settings) -> dict[str, Any]:
     {'kind': 'Schedule', 'initial': 0.1, 'factor': 0.95, 'every': 1}
     """
     cls = type(settings)
-    # Of a class that gives its own __init__ below a dataclass, the fields need not tell all.
+    # Of a class that gives its own __init__ below a dataclass, the fields need not hold everything.
     if "__dataclass_fields__" not in vars(next(base for base in cls.__mro__ if "__init__" in vars(base))):
         raise InvalidArgumentError(
-            f"{_path(cls)} is no dataclass, so its settings cannot be told: write @dataclass(frozen=True)"
+            f"{_path(cls)} is no dataclass, so its settings cannot be read: write @dataclass(frozen=True)"
             " above it, and its settings as fields"
         )
     return {
@@ -157,13 +183,30 @@ def to_dict(settings: Settings) -> dict[str, Any]:
 
 
 def from_dict(settings: Mapping[str, Any]) -> Any:
-    """Return the settings that `to_dict` was given.
+    """Return the settings that `to_dict` turned into a dictionary.
+
+    Parameters
+    ----------
+    settings : mapping
+        As `to_dict` returns it.
+
+    Returns
+    -------
+    Settings
+        An instance of the class that "kind" names.
 
     Raises
     ------
     ModelFileError
-        A kind or a field that is not known: written by a newer mfcore, not by mfcore at all, or of a module
-        that was not imported.
+        An unknown kind or field: written by a newer mfcore, not by mfcore at all, or of a module that was not
+        imported.
+
+    Examples
+    --------
+    >>> import mfcore.optimizers
+    >>> from mfcore.settings import from_dict
+    >>> from_dict({"kind": "Schedule", "initial": 0.1, "factor": 0.5, "every": 2})
+    Schedule(initial=0.1, factor=0.5, every=2)
     """
     values = dict(settings)
     kind = values.pop(KIND, None)
@@ -177,17 +220,32 @@ def from_dict(settings: Mapping[str, Any]) -> Any:
 
 
 def require_storable(settings: Settings | Mapping[str, Any]) -> None:
-    """Raise unless `from_dict` gives the settings back from a file, in a process that imported their module.
+    """Raise unless `from_dict` can restore the settings from a file, in a process that imported their module.
 
     Parameters
     ----------
-    settings : Settings, or what `to_dict` made of some
-        Where they came from a file, their module need not have been imported here.
+    settings : Settings or mapping
+        Or what `to_dict` returned for some; where that came from a file, their module need not have been
+        imported here.
 
     Raises
     ------
     InvalidArgumentError
         Names the class, what is wrong and the remedy.
+
+    Examples
+    --------
+    >>> from dataclasses import dataclass
+    >>> import mfcore
+    >>> from mfcore.settings import require_storable
+    >>> require_storable(mfcore.Adam(learning_rate=0.01))
+    >>> @dataclass(frozen=True)
+    ... class Local(mfcore.SGD):
+    ...     pass
+    >>> require_storable(Local())
+    Traceback (most recent call last):
+        ...
+    mfcore.errors.InvalidArgumentError: Local is defined in the program itself or a...
     """
     stored = to_dict(settings) if isinstance(settings, Settings) else settings
     kind = str(stored.get(KIND))
@@ -236,7 +294,15 @@ def load_plugin(name: str) -> ModuleType:
     Raises
     ------
     InvalidArgumentError
-        There is none, or it fails; names it and the error.
+        No such module, or importing it fails; names it and the error.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from mfcore.settings import load_plugin
+    >>> _ = Path("docs_rates.py").write_text("SLOW = 0.001", encoding="utf-8")
+    >>> load_plugin("docs_rates.py").SLOW
+    0.001
     """
     try:
         return _from_file(Path(name)) if name.endswith(".py") else import_module(name)
@@ -283,15 +349,15 @@ def _unknown(kind: Any) -> str:
     )
 
 
-def _plain(value: Any, place: str) -> Any:
+def _plain(value: Any, field: str) -> Any:
     if isinstance(value, Settings):
         return to_dict(value)
     if isinstance(value, tuple):
-        return [_plain(one, place) for one in value]
+        return [_plain(one, field) for one in value]
     plain = value.item() if isinstance(value, np.generic) else value
     if plain is not None and type(plain) not in (bool, int, float, str):
         raise InvalidArgumentError(
-            f"{place} is {value!r}, of type {type(value).__name__}, which a model file cannot hold: settings"
+            f"{field} is {value!r}, of type {type(value).__name__}, which a model file cannot hold: settings"
             " are None, booleans, numbers, text, other settings, or tuples of these"
         )
     return plain

@@ -37,7 +37,7 @@ class OwnScore(_OwnLayer):
     values : mapping of name to array
     weights : mapping of name to (layer, weight)
         Where each parameter without a side stands.
-    settings
+    **settings : object
         Of every Keras layer.
     """
 
@@ -95,7 +95,7 @@ class OwnPrediction(_OwnLayer):
     Parameters
     ----------
     output : Output
-    settings
+    **settings : object
         Of every Keras layer.
     """
 

@@ -15,7 +15,20 @@ from mfcore.training import available_threads
 
 
 def machine() -> dict[str, str]:
-    """Return what is known of this machine and its software, and the date: name to value, for people."""
+    """Return what is known of this machine and its software, and the date.
+
+    Returns
+    -------
+    dict of str to str
+        Name to value, for people.
+
+    Examples
+    --------
+    >>> import mfcore
+    >>> from mfcore.comparison import machine
+    >>> machine()["mfcore"] == mfcore.__version__
+    True
+    """
     return {
         "date": datetime.now().astimezone().isoformat(" ", "minutes"),
         "processor": _processor(),

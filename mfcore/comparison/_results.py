@@ -1,4 +1,4 @@
-"""What engines have made of one task, side by side: the fastest one, whether qualities agree."""
+"""The results of one task on several engines: which is the fastest, and whether qualities agree."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -75,6 +75,28 @@ class Comparison:
     runs : sequence of EngineRun
         The fastest first.
     failures : sequence of Failure
+
+    Examples
+    --------
+    >>> import mfcore
+    >>> from mfcore.comparison import (
+    ...     Comparison, EvaluationPlan, ExampleUsers, Failure, Monitor, Task, attempt,
+    ... )
+    >>> data = mfcore.data.synthetic(1_000, n_users=50, n_items=40).interactions
+    >>> train, test = mfcore.splits.ratio(data, test=0.2, seed=0)
+    >>> task = Task(
+    ...     mfcore.MF(2), train, {"epochs": 1}, Monitor(mfcore.RMSE(), None),
+    ...     EvaluationPlan(test, [mfcore.RMSE()], []), ExampleUsers([3], k=2, min_count=1),
+    ... )
+    >>> run = attempt("reference", task, seeds=[0], on_epoch=lambda seed, record: None)
+    >>> outcomes = [run, Failure("mine", "it is not installed", refused=True)]
+    >>> comparison = Comparison.of("MF", task, {}, seeds=[0], outcomes=outcomes)
+    >>> comparison.engines, comparison.metrics
+    (['reference', 'mine'], ['RMSE'])
+    >>> comparison.quality(run, "RMSE").half_range, comparison.in_common(0)
+    (0.0, {})
+    >>> comparison.document()["fastest"]
+    'reference'
     """
 
     name: str
@@ -94,7 +116,23 @@ class Comparison:
         seeds: Sequence[int],
         outcomes: Sequence[EngineRun | Failure],
     ) -> "Comparison":
-        """Return the comparison of what engines came to, one outcome for each."""
+        """Return the comparison of the outcomes of engines.
+
+        Parameters
+        ----------
+        name : str
+            Of the model.
+        task : Task
+        options : mapping of str to object
+            The same as options of `mfcore train`.
+        seeds : sequence of int
+        outcomes : sequence of EngineRun or Failure
+            One for each engine.
+
+        Returns
+        -------
+        Comparison
+        """
         runs = [outcome for outcome in outcomes if isinstance(outcome, EngineRun)]
         return cls(
             name,
@@ -118,7 +156,18 @@ class Comparison:
         return sorted(found, key=lambda name: name != self.metric)
 
     def quality(self, run: EngineRun, metric: str) -> Spread:
-        """Return a metric of an engine over the seeds."""
+        """Return a metric of an engine over the seeds.
+
+        Parameters
+        ----------
+        run : EngineRun
+        metric : str
+
+        Returns
+        -------
+        Spread
+            With mean and half_range.
+        """
         return Spread.of([quality.by_metric[metric] for quality in run.qualities])
 
     @property
@@ -137,14 +186,25 @@ class Comparison:
         Parameters
         ----------
         user : int
-            The place among the example users.
+            The position among the example users.
+
+        Returns
+        -------
+        dict of str to int
+            By engine.
         """
         first, *others = self.runs
         listed = set(first.rankings[user].items.tolist())
         return {run.engine: len(listed & set(run.rankings[user].items.tolist())) for run in others}
 
     def document(self) -> dict[str, Any]:
-        """Return it for a JSON document."""
+        """Return it for a JSON document.
+
+        Returns
+        -------
+        dict
+            Plain values.
+        """
         agreement = self.agreement
         return {
             "model": self.name,

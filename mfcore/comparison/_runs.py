@@ -1,4 +1,4 @@
-"""What one engine makes of a task."""
+"""The result of a task on one engine."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -41,7 +41,7 @@ class Memory:
 
 @dataclass(frozen=True)
 class EngineRun:
-    """What an engine has made of a task.
+    """The result of a task on an engine.
 
     Attributes
     ----------
@@ -62,6 +62,21 @@ class EngineRun:
         Why there is none.
     rankings : tuple of Ranking
         For each of the example users, by the model of the first seed.
+
+    Examples
+    --------
+    >>> from mfcore.comparison import EngineRun
+    >>> from mfcore.model import EpochRecord
+    >>> records = tuple(
+    ...     EpochRecord(epoch, 0.5, seconds, instances_per_second=1e6)
+    ...     for epoch, seconds in enumerate((3.0, 1.0, 1.5))
+    ... )
+    >>> run = EngineRun(
+    ...     "mine", "an engine", import_seconds=0.5, trainer_seconds=0.25, records=records, qualities=(),
+    ...     memory=None, short_run=None, short_run_failure="", rankings=(),
+    ... )
+    >>> run.epoch_seconds, run.compile_seconds, run.clock
+    (1.25, 2.0, [3.25, 4.25, 5.75])
     """
 
     engine: str
@@ -112,17 +127,23 @@ class EngineRun:
 
 @dataclass(frozen=True)
 class Failure:
-    """Why an engine has made nothing of a task.
+    """Why there is no result of a task on an engine.
 
     Attributes
     ----------
     engine : str
     reason : str
     refused : bool
-        It says by itself that it does not do such a job, or is not installed.
+        Whether the engine does not do such a job, or is not installed.
     log : str
         Where it is neither that nor an error that mfcore raises on purpose: the traceback, or what the
         process wrote before its end.
+
+    Examples
+    --------
+    >>> from mfcore.comparison import Failure
+    >>> Failure("torch", "backend 'torch' needs torch, which is not installed", refused=True).log
+    ''
     """
 
     engine: str

@@ -53,7 +53,7 @@ METHOD = (
 
 @dataclass(frozen=True)
 class ExampleUser:
-    """Somebody who is recommended something.
+    """A user with recommendations in the report.
 
     Attributes
     ----------
@@ -62,6 +62,12 @@ class ExampleUser:
         Titles of what they rated highest.
     n_seen : int
         How many items they have in the training data.
+
+    Examples
+    --------
+    >>> from mfcore.comparison import ExampleUser
+    >>> ExampleUser("ann", likes=["Alien", "Brazil"], n_seen=12).user
+    'ann'
     """
 
     user: int | str
@@ -80,6 +86,13 @@ class ReportContext:
     machine : mapping of str to str
     people : sequence of ExampleUser
         The example users, in order.
+
+    Examples
+    --------
+    >>> from mfcore.comparison import ExampleUser, ReportContext
+    >>> people = [ExampleUser("ann", likes=["Alien"], n_seen=12)]
+    >>> ReportContext({"data": "synthetic"}, machine={"system": "Linux"}, people=people).people[0].n_seen
+    12
     """
 
     data: Mapping[str, str]
@@ -95,6 +108,26 @@ def sections_of(comparisons: Sequence[Comparison], context: ReportContext) -> li
     comparisons : sequence of Comparison
         One for each model.
     context : ReportContext
+
+    Returns
+    -------
+    list of Section
+
+    Examples
+    --------
+    >>> import mfcore
+    >>> from mfcore.comparison import (
+    ...     Comparison, EvaluationPlan, ExampleUsers, Failure, Monitor, ReportContext, Task, sections_of,
+    ... )
+    >>> data = mfcore.data.synthetic(1_000, n_users=50, n_items=40).interactions
+    >>> task = Task(
+    ...     mfcore.MF(2), data, {"epochs": 1}, Monitor(mfcore.RMSE(), None),
+    ...     EvaluationPlan(data, [mfcore.RMSE()], []), ExampleUsers([3], k=2, min_count=1),
+    ... )
+    >>> failed = Comparison.of("MF", task, {}, seeds=[0], outcomes=[Failure("mine", "it is slow")])
+    >>> context = ReportContext({"data": "synthetic"}, {"system": "Linux"}, people=[])
+    >>> [section.title for section in sections_of([failed], context)]
+    ['', 'MF, 1 epochs', 'Settings and machine', 'How this was measured']
     """
     trained = [comparison for comparison in comparisons if comparison.runs]
     return [
@@ -280,16 +313,16 @@ def _distances(deviation: Deviation) -> list[str]:
 
 
 def _recommendations(comparison: Comparison, people: Sequence[ExampleUser]) -> Section:
-    lists = [_lists(comparison, place, person) for place, person in enumerate(people)]
+    lists = [_lists(comparison, position, person) for position, person in enumerate(people)]
     return Section(f"What {comparison.name} recommends", lists)
 
 
-def _lists(comparison: Comparison, place: int, person: ExampleUser) -> Table:
-    """Return the first engine's list for somebody, and where the others' lists have the same items."""
+def _lists(comparison: Comparison, position: int, person: ExampleUser) -> Table:
+    """Return the first engine's list for a user, and where the others' lists have the same items."""
     first, *others = comparison.runs
-    ranking = first.rankings[place]
+    ranking = first.rankings[position]
     ranks = [
-        {item: str(rank) for rank, item in enumerate(run.rankings[place].items.tolist(), start=1)}
+        {item: str(rank) for rank, item in enumerate(run.rankings[position].items.tolist(), start=1)}
         for run in others
     ]
     shown = ranking.items if ranking.names is None else ranking.names
@@ -301,17 +334,17 @@ def _lists(comparison: Comparison, place: int, person: ExampleUser) -> Table:
     if person.likes:
         caption += f", among them {format_list(list(person.likes))}"
     if others:
-        caption += f". {_common(comparison, place, len(ranking))}"
+        caption += f". {_common(comparison, position, len(ranking))}"
     return Table(["title", *(run.engine for run in comparison.runs)], rows, f"{caption}.")
 
 
-def _common(comparison: Comparison, place: int, n: int) -> str:
+def _common(comparison: Comparison, position: int, n: int) -> str:
     """Return how many of the first engine's n items the others list too."""
-    counts = comparison.in_common(place)
+    counts = comparison.in_common(position)
     if all(count == n for count in counts.values()):
         return f"{format_list(list(counts))}: the same {n}"
-    said = format_list([f"{engine} {count}" for engine, count in counts.items()])
-    return f"Of {comparison.runs[0].engine}'s {n}: {said}"
+    counted = format_list([f"{engine} {count}" for engine, count in counts.items()])
+    return f"Of {comparison.runs[0].engine}'s {n}: {counted}"
 
 
 def _circumstances(comparisons: Sequence[Comparison], context: ReportContext) -> Section:

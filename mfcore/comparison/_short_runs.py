@@ -57,7 +57,7 @@ def short_run(backend: Backend, task: Task) -> ShortRun:
     Raises
     ------
     MfcoreError
-        The job makes no sense on so few interactions: somebody has seen every item of these, say.
+        The job makes no sense on so few interactions: a user has seen every item of these, say.
     """
     job, epochs = _short_job(task)
     exact = in_float64(job)

@@ -22,6 +22,13 @@ class Monitor:
     ----------
     metric : Metric
     protocol : RankingProtocol or None
+
+    Examples
+    --------
+    >>> import mfcore
+    >>> from mfcore.comparison import Monitor
+    >>> Monitor(mfcore.NDCG(10), mfcore.FullRanking()).metric.name
+    'NDCG@10'
     """
 
     metric: Metric
@@ -39,6 +46,14 @@ class EvaluationPlan:
     metrics : sequence of Metric
     protocols : sequence of RankingProtocol
         For ranking metrics; the usual one first.
+
+    Examples
+    --------
+    >>> import mfcore
+    >>> from mfcore.comparison import EvaluationPlan
+    >>> test = mfcore.data.synthetic(100, n_users=20, n_items=30).interactions
+    >>> len(EvaluationPlan(test, [mfcore.RMSE()], protocols=[]).test)
+    100
     """
 
     test: Interactions
@@ -48,7 +63,7 @@ class EvaluationPlan:
 
 @dataclass(frozen=True, eq=False)
 class ExampleUsers:
-    """Whom the model recommends something to.
+    """The users whose recommendations a report shows.
 
     Attributes
     ----------
@@ -57,6 +72,12 @@ class ExampleUsers:
         Length of the lists.
     min_count : int
         How many training users a recommended item has at least.
+
+    Examples
+    --------
+    >>> from mfcore.comparison import ExampleUsers
+    >>> ExampleUsers(["ann", "bob"], k=10, min_count=20).k
+    10
     """
 
     users: Sequence[int | str]
@@ -77,6 +98,19 @@ class Task:
     monitor : Monitor
     evaluation : EvaluationPlan
     example_users : ExampleUsers
+
+    Examples
+    --------
+    >>> import mfcore
+    >>> from mfcore.comparison import EvaluationPlan, ExampleUsers, Monitor, Task
+    >>> data = mfcore.data.synthetic(1_000, n_users=50, n_items=40).interactions
+    >>> train, test = mfcore.splits.ratio(data, test=0.2, seed=0)
+    >>> task = Task(
+    ...     mfcore.MF(2), train, {"epochs": 1, "batch_size": 64}, Monitor(mfcore.RMSE(), None),
+    ...     EvaluationPlan(test, [mfcore.RMSE()], []), ExampleUsers([3], k=2, min_count=1),
+    ... )
+    >>> task.job(train, batch_size=32).batch_size
+    32
     """
 
     spec: ModelSpec
@@ -87,11 +121,22 @@ class Task:
     example_users: ExampleUsers
 
     def job(self, data: Interactions, **changes: Any) -> TrainingJob:
-        """Return the job on some data, with other values of some arguments.
+        """Return the job on some data.
+
+        Parameters
+        ----------
+        data : Interactions
+        **changes : object
+            Other values of some arguments.
+
+        Returns
+        -------
+        TrainingJob
 
         Raises
         ------
         InvalidArgumentError, InvalidDataError
+            The job makes no sense on that data.
         """
         given = {**self.arguments, **changes}
         del given["epochs"]

@@ -1,4 +1,4 @@
-"""What the trainer of an engine that goes batch by batch has in common with every other one."""
+"""What the trainers of engines that train batch by batch have in common."""
 
 from abc import ABC, abstractmethod
 from typing import Any
@@ -15,17 +15,44 @@ from mfcore.specs import Floats
 class BatchTrainer(ABC):
     """The loop over batches, the copies and the state; an engine adds `load`, `step` and `arrays`.
 
-    Parameters
-    ----------
-    job : TrainingJob
-        With a gradient optimizer.
-
     Attributes
     ----------
     job : TrainingJob
     optimizer : GradientOptimizer
     steps_done : int
         Steps taken so far.
+
+    Parameters
+    ----------
+    job : TrainingJob
+        With a gradient optimizer.
+
+    Examples
+    --------
+    A trainer that takes plain steps of matrix factorisation, one instance after the other, in numpy:
+
+    >>> import mfcore
+    >>> from mfcore.engines import BatchTrainer
+    >>> from mfcore.training import make_job
+    >>> class Numpy(BatchTrainer):
+    ...     def load(self, tables):
+    ...         self.tables = tables
+    ...     def arrays(self):
+    ...         return self.tables
+    ...     def step(self, batch):
+    ...         objective, rate = 0.0, batch.coefficients[0]
+    ...         for user, item, target in zip(batch.users, batch.items, batch.targets, strict=True):
+    ...             p, q = self.tables.users[user, 0], self.tables.items[item, 0]
+    ...             error = p @ q - target
+    ...             objective += 0.5 * float(error) ** 2
+    ...             p[:], q[:] = p - rate * error * q, q - rate * error * p
+    ...         return objective
+    >>> data = mfcore.Interactions.from_columns([1, 1, 2], [5, 6, 5], [3.0, 4.0, 5.0])
+    >>> trainer = Numpy(make_job(mfcore.MF(2), data, optimizer="sgd", batch_size=1))
+    >>> round(trainer.run_epoch(0), 3)
+    8.333
+    >>> trainer.parameters()["user_factors"].shape, trainer.optimizer_state()
+    ((2, 2), {'step': array([3])})
     """
 
     def __init__(self, job: TrainingJob) -> None:
@@ -37,18 +64,45 @@ class BatchTrainer(ABC):
 
     @abstractmethod
     def load(self, tables: PackedTables) -> None:
-        """Take the parameters and slots that training starts from, host arrays in the job's dtype."""
+        """Load the parameters and slots that training starts from.
+
+        Parameters
+        ----------
+        tables : PackedTables
+            Host arrays in the job's dtype, which the trainer may keep.
+        """
 
     @abstractmethod
     def step(self, batch: Batch) -> Any:
-        """Take a step; return the objective before it, summed over the batch's instances: a number."""
+        """Take a step.
+
+        Parameters
+        ----------
+        batch : Batch
+
+        Returns
+        -------
+        float, or scalar of the engine's library
+            The objective before the step, summed over the batch's instances.
+        """
 
     @abstractmethod
     def arrays(self) -> PackedTables:
         """Return the parameters and slots as they are now, as host arrays."""
 
     def run_epoch(self, epoch: int) -> float:
-        """Train one epoch, counted from 0, and return its mean objective."""
+        """Train one epoch.
+
+        Parameters
+        ----------
+        epoch : int
+            Counted from 0.
+
+        Returns
+        -------
+        float
+            Its mean objective over the instances.
+        """
         total = 0.0
         for batch in self.job.batches(epoch, self.steps_done):
             total += self.step(batch)

@@ -1,4 +1,4 @@
-"""What a step is shown: the batches of an epoch, with all that an engine needs of each."""
+"""The batches of an epoch, with all that an engine needs of each for a step."""
 
 from typing import NamedTuple
 
@@ -28,6 +28,15 @@ class Batch(NamedTuple):
         Of the step, counted from 1 over all epochs.
     coefficients : array [n_coefficients] in the job's dtype
         Of the optimizer's rule, at this step.
+
+    Examples
+    --------
+    >>> import mfcore
+    >>> from mfcore.training import make_job
+    >>> data = mfcore.Interactions.from_columns([1, 1, 2], [5, 6, 5], [3.0, 4.0, 5.0])
+    >>> job = make_job(mfcore.MF(2), data, optimizer="adam", batch_size=2)
+    >>> [(batch.number, len(batch.users)) for batch in job.batches(epoch=0)]
+    [(1, 2), (2, 1)]
     """
 
     users: NDArray[np.int64]

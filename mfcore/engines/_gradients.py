@@ -23,18 +23,42 @@ from mfcore.specs import Arrays, Embeddings, InnerProduct, ModelSpec, score_embe
 
 
 class DifferentiableOperators(Operators, Protocol):
-    """The operators of an engine that differentiates."""
+    """The operators of an engine that differentiates.
+
+    Examples
+    --------
+    A library brings both: ``vjp=jax.vjp``, say. The plain objective needs `total` alone:
+
+    >>> import numpy as np
+    >>> from mfcore.operators import NUMPY
+    >>> class Summing(type(NUMPY)):
+    ...     def total(self, x):
+    ...         return x.sum(dtype=np.float64)
+    >>> float(Summing().total(np.array([[0.5, 1.0], [2.0, 3.0]])))
+    6.5
+    """
 
     def vjp(
         self, function: Callable[..., Any], *inputs: Array
     ) -> tuple[Any, Callable[[Any], tuple[Array, ...]]]:
-        """Return a function's value, and what turns derivatives by the value into those by the inputs.
+        """Return a function's value, and its vector-Jacobian product.
 
-        The value is an array or a tuple of arrays; an input that it does not depend on gets zeros.
+        Parameters
+        ----------
+        function : callable
+            From the inputs to an array or a tuple of arrays.
+        *inputs : array
+
+        Returns
+        -------
+        value : array or tuple of arrays
+        vjp : callable
+            From the derivatives by the value, shaped like it, to a tuple of those by the inputs; an input
+            that the value does not depend on gets zeros.
         """
 
     def total(self, x: Array) -> Array:
-        """Return the sum of all elements, [], in float64 where the library has it."""
+        """Return the sum of all elements of x, [], in float64 where the library has it."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +71,16 @@ class BatchProblem:
     objective : Objective
     l2, l2_dense : float
     layout : ParameterLayout
+
+    Examples
+    --------
+    >>> import mfcore
+    >>> from mfcore.engines import BatchProblem
+    >>> from mfcore.training import make_job
+    >>> data = mfcore.Interactions.from_columns([1, 1, 2], [5, 6, 5], [3.0, 4.0, 5.0])
+    >>> problem = BatchProblem.of(make_job(mfcore.MF(2), data, optimizer=mfcore.Adam(l2=0.1)))
+    >>> problem.objective, problem.l2, problem.layout.users.names
+    (Squared(), 0.1, ('user_factors',))
     """
 
     spec: ModelSpec
@@ -57,7 +91,18 @@ class BatchProblem:
 
     @classmethod
     def of(cls, job: TrainingJob) -> "BatchProblem":
-        """Return that of a job with a gradient optimizer."""
+        """Return the problem of a job.
+
+        Parameters
+        ----------
+        job : TrainingJob
+            With a gradient optimizer.
+
+        Returns
+        -------
+        BatchProblem
+            Hashable; equal for jobs whose steps are the same function.
+        """
         assert isinstance(job.optimizer, GradientOptimizer)
         return cls(job.spec, job.objective, job.optimizer.l2, job.optimizer.l2_dense, job.layout)
 
@@ -79,13 +124,22 @@ class GatheredBatch(NamedTuple):
         Of a pointwise objective.
     weights : array [m], or None for 1
     positions : int array [m], or None
-        Which of the batch's n instances these are,
+        Of an in-batch objective: the instances' positions in the batch of n.
     every : int array [n], or None
-        0, ..., n - 1,
+        Of an in-batch objective: 0, ..., n - 1.
     item_rows : int array [n], or None
-        the numbers of the batch's item rows, and
+        Of an in-batch objective: the row numbers of the batch's items.
     log_q : array [n], or None
-        what is subtracted from their logits: of an in-batch objective.
+        Of an in-batch objective: what is subtracted from the items' logits.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mfcore.engines import GatheredBatch
+    >>> rows = np.zeros((3, 2))
+    >>> batch = GatheredBatch(rows, rows, dense=np.zeros(0), constants={}, targets=np.ones(3))
+    >>> batch.negatives is None
+    True
     """
 
     users: Array
@@ -113,6 +167,12 @@ class Gradients(NamedTuple):
     negatives : array [m, width], or None
     dense : array [width]
         Without what l2_dense adds; see `dense_decay`.
+
+    Examples
+    --------
+    >>> from mfcore.engines import Gradients
+    >>> Gradients._fields
+    ('objective', 'users', 'items', 'negatives', 'dense')
     """
 
     objective: Array
@@ -148,12 +208,48 @@ def batch_gradients(
     decayed_items : array like `batch.items`, optional
         The item rows that l2 applies to, where they are not all: zeros stand for the others.
     in_parts : callable, optional
-        How an in-batch objective is worked out where the matrix of all scores would be too large: given a
-        function from the numbers of some of the m instances to (loss, gradient by the embeddings of these
+        How an in-batch objective is computed where the matrix of all scores would be too large: given a
+        function from the positions of some of the m instances to (loss, gradient by the embeddings of these
         users, further gradients), it returns the sum of the losses, the gradients of all users in their
         order, and the sums of the further ones.
     matrix_part : callable, optional
         `in_batch_part(xp, problem.objective)`, as the engine compiled it.
+
+    Returns
+    -------
+    Gradients
+
+    Examples
+    --------
+    By central differences, where an engine has a library that differentiates:
+
+    >>> import mfcore, numpy as np
+    >>> from mfcore.engines import BatchProblem, GatheredBatch, batch_gradients
+    >>> from mfcore.operators import NUMPY
+    >>> from mfcore.training import make_job
+    >>> class Numeric(type(NUMPY)):
+    ...     total = staticmethod(np.sum)
+    ...     def vjp(self, function, *inputs):
+    ...         def by(position, index, upstream):
+    ...             above, below = ([one.copy() for one in inputs] for _ in range(2))
+    ...             above[position][index] += 1e-4
+    ...             below[position][index] -= 1e-4
+    ...             return ((function(*above) - function(*below)) * upstream).sum() / 2e-4
+    ...         def backward(upstream):
+    ...             return tuple(
+    ...                 np.array([by(p, i, upstream) for i in np.ndindex(x.shape)]).reshape(x.shape)
+    ...                 for p, x in enumerate(inputs)
+    ...             )
+    ...         return function(*inputs), backward
+    >>> data = mfcore.Interactions.from_columns([1, 1, 2], [5, 6, 5], [3.0, 4.0, 5.0])
+    >>> problem = BatchProblem.of(make_job(mfcore.MF(2), data, optimizer="adam"))
+    >>> batch = GatheredBatch(
+    ...     users=np.array([[1.0, 2.0]]), items=np.array([[0.5, 0.5]]), dense=np.zeros(0), constants={},
+    ...     targets=np.array([1.0]),
+    ... )
+    >>> found = batch_gradients(Numeric(), problem, batch, n=1)
+    >>> float(found.objective), found.users.round(6).tolist(), found.items.round(6).tolist()
+    (0.125, [[0.25, 0.25]], [[0.5, 1.0]])
     """
     if isinstance(problem.objective, InBatchObjective):
         part = in_batch_part(xp, problem.objective) if matrix_part is None else matrix_part
@@ -181,6 +277,34 @@ def batch_objective(xp: DifferentiableOperators, problem: BatchProblem, batch: G
 
     Its gradient by automatic differentiation is that of the loss as the library takes it, which at a kink
     need not be the slope that the loss gives.
+
+    Parameters
+    ----------
+    xp : DifferentiableOperators
+    problem : BatchProblem
+    batch : GatheredBatch
+        Of a whole batch.
+
+    Returns
+    -------
+    array []
+
+    Examples
+    --------
+    >>> import mfcore, numpy as np
+    >>> from mfcore.engines import BatchProblem, GatheredBatch, batch_objective
+    >>> from mfcore.operators import NUMPY
+    >>> from mfcore.training import make_job
+    >>> class Summing(type(NUMPY)):
+    ...     total = staticmethod(np.sum)
+    >>> data = mfcore.Interactions.from_columns([1, 1, 2], [5, 6, 5], [3.0, 4.0, 5.0])
+    >>> problem = BatchProblem.of(make_job(mfcore.MF(2), data, optimizer=mfcore.Adam(l2=0.1)))
+    >>> batch = GatheredBatch(
+    ...     users=np.array([[1.0, 2.0]]), items=np.array([[0.5, 0.5]]), dense=np.zeros(0), constants={},
+    ...     targets=np.array([1.0]),
+    ... )
+    >>> float(batch_objective(Summing(), problem, batch))
+    0.4
     """
     objective = problem.objective
     if isinstance(objective, InBatchObjective):
@@ -203,7 +327,33 @@ def batch_objective(xp: DifferentiableOperators, problem: BatchProblem, batch: G
 
 
 def dense_decay(xp: DifferentiableOperators, problem: BatchProblem, dense: Array) -> tuple[Array, Array]:
-    """Return what l2_dense adds to the gradient by the dense parameters [width] and to the objective []."""
+    """Return what l2_dense adds to the gradient and to the objective.
+
+    Parameters
+    ----------
+    xp : DifferentiableOperators
+    problem : BatchProblem
+    dense : array [width]
+        The parameters without a side, packed.
+
+    Returns
+    -------
+    gradient : array [width]
+    objective : array []
+
+    Examples
+    --------
+    >>> import mfcore, numpy as np
+    >>> from mfcore.engines import BatchProblem, dense_decay
+    >>> from mfcore.operators import NUMPY
+    >>> from mfcore.training import make_job
+    >>> class Summing(type(NUMPY)):
+    ...     total = staticmethod(np.sum)
+    >>> data = mfcore.Interactions.from_columns([1, 1, 2], [5, 6, 5], [3.0, 4.0, 5.0])
+    >>> problem = BatchProblem.of(make_job(mfcore.GMF(2), data, optimizer=mfcore.Adam(l2_dense=0.5)))
+    >>> dense_decay(Summing(), problem, np.array([1.0, 2.0, 3.0]))
+    (array([0.5, 1. , 0. ]), np.float64(1.25))
+    """
     decayed = problem.l2_dense * _decayed(xp, problem.layout.dense, dense)
     return decayed, 0.5 * xp.total(decayed * dense)
 
@@ -221,14 +371,14 @@ def _by_instance(
     losses_of = _losses(xp, problem, batch)
     assert isinstance(problem.objective, ScoreObjective)
     if problem.objective.gives_slope:
-        losses, slopes = losses_of(scores)
+        losses, grad_scores = losses_of(scores)
     else:
         losses, differentiate = xp.vjp(lambda scores: losses_of(scores)[0], scores)
-        (slopes,) = differentiate(1 + 0 * losses)
+        (grad_scores,) = differentiate(1 + 0 * losses)
     if batch.weights is not None:
-        losses, slopes = losses * batch.weights, slopes * batch.weights
+        losses, grad_scores = losses * batch.weights, grad_scores * batch.weights
     total = xp.total(losses)
-    found = dict(zip(names, backward(slopes / n), strict=True))
+    found = dict(zip(names, backward(grad_scores / n), strict=True))
     return total, Gradients(total, **{"negatives": None, **found})
 
 
@@ -247,7 +397,7 @@ def _instance_scores(xp: Operators, problem: BatchProblem, batch: GatheredBatch)
 def _losses(
     xp: Operators, problem: BatchProblem, batch: GatheredBatch
 ) -> Callable[[Array], tuple[Array, Array | None]]:
-    """Return the function from scores [m] to losses [m] and slopes [m], None where the loss gives none."""
+    """Return the function from scores [m] to losses [m] and derivatives [m], None of a loss without."""
     objective, output = problem.objective, problem.spec.output
     assert isinstance(objective, ScoreObjective)
     terms = score_terms(objective, output, xp)
@@ -263,13 +413,26 @@ def _losses(
 def in_batch_part(xp: DifferentiableOperators, objective: InBatchObjective) -> MatrixPart:
     """Return the function that scores some users of a batch with all of its items.
 
+    Parameters
+    ----------
+    xp : DifferentiableOperators
+    objective : InBatchObjective
+
     Returns
     -------
     callable
         From (batch, n, vectors) and, where items have them, offsets, to (loss [], gradient by users, by
         vectors and by offsets). Of the batch, users [m, d] are the vectors of some instances' users,
-        positions and weights are these instances', and items and dense are not looked at; vectors [n, d] and
+        positions and weights are these instances', and items and dense are not read; vectors [n, d] and
         offsets [n] are those of all items.
+
+    Examples
+    --------
+    >>> import mfcore
+    >>> from mfcore.engines import in_batch_part
+    >>> from mfcore.operators import NUMPY
+    >>> callable(in_batch_part(NUMPY, mfcore.InBatchSoftmax()))
+    True
     """
     terms = objective.matrix_terms(xp)
 

@@ -17,9 +17,9 @@ STEP = "step"
 
 @dataclass(frozen=True)
 class RowLayout:
-    """Where parameters stand in a row of numbers, side by side.
+    """Where parameters lie in a row of numbers, side by side.
 
-    Equal layouts are of equal models, so that engines may share what they compile for one.
+    Layouts of equal models are equal, so that engines may share what they compile for one.
 
     Attributes
     ----------
@@ -31,6 +31,21 @@ class RowLayout:
     absent : tuple of (str, shape)
         Parameters of the side that training leaves alone because they add the same to a user's scores of all
         items: definitions read zeros for them, which cancel as they would.
+
+    Examples
+    --------
+    >>> import mfcore, numpy as np
+    >>> from mfcore.engines import RowLayout
+    >>> parameters = mfcore.MF(2, biases=True).parameters(n_users=4, n_items=3)
+    >>> rows = RowLayout.of(parameters, "item", trained=["item_factors", "item_bias"])
+    >>> rows.names, rows.width, rows.offsets
+    (('item_factors', 'item_bias'), 3, {'item_factors': 0, 'item_bias': 2})
+    >>> rows.split(np.array([[1.0, 2.0, 0.5]]))
+    {'item_factors': array([[1., 2.]]), 'item_bias': array([0.5])}
+    >>> rows.pack({"item_factors": np.array([[1.0, 2.0]]), "item_bias": np.array([0.5])}, n=1)
+    array([[1. , 2. , 0.5]])
+    >>> rows.padded_width(n_slots=2, multiple=16)
+    16
     """
 
     names: tuple[str, ...]
@@ -40,7 +55,20 @@ class RowLayout:
 
     @classmethod
     def of(cls, layout: Mapping[str, Parameter], side: str | None, trained: list[str]) -> "RowLayout":
-        """Return the layout of a side's trained parameters, or of the dense ones, in the spec's order."""
+        """Return the layout of a side's trained parameters, or of the dense ones, in the spec's order.
+
+        Parameters
+        ----------
+        layout : mapping of name to Parameter
+            Of the whole spec.
+        side : "user", "item" or None
+            None for the dense ones.
+        trained : list of str
+
+        Returns
+        -------
+        RowLayout
+        """
         skipped = 0 if side is None else 1
         own = {name: one for name, one in layout.items() if one.side == side}
         moved = {name: one for name, one in own.items() if name in trained}
@@ -69,7 +97,18 @@ class RowLayout:
         return dict(zip(self.names, accumulate(self.sizes, initial=0), strict=False))
 
     def padded_width(self, n_slots: int, multiple: int) -> int:
-        """Return the numbers of a row and its slots, filled up to a multiple of, say, a cache line's."""
+        """Return the numbers of a row and its slots, rounded up to a multiple.
+
+        Parameters
+        ----------
+        n_slots : int
+        multiple : int
+            Of the numbers in a cache line, say.
+
+        Returns
+        -------
+        int
+        """
         return -(-self.width * (1 + n_slots) // multiple) * multiple
 
     @property
@@ -78,7 +117,19 @@ class RowLayout:
         return np.repeat(np.asarray(self.decayed, dtype=np.float64), self.sizes)
 
     def split(self, numbers: Array, xp: Operators = NUMPY) -> dict[str, Array]:
-        """Return the parameters of rows [n, width], each [n, its shape], or of dense numbers [width]."""
+        """Return the parameters that packed numbers hold.
+
+        Parameters
+        ----------
+        numbers : array [n, width], or [width] of dense parameters
+        xp : Operators
+            Numpy's by default.
+
+        Returns
+        -------
+        dict of name to array
+            [n, the parameter's shape] each, or that shape of dense parameters; zeros for `absent` ones.
+        """
         is_row = len(numbers.shape) == 2
         parts = xp.split(numbers, self.sizes) if len(self.names) > 1 else [numbers] * len(self.names)
         found = {}
@@ -91,7 +142,19 @@ class RowLayout:
         return found
 
     def pack(self, arrays: Mapping[str, Any], n: int) -> Floats:
-        """Return arrays side by side on the host, [n, width]; no numbers where there are no parameters."""
+        """Return arrays side by side on the host.
+
+        Parameters
+        ----------
+        arrays : mapping of name to array
+        n : int
+            The number of rows; 1 for dense parameters.
+
+        Returns
+        -------
+        array [n, width]
+            Of width 0 where there are no parameters.
+        """
         flat = [np.asarray(arrays[name]).reshape(n, -1) for name in self.names]
         return np.concatenate(flat, axis=1) if flat else np.empty((n, 0))
 
@@ -105,6 +168,16 @@ class PackedTables(NamedTuple):
         Of each row all parameters side by side, then each slot of the optimizer for all of them.
     dense : array [1 + n_slots, width]
         The parameters without a side, one after the other, then each slot for all of them.
+
+    Examples
+    --------
+    >>> import mfcore
+    >>> from mfcore.training import make_job
+    >>> data = mfcore.Interactions.from_columns([1, 1, 2], [5, 6, 5], [3.0, 4.0, 5.0])
+    >>> job = make_job(mfcore.MF(2), data, optimizer="adam")
+    >>> tables = job.layout.pack(job.parameters, job.optimizer_state)
+    >>> tables.users.shape, tables.dense.shape
+    ((2, 3, 2), (3, 0))
     """
 
     users: Floats
@@ -121,6 +194,22 @@ class ParameterLayout:
     users, items, dense : RowLayout
     slots : tuple of str
         The optimizer's.
+
+    Examples
+    --------
+    >>> import mfcore, numpy as np
+    >>> from mfcore.training import make_job
+    >>> data = mfcore.Interactions.from_columns([1, 1, 2], [5, 6, 5], [3.0, 4.0, 5.0])
+    >>> job = make_job(mfcore.MF(2), data, optimizer=mfcore.SGD(momentum=0.9))
+    >>> layout = job.layout
+    >>> layout.users.names, layout.slots
+    (('user_factors',), ('velocity',))
+    >>> tables = layout.pack(job.parameters, job.optimizer_state)
+    >>> layout.fill(tables, job.parameters, job.optimizer_state)
+    >>> sorted(layout.unpack(tables, 0)), sorted(layout.parameters(tables, job.parameters))
+    (['item_factors', 'user_factors'], ['item_factors', 'user_factors'])
+    >>> sorted(layout.optimizer_state(tables, step=7))
+    ['item_factors/velocity', 'step', 'user_factors/velocity']
     """
 
     users: RowLayout
@@ -132,12 +221,42 @@ class ParameterLayout:
     def of(
         cls, layout: Mapping[str, Parameter], trained: list[str], slots: tuple[str, ...]
     ) -> "ParameterLayout":
-        """Return the layout of a spec's parameters, of which some are trained."""
+        """Return the layout of a spec's parameters, of which some are trained.
+
+        Parameters
+        ----------
+        layout : mapping of name to Parameter
+        trained : list of str
+        slots : tuple of str
+
+        Returns
+        -------
+        ParameterLayout
+
+        Examples
+        --------
+        >>> import mfcore
+        >>> from mfcore.engines import ParameterLayout
+        >>> parameters = mfcore.MF(2).parameters(n_users=4, n_items=3)
+        >>> ParameterLayout.of(parameters, list(parameters), slots=()).items.shapes
+        ((2,),)
+        """
         users, items, dense = (RowLayout.of(layout, side, trained) for side in ("user", "item", None))
         return cls(users, items, dense, slots)
 
     def pack(self, parameters: Mapping[str, Floats], state: Mapping[str, NDArray[Any]]) -> PackedTables:
-        """Return parameters and optimizer state, named as in a job, as packed tables of their dtype."""
+        """Return parameters and optimizer state as packed tables.
+
+        Parameters
+        ----------
+        parameters, state : mapping of name to array
+            Named as in a job.
+
+        Returns
+        -------
+        PackedTables
+            In the parameters' dtype.
+        """
         dtype, n = next(iter(parameters.values())).dtype, 1 + len(self.slots)
         n_users, n_items = (
             len(parameters[rows.names[0]]) if rows.names else 1 for rows in (self.users, self.items)
@@ -153,7 +272,15 @@ class ParameterLayout:
     def fill(
         self, tables: PackedTables, parameters: Mapping[str, Floats], state: Mapping[str, NDArray[Any]]
     ) -> None:
-        """Write parameters and optimizer state, named as in a job, to tables, which may have further rows."""
+        """Write parameters and optimizer state to tables, which may have further rows.
+
+        Parameters
+        ----------
+        tables : PackedTables
+            Written to.
+        parameters, state : mapping of name to array
+            Named as in a job.
+        """
         for rows, table in (
             (self.users, tables.users),
             (self.items, tables.items),
@@ -161,15 +288,26 @@ class ParameterLayout:
         ):
             n = len(parameters[rows.names[0]]) if rows.names and rows is not self.dense else 1
             slots = [{name: state[f"{name}/{slot}"] for name in rows.names} for slot in self.slots]
-            for place, arrays in enumerate((parameters, *slots)):
-                table[:n, place] = rows.pack(arrays, n)
+            for position, arrays in enumerate((parameters, *slots)):
+                table[:n, position] = rows.pack(arrays, n)
 
-    def unpack(self, tables: PackedTables, place: int) -> dict[str, Floats]:
-        """Return the trained parameters (place 0) or a slot (places from 1) by name, as copies."""
+    def unpack(self, tables: PackedTables, position: int) -> dict[str, Floats]:
+        """Return the trained parameters or a slot by name, as copies.
+
+        Parameters
+        ----------
+        tables : PackedTables
+        position : int
+            0 for the parameters; slots are counted from 1.
+
+        Returns
+        -------
+        dict of name to array
+        """
         parts = (
-            (self.users, tables.users[:, place]),
-            (self.items, tables.items[:, place]),
-            (self.dense, tables.dense[place]),
+            (self.users, tables.users[:, position]),
+            (self.items, tables.items[:, position]),
+            (self.dense, tables.dense[position]),
         )
         return {
             name: np.array(array)
@@ -179,7 +317,18 @@ class ParameterLayout:
         }
 
     def parameters(self, tables: PackedTables, initial: Mapping[str, Floats]) -> dict[str, Floats]:
-        """Return copies of all parameters in the spec's order; those not trained are as they began."""
+        """Return copies of all parameters in the spec's order.
+
+        Parameters
+        ----------
+        tables : PackedTables
+        initial : mapping of name to array
+            From which those that are not trained are taken.
+
+        Returns
+        -------
+        dict of name to array
+        """
         trained = self.unpack(tables, 0)
         return {
             name: trained[name].reshape(array.shape) if name in trained else array.copy()
@@ -187,8 +336,20 @@ class ParameterLayout:
         }
 
     def optimizer_state(self, tables: PackedTables, step: int) -> dict[str, NDArray[Any]]:
-        """Return copies of the optimizer's state, under the names of `TrainingJob.optimizer_state`."""
+        """Return copies of the optimizer's state.
+
+        Parameters
+        ----------
+        tables : PackedTables
+        step : int
+            Steps taken so far.
+
+        Returns
+        -------
+        dict of name to array
+            Under the names of `TrainingJob.optimizer_state`.
+        """
         state: dict[str, NDArray[Any]] = {STEP: np.array([step], dtype=np.int64)}
-        for place, slot in enumerate(self.slots, start=1):
-            state.update({f"{name}/{slot}": array for name, array in self.unpack(tables, place).items()})
+        for position, slot in enumerate(self.slots, start=1):
+            state.update({f"{name}/{slot}": array for name, array in self.unpack(tables, position).items()})
         return state

@@ -52,6 +52,17 @@ class TrainingJob:
     optimizer_state : mapping of name to array
         "PARAMETER/SLOT" for each slot of the optimizer's rule, in the parameter's shape, and "step",
         int64 [1], the number of steps taken so far; initial, or what an earlier trainer exported.
+
+    Examples
+    --------
+    >>> import mfcore
+    >>> from mfcore.training import make_job
+    >>> data = mfcore.Interactions.from_columns([1, 1, 2], [5, 6, 5], [3.0, 4.0, 5.0])
+    >>> job = make_job(mfcore.MF(2), data, optimizer="adam", batch_size=2)
+    >>> job.trained, job.targets, job.n_instances
+    (['user_factors', 'item_factors'], array([3., 4., 5.], dtype=float32), 3)
+    >>> next(job.batches(epoch=0)).targets.shape
+    (2,)
     """
 
     spec: ModelSpec
@@ -93,7 +104,7 @@ class TrainingJob:
 
     @cached_property
     def popularity(self) -> PopularityTable | None:
-        """What it takes to draw negatives by popularity; None where they are drawn uniformly."""
+        """The table from which negatives are drawn by popularity; None where they are drawn uniformly."""
         return self.sampling.popularity_table(self.data)
 
     @property
@@ -165,7 +176,27 @@ class TrainingJob:
 
 
 def trained_parameters(spec: ModelSpec, objective: Objective, data: Interactions) -> list[str]:
-    """Return the names of the parameters that training by an objective moves."""
+    """Return the names of the parameters that training by an objective moves.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+    objective : Objective
+    data : Interactions
+
+    Returns
+    -------
+    list of str
+        In the spec's order.
+
+    Examples
+    --------
+    >>> import mfcore
+    >>> from mfcore.engines import trained_parameters
+    >>> data = mfcore.Interactions.from_columns([1, 1, 2], [5, 6, 5])
+    >>> trained_parameters(mfcore.MF(2, biases=True), mfcore.BPR(), data)
+    ['user_factors', 'item_factors', 'item_bias']
+    """
     return [
         name
         for name, parameter in spec.parameters(data.n_users, data.n_items).items()
@@ -174,7 +205,23 @@ def trained_parameters(spec: ModelSpec, objective: Objective, data: Interactions
 
 
 def missing_slope(objective: Objective) -> str | None:
-    """Return why an engine that does not differentiate losses cannot take an objective, or None."""
+    """Return why an engine that does not differentiate losses cannot take an objective, or None if it can.
+
+    Parameters
+    ----------
+    objective : Objective
+
+    Returns
+    -------
+    str or None
+
+    Examples
+    --------
+    >>> import mfcore
+    >>> from mfcore.engines import missing_slope
+    >>> missing_slope(mfcore.Squared()) is None
+    True
+    """
     if isinstance(objective, ScoreObjective) and not objective.gives_slope:
         return (
             f"{type(objective).__name__}.terms gives no slope, which this engine asks for: return (linear,"
@@ -186,7 +233,26 @@ def missing_slope(objective: Objective) -> str | None:
 def initial_optimizer_state(
     optimizer: Optimizer, parameters: Mapping[str, Floats], trained: list[str]
 ) -> dict[str, NDArray[Any]]:
-    """Return the state before the first step: filled slots of every trained parameter, and step 0."""
+    """Return the state before the first step: filled slots of every trained parameter, and step 0.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+    parameters : mapping of name to array
+    trained : list of str
+
+    Returns
+    -------
+    dict of name to array
+        Under the names of `TrainingJob.optimizer_state`.
+
+    Examples
+    --------
+    >>> import mfcore, numpy as np
+    >>> from mfcore.engines import initial_optimizer_state
+    >>> initial_optimizer_state(mfcore.Adagrad(), {"item_bias": np.zeros(2)}, ["item_bias"])
+    {'step': array([0]), 'item_bias/accumulator': array([0.1, 0.1])}
+    """
     state: dict[str, NDArray[Any]] = {STEP: np.zeros(1, dtype=np.int64)}
     if isinstance(optimizer, GradientOptimizer):
         for slot in optimizer.slot_names:
@@ -196,18 +262,37 @@ def initial_optimizer_state(
 
 
 class Trainer(Protocol):
-    """A job under way on an engine.
+    """A job in progress on an engine.
 
     Where several processes train together, a trainer may have one more attribute, `is_main`: False in all of
     them but the one that shows progress and writes checkpoints.
+
+    Examples
+    --------
+    >>> import mfcore
+    >>> from mfcore.engines.reference import backend
+    >>> from mfcore.training import make_job
+    >>> data = mfcore.Interactions.from_columns([1, 1, 2], [5, 6, 5])
+    >>> trainer = backend.trainer(make_job(mfcore.MF(2), data))
+    >>> objective = trainer.run_epoch(0)
+    >>> round(objective, 2), sorted(trainer.parameters())
+    (0.5, ['item_factors', 'user_factors'])
     """
 
     def run_epoch(self, epoch: int) -> float:
-        """Train one epoch, counted from 0, and return its mean objective.
+        """Train one epoch.
 
-        For a gradient optimizer that is the mean over the epoch's instances, each seen before the step
-        that it belongs to; for WALS the whole objective at the end of the epoch, divided by the number of
-        interactions.
+        Parameters
+        ----------
+        epoch : int
+            Counted from 0.
+
+        Returns
+        -------
+        float
+            The mean objective. For a gradient optimizer that is the mean over the epoch's instances, each
+            evaluated before its step; for WALS the whole objective at the end of the epoch, divided by the
+            number of interactions.
         """
 
     def parameters(self) -> dict[str, Floats]:
@@ -221,12 +306,36 @@ class Scorer(Protocol):
     """An engine's own top-k over the catalogue.
 
     `EvaluationScorer` says what it may offer besides.
+
+    Examples
+    --------
+    >>> import mfcore
+    >>> from mfcore.engines.reference import backend
+    >>> data = mfcore.Interactions.from_columns([1, 1, 2], [5, 6, 5])
+    >>> model = mfcore.fit(mfcore.MF(2), data, epochs=1, backend="reference")
+    >>> backend.scorer(model) is None
+    True
     """
 
     def top_k(self, users: NDArray[np.int64], k: int, exclude_seen: bool) -> tuple[NDArray[np.int64], Floats]:
-        """Return items [n, k] and scores [n, k], best first; -1 and -inf where a list is shorter.
+        """Return the k items of highest score of each user, best first.
 
         Ties are broken by ascending item row.
+
+        Parameters
+        ----------
+        users : int64 array [n]
+            Rows; -1 for a cold start.
+        k : int
+        exclude_seen : bool
+            Whether items of the user's training data are left out.
+
+        Returns
+        -------
+        items : int64 array [n, k]
+            Rows; -1 where a list is shorter.
+        scores : array [n, k]
+            -inf there.
         """
 
 
@@ -241,6 +350,14 @@ class PositiveRanks(NamedTuple):
         Candidates of the positive's own score, itself included.
     n_candidates : int64 array [n]
         The length of each ranking.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mfcore.engines import PositiveRanks
+    >>> ranks = PositiveRanks(np.array([0, 3]), np.array([1, 2]), np.array([40]))
+    >>> (ranks.n_higher + ranks.n_tied).tolist()
+    [1, 5]
     """
 
     n_higher: NDArray[np.int64]
@@ -250,16 +367,44 @@ class PositiveRanks(NamedTuple):
 
 @runtime_checkable
 class EvaluationScorer(Scorer, Protocol):
-    """A scorer that evaluation runs on too; one that lacks any of these methods is asked for top-k alone.
+    """A scorer that evaluation runs on too; one without any of these methods is used for top-k alone.
 
-    Users and items are rows, of any integer dtype; -1 asks for the cold-start answer.
+    Users and items are rows, of any integer dtype; -1 stands for the cold-start answer.
+
+    Examples
+    --------
+    >>> import mfcore
+    >>> from mfcore.engines import EvaluationScorer
+    >>> data = mfcore.Interactions.from_columns([1, 1, 2], [5, 6, 5])
+    >>> model = mfcore.fit(mfcore.MF(2), data, epochs=1, backend="reference")
+    >>> isinstance(model.scorer, EvaluationScorer)
+    False
     """
 
     def score_pairs(self, users: NDArray[np.integer], items: NDArray[np.integer]) -> Floats:
-        """Return the score of each of n pairs, [n]."""
+        """Return the score of each pair of rows.
+
+        Parameters
+        ----------
+        users, items : integer arrays [n]
+
+        Returns
+        -------
+        array [n]
+        """
 
     def score_catalogue(self, users: NDArray[np.integer]) -> Floats:
-        """Return the score of every item for each user, [n, n_items], in an array of the caller's own."""
+        """Return the score of every item for each user.
+
+        Parameters
+        ----------
+        users : integer array [n]
+
+        Returns
+        -------
+        array [n, n_items]
+            The caller's own: it may be written to.
+        """
 
     def positive_ranks(
         self,
@@ -268,7 +413,7 @@ class EvaluationScorer(Scorer, Protocol):
         items: NDArray[np.int64],
         exclude_seen: bool,
     ) -> PositiveRanks | None:
-        """Return where positives rank, or None where a score of these users is NaN, which the core reports.
+        """Return where positives rank.
 
         Parameters
         ----------
@@ -277,6 +422,11 @@ class EvaluationScorer(Scorer, Protocol):
             The positives, each once: the position in `users` of the user, ascending, and the item, from 0.
         exclude_seen : bool
             Whether items that the user has seen are no candidates; positives always are.
+
+        Returns
+        -------
+        PositiveRanks or None
+            None where a score of these users is NaN, which the core reports.
         """
 
 
@@ -289,13 +439,14 @@ class Gap:
     Attributes
     ----------
     reason : str
-        Why, for somebody who wonders.
+        Why, for users of the engine.
     models, objectives, optimizers, dtypes : sequence of str
         Names of the cells in `mfcore.testing`, such as "mlp of relu", "softmax" and "wals by cg"; "*" stands
         for any text. The cells that match all four are meant.
 
     Examples
     --------
+    >>> from mfcore.engines import Gap
     >>> Gap("it follows gradients, and WALS solves systems of equations", optimizers=["wals *"]).dtypes
     ('*',)
     """
@@ -315,19 +466,56 @@ class Backend(Protocol):
     `mfcore backends`; `gaps`, a sequence of `Gap`: what it does not do (without, `mfcore verify` takes the
     reasons of `unsupported`, and the suite of `mfcore.testing` lets it refuse nothing); its stream
     (`StreamBackend`); and what a job costs it, for backend="auto" (`mfcore.engines.CostedBackend`).
+
+    Examples
+    --------
+    >>> from mfcore.engines import Backend
+    >>> from mfcore.engines.reference import backend
+    >>> isinstance(backend, Backend), backend.name
+    (True, 'reference')
     """
 
     name: str
     api_version: int
 
     def unsupported(self, job: TrainingJob) -> str | None:
-        """Return why the engine does not do this job, in words that a person can act on, or None."""
+        """Return why the engine does not do a job, or None if it does.
+
+        Parameters
+        ----------
+        job : TrainingJob
+
+        Returns
+        -------
+        str or None
+            A reason that a person can act on.
+        """
 
     def trainer(self, job: TrainingJob) -> Trainer:
-        """Return a trainer for a job that is not unsupported."""
+        """Return a trainer for a job.
+
+        Parameters
+        ----------
+        job : TrainingJob
+            One that is not unsupported.
+
+        Returns
+        -------
+        Trainer
+        """
 
     def scorer(self, model: Any) -> Scorer | None:
-        """Return a fast top-k for the model, perhaps an `EvaluationScorer`, or None for the core's."""
+        """Return a fast top-k for a model, or None for the core's.
+
+        Parameters
+        ----------
+        model : Model
+
+        Returns
+        -------
+        Scorer or None
+            Perhaps an `EvaluationScorer`.
+        """
 
 
 class StreamSlice(NamedTuple):
@@ -341,6 +529,14 @@ class StreamSlice(NamedTuple):
         False where the item is a sampled negative.
     negatives : integer array [n], or None
         The item that each instance's item is compared with, in a paired epoch.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mfcore.engines import StreamSlice
+    >>> rows = np.arange(3)
+    >>> StreamSlice(rows, rows, positive=np.ones(3, dtype=bool), negatives=None).users
+    array([0, 1, 2])
     """
 
     users: NDArray[np.integer]
@@ -354,6 +550,13 @@ class StreamBackend(Backend, Protocol):
     """An engine that returns its own stream, so that it can be compared with the core's bit for bit.
 
     Of an engine without this method only the results of training are compared.
+
+    Examples
+    --------
+    >>> from mfcore.engines import StreamBackend
+    >>> from mfcore.engines.reference import backend
+    >>> isinstance(backend, StreamBackend)
+    False
     """
 
     def instances(self, job: TrainingJob, epoch: int, start: int, stop: int) -> StreamSlice:
@@ -361,4 +564,15 @@ class StreamBackend(Backend, Protocol):
 
         It is called to verify the engine, with stop - start in the thousands; the epoch may have 2^40
         positions.
+
+        Parameters
+        ----------
+        job : TrainingJob
+        epoch : int
+            Counted from 0.
+        start, stop : int
+
+        Returns
+        -------
+        StreamSlice
         """

@@ -6,8 +6,8 @@ An epoch is described by the work that is in it, and an engine by what a unit of
                                 + negatives x negative + products x product)
 
 The costs lie in costs.json, beside this file: for each engine and family of jobs, fitted to the benchmarks by
-``python -m benchmarks.fit_costs``. They are good to tell engines apart, on other machines too, rather than to
-tell the time: see `Costs.seconds`.
+``python -m benchmarks.fit_costs``. They rank engines, on other machines too, rather than predict
+times: see `Costs.seconds`.
 """
 
 import json
@@ -48,6 +48,15 @@ class Work:
     products : float
         Multiplications of a score's numbers: for each instance the factors of its user and item, and every
         dense kernel. Of the in-batch softmax all pairs of a batch as well, of WALS the rows' systems.
+
+    Examples
+    --------
+    >>> import mfcore
+    >>> from mfcore.engines import Work
+    >>> from mfcore.training import make_job
+    >>> data = mfcore.Interactions.from_columns([1, 1, 2], [5, 6, 5])
+    >>> Work.of(make_job(mfcore.MF(2), data, optimizer="adam", batch_size=2))
+    Work(family='batches', steps=2, instances=3, negatives=0, products=12)
     """
 
     family: str
@@ -58,7 +67,16 @@ class Work:
 
     @classmethod
     def of(cls, job: TrainingJob) -> "Work":
-        """Return the work of an epoch of a job."""
+        """Return the work of an epoch of a job.
+
+        Parameters
+        ----------
+        job : TrainingJob
+
+        Returns
+        -------
+        Work
+        """
         if isinstance(job.optimizer, WALS):
             return cls._of_wals(job, job.optimizer)
         n, width = job.n_instances, _n_numbers(job)
@@ -100,7 +118,15 @@ class Costs:
     step_us, instance_ns, negative_ns, product_ns : float
         Micro- and nanoseconds of a step, an instance, a negative and a product.
     threads : int
-        On so many it was measured.
+        The number that it was measured on.
+
+    Examples
+    --------
+    >>> from mfcore.engines import Costs, Work
+    >>> costs = Costs(2.0, step_us=50, instance_ns=20, negative_ns=10, product_ns=0.1, threads=2)
+    >>> work = Work("batches", steps=1000, instances=1e6, negatives=0, products=1e8)
+    >>> round(costs.seconds(work, epochs=10, threads=2), 2), costs.least_seconds_on_cuda(work, epochs=10)
+    (2.8, 2.5)
     """
 
     start_s: float
@@ -111,10 +137,23 @@ class Costs:
     threads: int
 
     def seconds(self, work: Work, epochs: int, threads: int) -> float:
-        """Return the seconds of a job.
+        """Return how long a job takes.
 
-        Steps wait for one another whatever the threads; the rest is taken to be shared out among them. The
-        float width, the optimizer and the size of the tables are left out: they cost all engines about alike.
+        Steps wait for one another whatever the threads; the rest is assumed to be divided evenly among them.
+        The float width, the optimizer and the size of the tables are left out: they cost all engines about
+        alike.
+
+        Parameters
+        ----------
+        work : Work
+            Of an epoch.
+        epochs : int
+        threads : int
+
+        Returns
+        -------
+        float
+            Seconds.
         """
         nanoseconds = (
             work.instances * self.instance_ns
@@ -125,23 +164,52 @@ class Costs:
         return self.start_s + epochs * epoch
 
     def least_seconds_on_cuda(self, work: Work, epochs: int) -> float:
-        """Return the seconds that a CUDA device cannot spare: to start, and to call each step."""
+        """Return the least that a job takes on a CUDA device: to start, and to call each step.
+
+        Parameters
+        ----------
+        work : Work
+            Of an epoch.
+        epochs : int
+
+        Returns
+        -------
+        float
+            Seconds.
+        """
         return self.start_s + epochs * work.steps * self.step_us * 1e-6
 
 
 @runtime_checkable
 class CostedBackend(Backend, Protocol):
-    """An engine that tells what a job costs it, so that backend="auto" weighs it against the others.
+    """An engine that estimates its own costs, so that backend="auto" weighs it against the others.
 
-    mfcore's own do not: costs.json tells it of them, and they need not be loaded to be weighed.
+    mfcore's own do not: costs.json holds theirs, and they need not be loaded to be weighed.
+
+    Examples
+    --------
+    >>> from mfcore.engines import CostedBackend
+    >>> from mfcore.engines.reference import backend
+    >>> isinstance(backend, CostedBackend)
+    False
     """
 
     def costs(self, job: TrainingJob) -> Costs | None:
-        """Return what the work of a job that is not unsupported costs here, or None where it is not known.
+        """Return what the work of a job costs here.
 
         An engine without this method, or of unknown costs, is taken only where none of known costs does the
-        job, but before the reference. `Work.of` says what the work is that is counted, and
-        ``python -m benchmarks.fit_costs`` how the costs of mfcore's own engines are found.
+        job, but before the reference. `Work.of` says what work is counted, and
+        ``python -m benchmarks.fit_costs`` how the costs of mfcore's own engines are measured.
+
+        Parameters
+        ----------
+        job : TrainingJob
+            One that is not unsupported.
+
+        Returns
+        -------
+        Costs or None
+            None where they are not known.
 
         Examples
         --------
@@ -158,11 +226,20 @@ class CostTable:
     Attributes
     ----------
     machine : str
-        On which they were measured.
+        The one that they were measured on.
     threads : int
     engines : dict of engine to dict of family to Costs
     on_cuda : frozenset of str
         Those of the engines that run on CUDA devices too.
+
+    Examples
+    --------
+    >>> from mfcore.engines import CostTable
+    >>> costs = {"start_s": 2.0, "step_us": 50, "instance_ns": 20, "product_ns": 0.1}
+    >>> engine = {"negative_ns": 10, "on_cuda": False, "families": {"batches": costs}}
+    >>> document = {"threads": 2, "machine": "a laptop", "engines": {"mine": engine}}
+    >>> CostTable.from_document(document).engines["mine"]["batches"].start_s
+    2.0
     """
 
     machine: str
@@ -172,7 +249,17 @@ class CostTable:
 
     @classmethod
     def from_document(cls, document: dict[str, Any]) -> "CostTable":
-        """Return the table that costs.json holds."""
+        """Return the table that costs.json holds.
+
+        Parameters
+        ----------
+        document : dict
+            As JSON has it: "threads", "machine" and "engines".
+
+        Returns
+        -------
+        CostTable
+        """
         threads = document["threads"]
         return cls(
             machine=document["machine"],

@@ -1,8 +1,9 @@
-r"""What the steps of Adam do to a row that no batch touches, all of them at once: deferred updates.
+r"""What the steps of Adam do to a row that is in no batch, all of them at once: deferred updates.
 
-Adam is not sparse: an untouched row keeps moving along its falling first moment. An engine need not fetch the
-row for each of these steps: it may defer them, and catch up when the row is next needed. With n = 1, ..., N
-steps after step t, which left the row as :math:`(\theta, m, v)`, and :math:`k = 1 - \eta \cdot` weight decay,
+Adam is not sparse: a row that is not in the batch keeps moving along its fading first moment. An engine need
+not fetch the row for each of these steps: it may defer them, and catch up when the row is next needed. With
+n = 1, ..., N steps after step t, which left the row as :math:`(\theta, m, v)`, and
+:math:`k = 1 - \eta \cdot` weight decay,
 
 .. math:: \theta \leftarrow k^N \Big( \theta - \sum_{n=1}^{N} \frac{\eta (\beta_1 / k)^n m}
           {S_n \sqrt v + \epsilon} \Big), \qquad
@@ -18,7 +19,7 @@ fades, so each fraction is expanded in :math:`r_n`, to the cube. That leaves fou
           \big( a_0 - \rho a_1 + \rho^2 a_2 - \rho^3 a_3 \big) \Big)
 
 The sums depend on N, up to where nothing is left of the first moment, and on t by way of
-:math:`\beta_2^t / (1 - \beta_2^t)`, in which they are all but straight lines: they are tabled as polynomials.
+:math:`\beta_2^t / (1 - \beta_2^t)`, in which they are nearly linear: they are tabulated as polynomials.
 What all this leaves out is less than the rounding of float32; in float64 take the steps one by one.
 """
 
@@ -40,7 +41,7 @@ FADED, MOST_FADING = 1e-8, 512
 SMOOTH_STEPS = (100, 300, 1_000, 3_000, 10_000, 30_000)
 # Sums, and terms of the polynomial of each.
 N_SUMS, N_TERMS = 4, 6
-# Updates of a side are deferred where a batch touches less than this part of its rows: a touched row costs
+# Updates of a side are deferred where a batch holds less than this part of its rows: a row of a batch costs
 # about as much as four that a step goes through in order.
 FEW = 0.25
 # The largest weight of a deferred step: where weight decay outpaces beta_1, weights grow from step to step,
@@ -57,13 +58,26 @@ class DeferredAdam:
     Attributes
     ----------
     smooth_from : int
-        Rows that were last touched in this step or a later one can be summed up.
+        Rows whose latest batch was that of this step or a later one can be summed up.
     sums : float64 array [n_fading + 1, 4, 6]
         For each number of deferred steps, the last row for any larger one: the coefficients of the sums a_0,
         ..., a_3, as polynomials in `argument`.
     kept : float
         k.
     optimizer : Adam
+
+    Examples
+    --------
+    >>> import mfcore, numpy as np
+    >>> from mfcore.engines import DeferredAdam
+    >>> plan = DeferredAdam.make(mfcore.Adam(), learning_rate=0.001, dtype=np.dtype("float32"))
+    >>> plan.smooth_from, plan.sums.shape, plan.kept
+    (1000, (176, 4, 6), 1.0)
+    >>> decay = 0.999**plan.smooth_from
+    >>> round(float(plan.argument(decay)), 4), round(float(plan.start(decay)), 4)
+    (1.0, 1.2566)
+    >>> DeferredAdam.make(mfcore.SGD(), learning_rate=0.001, dtype=np.dtype("float32")) is None
+    True
     """
 
     smooth_from: int
@@ -79,6 +93,16 @@ class DeferredAdam:
 
         That is so in float64, where the series would not be exact; for other rules than Adam's; for settings
         that the series does not fit; and for a weight decay that outpaces beta_1.
+
+        Parameters
+        ----------
+        optimizer : GradientOptimizer
+        learning_rate : float
+        dtype : float32 or float64
+
+        Returns
+        -------
+        DeferredAdam or None
         """
         smooth = smooth_from(optimizer)
         if smooth is None or dtype != np.float32:
@@ -103,20 +127,40 @@ class DeferredAdam:
 
     @property
     def scale(self) -> float:
-        """What beta_2^t / (1 - beta_2^t) is multiplied by to make the polynomials' argument."""
+        """The factor from beta_2^t / (1 - beta_2^t) to the polynomials' argument."""
         return 1 / float(_memory(self.optimizer.beta_2**self.smooth_from))
 
     @property
     def log_kept(self) -> NDArray[np.float64]:
-        """The logarithms of what a step leaves of a parameter and of its slots, its own move aside, [3]."""
+        """The logarithms of the factors of a deferred step on a parameter and both moments, [3]."""
         return np.log([self.kept, self.optimizer.beta_1, self.optimizer.beta_2])
 
     def argument(self, decay: Any) -> Any:
-        """Return the polynomials' argument, in [0, 1], given beta_2^t: a number or an array."""
+        """Return the polynomials' argument, in [0, 1].
+
+        Parameters
+        ----------
+        decay : float or array
+            beta_2^t.
+
+        Returns
+        -------
+        float or array
+        """
         return self.scale * _memory(decay)
 
     def start(self, decay: Any) -> Any:
-        """Return S_1, given beta_2^t: a number or an array."""
+        """Return S_1.
+
+        Parameters
+        ----------
+        decay : float or array
+            beta_2^t.
+
+        Returns
+        -------
+        float or array
+        """
         return np.sqrt(self.optimizer.beta_2 / (1 - self.optimizer.beta_2 * decay))
 
 
@@ -129,6 +173,15 @@ class CatchUpTables(NamedTuple):
         Term by term, as rows of numbers are read fastest.
     log_kept : array [1, 3]
     scale, epsilon, one : arrays [1, 1]
+
+    Examples
+    --------
+    >>> import mfcore, numpy as np
+    >>> from mfcore.engines import CatchUpTables, DeferredAdam
+    >>> plan = DeferredAdam.make(mfcore.Adam(), learning_rate=0.001, dtype=np.dtype("float32"))
+    >>> tables = CatchUpTables.of(plan, np.asarray)
+    >>> tables.sums.shape, tables.sums.dtype
+    ((176, 24), dtype('float32'))
     """
 
     sums: Array
@@ -139,7 +192,18 @@ class CatchUpTables(NamedTuple):
 
     @classmethod
     def of(cls, plan: DeferredAdam, array: Callable[[NDArray[np.float32]], Array]) -> "CatchUpTables":
-        """Return the tables of a plan, given what turns a numpy array into one of the engine's."""
+        """Return the tables of a plan.
+
+        Parameters
+        ----------
+        plan : DeferredAdam
+        array : callable
+            From a float32 array of numpy to one of the engine's library.
+
+        Returns
+        -------
+        CatchUpTables
+        """
         sums = plan.sums.transpose(0, 2, 1).reshape(len(plan.sums), -1)
         numbers = (sums, plan.log_kept[None], [[plan.scale]], [[plan.optimizer.epsilon]], [[1.0]])
         return cls(*(array(np.asarray(one, dtype=np.float32)) for one in numbers))
@@ -163,9 +227,37 @@ def catch_up(
         Parameters, first and second moments, as the step `latest` left them.
     latest : array [m, 1] in the training dtype
         Counted from 1.
-    steps, n_steps : array [m, 1] in the training dtype, int array [m]
+    steps : array [m, 1] in the training dtype
         How many steps were deferred since.
+    n_steps : int array [m]
+        The same.
     tables : CatchUpTables
+
+    Returns
+    -------
+    three arrays [m, width]
+        Parameters, first and second moments.
+
+    Examples
+    --------
+    Ten steps at once, and one by one:
+
+    >>> import mfcore, numpy as np
+    >>> from mfcore.engines import CatchUpTables, DeferredAdam, catch_up
+    >>> from mfcore.operators import NUMPY
+    >>> adam, real = mfcore.Adam(), np.float32
+    >>> tables = CatchUpTables.of(DeferredAdam.make(adam, 0.001, np.dtype(real)), np.asarray)
+    >>> start = tuple(np.full((1, 2), value, dtype=real) for value in (0.5, 1e-2, 1e-4))
+    >>> latest, steps = np.full((1, 1), 5000, dtype=real), np.full((1, 1), 10, dtype=real)
+    >>> at_once = catch_up(
+    ...     NUMPY, start, latest=latest, steps=steps, n_steps=np.array([10]), tables=tables
+    ... )
+    >>> one_by_one = start
+    >>> for step in range(5001, 5011):
+    ...     c = np.array(adam.coefficients(step, 0.001), dtype=real)
+    ...     one_by_one = adam.rule(NUMPY)(one_by_one[0], real(0), *one_by_one[1:], c)
+    >>> bool(np.allclose(at_once[0], one_by_one[0], rtol=1e-6))
+    True
     """
     log_beta_2 = tables.log_kept[:, 2:]
     # With x = log(beta_2^t), beta_2^t / (1 - beta_2^t) is 1 / (exp(-x) - 1): exact for beta_2 near 1, too.
@@ -177,7 +269,7 @@ def catch_up(
     for term in terms[-2::-1]:
         sums = sums * argument + term
     kept = xp.exp(tables.log_kept * steps)
-    # One array of them all: compiled, each would be worked out again for every number of a row.
+    # One array of them all: compiled, each would be computed again for every number of a row.
     columns = xp.split(xp.concat([start, sums, kept], axis=1), [1] * (1 + N_SUMS + 3))
     c = (*columns[: 1 + N_SUMS], tables.epsilon, *columns[1 + N_SUMS :], tables.one)
     return catch_up_rule(xp)(*row, c)
@@ -187,6 +279,24 @@ def catch_up_rule(xp: Operators) -> CatchUp:
     """Return the update above, to be called as update(parameter, first, second, c).
 
     c holds S_1, a_0, ..., a_3, epsilon, k^N, beta_1^N, beta_2^N and 1.
+
+    Parameters
+    ----------
+    xp : Operators
+
+    Returns
+    -------
+    callable
+        It returns the parameter and both moments.
+
+    Examples
+    --------
+    >>> from mfcore.engines import catch_up_rule
+    >>> from mfcore.operators import NUMPY
+    >>> update = catch_up_rule(NUMPY)
+    >>> c = (1.0, 0.5, 0.0, 0.0, 0.0, 1.0, 1.0, 0.25, 0.5, 1.0)
+    >>> [float(number) for number in update(2.0, 1.0, 1.0, c)]
+    [1.75, 0.25, 0.5]
     """
 
     def update(parameter: Any, first: Any, second: Any, c: Any) -> tuple[Any, Any, Any]:
@@ -200,22 +310,37 @@ def catch_up_rule(xp: Operators) -> CatchUp:
 
 
 def defers(job: TrainingJob, side: str) -> bool:
-    """Return whether it pays to defer the updates of a side's untouched rows: the one definition for engines.
+    """Return whether it pays to defer a side's updates of rows that are not in the batch.
 
-    Those of a rule that is sparse need no updates; others than Adam's in float32 cannot be summed up; and
-    where a batch touches many of the rows, going through all of them in order is faster.
+    This is the one definition, for all engines. A sparse rule has no such updates; those of other rules than
+    Adam's in float32 cannot be summed up; and where a batch holds many of the rows, going through all of them
+    in order is faster.
 
     Parameters
     ----------
     job : TrainingJob
     side : "user" or "item"
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> import mfcore
+    >>> from mfcore.engines import defers
+    >>> from mfcore.training import make_job
+    >>> data = mfcore.data.synthetic(1_000, n_users=50, n_items=40).interactions
+    >>> job = make_job(mfcore.MF(2), data, optimizer="adam", batch_size=8)
+    >>> defers(job, "user")
+    True
     """
     optimizer = job.optimizer
     if not isinstance(optimizer, GradientOptimizer) or optimizer.sparse or job.dtype != np.float32:
         return False
     n_rows = job.data.n_users if side == "user" else job.data.n_items
-    n_touched = job.batch_size * (2 if side == "item" and job.sampling.paired else 1)
-    return n_touched < FEW * n_rows and smooth_from(optimizer) is not None
+    n_rows_of_batch = job.batch_size * (2 if side == "item" and job.sampling.paired else 1)
+    return n_rows_of_batch < FEW * n_rows and smooth_from(optimizer) is not None
 
 
 def fading_steps(optimizer: Adam) -> int:
@@ -228,8 +353,23 @@ def smooth_from(optimizer: GradientOptimizer) -> int | None:
 
     What it leaves out is the sum of beta_1^n r_n^4 beside the sum of beta_1^n. The first moment's own
     correction must have come to an end, too.
+
+    Parameters
+    ----------
+    optimizer : GradientOptimizer
+
+    Returns
+    -------
+    int or None
+
+    Examples
+    --------
+    >>> import mfcore
+    >>> from mfcore.engines import smooth_from
+    >>> smooth_from(mfcore.Adam()), smooth_from(mfcore.RMSprop())
+    (1000, None)
     """
-    # Where somebody derived their own rule or coefficients, untouched rows move in a way of their own.
+    # A derived class with a rule or coefficients of its own moves rows outside the batch in its own way.
     kind = type(optimizer)
     if (
         not isinstance(optimizer, Adam)

@@ -1,4 +1,4 @@
-"""Finds engines by entry point, and loads one on first use. A broken one is told of, and harms no other."""
+"""Finds engines by entry point, and loads one on first use. A broken one is reported, and harms no other."""
 
 import re
 import sys
@@ -27,20 +27,42 @@ ATTRIBUTES = (
 
 
 class BackendUnavailableError(MfcoreError, ImportError):
-    """An engine is installed, but cannot be used: the base of the two errors that say why."""
+    """An engine is installed, but cannot be used: the base of the two errors that say why.
+
+    Examples
+    --------
+    >>> from mfcore.engines import BackendMissingError, BackendUnavailableError
+    >>> issubclass(BackendMissingError, BackendUnavailableError), issubclass(BackendMissingError, ImportError)
+    (True, True)
+    """
 
 
 class BackendMissingError(BackendUnavailableError):
-    """A module that the engine imports, its framework for one, is not installed."""
+    """A module that the engine imports, its framework for one, is not installed.
+
+    Examples
+    --------
+    >>> from mfcore.engines import BackendMissingError
+    >>> error = BackendMissingError("backend 'torch' needs torch, which is not installed", name="torch")
+    >>> error.name
+    'torch'
+    """
 
 
 class BackendBrokenError(BackendUnavailableError):
-    """The engine fails when it is imported, is not what the contract asks for, or shares its name."""
+    """The engine fails when it is imported, does not keep the contract, or shares its name with another.
+
+    Examples
+    --------
+    >>> from mfcore.engines import BackendBrokenError, BackendUnavailableError
+    >>> issubclass(BackendBrokenError, BackendUnavailableError)
+    True
+    """
 
 
 @dataclass(frozen=True)
 class BackendInfo:
-    """What `mfcore.backends()` tells of an engine.
+    """What `mfcore.backends()` says of an engine.
 
     Attributes
     ----------
@@ -56,7 +78,14 @@ class BackendInfo:
 
 
 def names() -> list[str]:
-    """Return the names of the engines that are installed, `reference` first; loads none of them."""
+    """Return the names of the engines that are installed, `reference` first; loads none of them.
+
+    Examples
+    --------
+    >>> from mfcore.engines import names
+    >>> names()[0]
+    'reference'
+    """
     return [REFERENCE, *sorted(_entries()[0])]
 
 
@@ -91,7 +120,7 @@ def get(name: str) -> Backend:
 
 
 def requirements(name: str) -> list[str]:
-    """Return the distributions that an engine needs, as its own one says; nothing is imported.
+    """Return the distributions that an engine's own distribution requires; nothing is imported.
 
     They are those of the extra that has the engine's name, where there is one, and else all but the optional.
     """
@@ -103,10 +132,10 @@ def requirements(name: str) -> list[str]:
 
 
 def has_requirements(name: str) -> bool:
-    """Return whether all that an engine needs seems to be there, without importing it.
+    """Return whether all that an engine needs seems to be installed, without importing it.
 
-    An engine of which it does not seem so may work all the same: a module can come from a distribution of
-    another name.
+    An engine whose requirements seem to be missing may work all the same: a module can come from a
+    distribution of another name.
     """
     from importlib import metadata
 
@@ -123,18 +152,18 @@ def has_requirements(name: str) -> bool:
 
 
 def of_this_contract(backend: Any, called: str) -> Backend:
-    """Return an engine that has what the contract asks for, in this version of it.
+    """Return an engine, checked for what this version of the contract asks for.
 
     Parameters
     ----------
     backend : object
     called : str
-        What the error calls it.
+        Its name in the error.
 
     Raises
     ------
     InvalidArgumentError
-        It lacks something, or speaks another version.
+        It lacks something, or has another version of the contract.
     """
     missing = [name for name in ATTRIBUTES if not hasattr(backend, name)]
     if missing:
@@ -151,7 +180,21 @@ def of_this_contract(backend: Any, called: str) -> Backend:
 
 
 def backends() -> list[BackendInfo]:
-    """Return what is installed and what each engine can do; loads each engine to ask it."""
+    """Return what is installed and what each engine can do; loads each engine to ask it.
+
+    Returns
+    -------
+    list of BackendInfo
+        With name, available and detail: what it does and on which version of its framework, or why it is not
+        available.
+
+    Examples
+    --------
+    >>> import mfcore
+    >>> reference = mfcore.backends()[0]
+    >>> reference.name, reference.available
+    ('reference', True)
+    """
     known = [_info(name) for name in names()]
     refused = [
         BackendInfo(
@@ -174,7 +217,7 @@ def entry_points(*, group: str) -> "EntryPoints":
 
 
 def in_short(error: BaseException) -> str:
-    """Return an error in a line, with its class unless it is of mfcore's own."""
+    """Return an error as one line, with its class unless it is one of mfcore's own."""
     text = " ".join(str(error).split())
     return text if isinstance(error, MfcoreError) else f"{type(error).__name__}: {text}"
 

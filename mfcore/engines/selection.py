@@ -1,4 +1,4 @@
-"""Which engine runs a job: the one asked for, or the one that would be done first."""
+"""Which engine runs a job: the one requested, or the one that would be done first."""
 
 import os
 from bisect import insort
@@ -26,7 +26,7 @@ class Estimate:
     on_cuda : bool
         Whether that is the least that it would take on a CUDA device.
     by_itself : bool
-        Whether the engine told its costs, which were not measured with those of others.
+        Whether the engine estimated its own costs, which were not measured with those of others.
     """
 
     seconds: float
@@ -41,8 +41,8 @@ class Estimate:
 def choose_backend(wanted: str | Backend, job: TrainingJob, epochs: int) -> tuple[Backend, str]:
     """Return the engine for a job, and why it was chosen.
 
-    "auto" takes the installed engine that does the job and would be done first, by the costs that were
-    measured of mfcore's own (`costs`) and those that others tell (`CostedBackend`). mfcore's own are loaded
+    "auto" takes the installed engine that does the job and would be done first, by the measured costs of
+    mfcore's own engines (`costs`) and those that others estimate (`CostedBackend`). mfcore's own are loaded
     in that order until one is found, so that the rest are not; the others have to be loaded to be asked. One
     whose costs are unknown is taken where none of known costs does the job, and the reference where no other
     engine does. One that fails is passed over.
@@ -69,16 +69,26 @@ def choose_backend(wanted: str | Backend, job: TrainingJob, epochs: int) -> tupl
         `wanted` names an engine that is installed but cannot be used.
     UnsupportedError
         The engine does not do the job; the message says why and which ones do.
+
+    Examples
+    --------
+    >>> import mfcore
+    >>> from mfcore.engines import choose_backend
+    >>> from mfcore.training import make_job
+    >>> data = mfcore.Interactions.from_columns([1, 1, 2], [5, 6, 5])
+    >>> engine, reason = choose_backend("reference", make_job(mfcore.MF(2), data), epochs=1)
+    >>> engine.name, reason
+    ('reference', 'requested by name')
     """
     if not isinstance(wanted, str):
         return _able(_engine_itself(wanted), job), "passed as an instance"
     if wanted != "auto":
-        return _able(registry.get(wanted), job), "asked for by name"
+        return _able(registry.get(wanted), job), "requested by name"
     return _Choice(job, epochs).made()
 
 
 class _Choice:
-    """The choice of "auto" for a job, and what there is to say of it."""
+    """The choice of "auto" for a job, and remarks on it."""
 
     def __init__(self, job: TrainingJob, epochs: int) -> None:
         self.job = job
@@ -92,8 +102,10 @@ class _Choice:
         table = costs.measured().engines
         measured = [name for name in names if self.work.family in table.get(name, {})]
         others = {name: engine for name in names if name not in table and (engine := self._able(name))}
-        told = {name: one for name, engine in others.items() if (one := self._told_by(engine, name))}
-        waiting = sorted([*map(self._first_estimate, measured), *told.values()])
+        estimated = {
+            name: one for name, engine in others.items() if (one := self._own_estimate(engine, name))
+        }
+        waiting = sorted([*map(self._first_estimate, measured), *estimated.values()])
         while waiting:
             best = waiting.pop(0)
             engine = others.get(best.name) or self._able(best.name)
@@ -112,7 +124,7 @@ class _Choice:
         return _reference(self.job, self.remarks)
 
     def _able(self, name: str) -> Backend | None:
-        """Return an engine if it is there and does the job."""
+        """Return an engine if it is installed and does the job."""
         try:
             engine = registry.get(name)
             reason = engine.unsupported(self.job)
@@ -125,16 +137,16 @@ class _Choice:
         self.remarks.append(f"{name}: {reason}")
         return None
 
-    def _told_by(self, engine: Backend, name: str) -> Estimate | None:
-        """Return the estimate by what an engine tells of its costs."""
-        why = "it does not tell what the job costs it"
+    def _own_estimate(self, engine: Backend, name: str) -> Estimate | None:
+        """Return the estimate by an engine's own costs."""
+        why = "it does not say what the job costs it"
         if isinstance(engine, costs.CostedBackend):
             try:
                 found = engine.costs(self.job)
                 seconds = None if found is None else found.seconds(self.work, self.epochs, self.job.threads)
                 if seconds is not None and seconds >= 0:
                     return Estimate(seconds, name, by_itself=True)
-                why = why if seconds is None else f"it tells that the job takes {seconds} s"
+                why = why if seconds is None else f"it says that the job takes {seconds} s"
             except Exception as error:
                 why = f"asked for its costs, {registry.in_short(error)}"
         self.remarks.append(f"{name}: {why}, so it comes after those of known costs")
@@ -180,8 +192,8 @@ def _compared(best: Estimate, slower: list[Estimate]) -> str:
     )
     if not all(each.by_itself for each in all_of_them):
         reason += f", measured on {table.threads} threads of {table.machine}"
-    if told := [each.name for each in all_of_them if each.by_itself]:
-        reason += f"; by what {' and '.join(told)} told of itself"
+    if own := [each.name for each in all_of_them if each.by_itself]:
+        reason += f"; by the costs that {' and '.join(own)} stated"
     if any(each.on_cuda for each in all_of_them):
         reason += "; no GPU was measured: of CUDA, the start and the calls of the steps are counted"
     return reason
@@ -219,7 +231,7 @@ def _engine_itself(wanted: Any) -> Backend:
 
 
 def _able(backend: Backend, job: TrainingJob) -> Backend:
-    """Return an engine that somebody asked for, if it does the job."""
+    """Return a requested engine, if it does the job."""
     reason = backend.unsupported(job)
     if reason is None:
         return backend

@@ -48,6 +48,18 @@ class FoldedUser:
         The user's row of each parameter of the user side, e.g. "user_factors" [n_factors].
     items : int64 array [m]
         Item rows that they have interacted with; `recommend` leaves them out.
+
+    Examples
+    --------
+    >>> import mfcore
+    >>> data = mfcore.Interactions.from_columns([1, 1, 2, 2, 3], [5, 6, 5, 6, 7])
+    >>> wals = mfcore.WALS(unobserved_weight=0.1)
+    >>> model = mfcore.fit(mfcore.MF(2), data, optimizer=wals, epochs=5, backend="reference")
+    >>> user = model.fold_in([5])
+    >>> user.scores().shape, user.predict([5, 6]).shape
+    ((3,), (2,))
+    >>> user.recommend(k=1).items
+    array([6])
     """
 
     model: ModelState
@@ -55,14 +67,28 @@ class FoldedUser:
     items: NDArray[np.int64]
 
     def scores(self) -> Floats:
-        """Return the score of every item, [n_items]."""
+        """Return the score of every item.
+
+        Returns
+        -------
+        array [n_items]
+        """
         rows = {name: row[None] for name, row in self.parameters.items()}
         table = {**self.model.catalogue, **rows}
         scores: Floats = self.model.spec.score_catalogue(table, np.zeros(1, dtype=np.int64))[0]
         return scores
 
     def predict(self, items: ArrayLike) -> Floats:
-        """Return the prediction for each item id [n]; unknown ids get the average item's."""
+        """Return the prediction for each item; unknown ids get the average item's.
+
+        Parameters
+        ----------
+        items : sequence of item ids [n]
+
+        Returns
+        -------
+        array [n]
+        """
         rows = np.atleast_1d(self.model.item_ids.rows(items))
         table = {**self.model.cold_filled, **{name: row[None] for name, row in self.parameters.items()}}
         rows = np.where(rows < 0, self.model.n_items, rows)
@@ -71,7 +97,23 @@ class FoldedUser:
         return predictions
 
     def recommend(self, k: int = 10, *, exclude_seen: bool = True) -> Ranking:
-        """Return the k items of highest score, ties by ascending item row; fewer where nothing is left."""
+        """Return the k items of highest score, ties by ascending item row; fewer where nothing is left.
+
+        Parameters
+        ----------
+        k : int
+        exclude_seen : bool
+            Leave out the items that the user was fitted to.
+
+        Returns
+        -------
+        Ranking
+
+        Raises
+        ------
+        InvalidArgumentError
+            k is below 1.
+        """
         require_integer("k", k, 1)
         scores = self.scores()
         if exclude_seen:
@@ -220,8 +262,10 @@ class _Problem:
         derivative: Any = 1.0
         if self.objective.through_output:
             scores, derivative = self.output.forward(NUMPY)(scores, self.output.constants())
-        slopes = [self.objective.loss(scores + shift, self.targets)[1] for shift in (DIFFERENCE, -DIFFERENCE)]
-        curvature: NDArray[np.float64] = np.maximum((slopes[0] - slopes[1]) / (2 * DIFFERENCE), 0.0)
+        gradients = [
+            self.objective.loss(scores + shift, self.targets)[1] for shift in (DIFFERENCE, -DIFFERENCE)
+        ]
+        curvature: NDArray[np.float64] = np.maximum((gradients[0] - gradients[1]) / (2 * DIFFERENCE), 0.0)
         curvature *= np.square(derivative)
         return curvature
 

@@ -7,7 +7,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """One epoch.
+    """One epoch of a run.
 
     Attributes
     ----------
@@ -21,6 +21,12 @@ class EpochRecord:
         Training instances shown, sampled negatives included, by seconds.
     metrics : dict of name to float
         On the validation data, where there was any.
+
+    Examples
+    --------
+    >>> from mfcore.model import EpochRecord
+    >>> EpochRecord(0, objective=0.5, seconds=2.0, instances_per_second=1000.0, metrics={"RMSE": 0.9}).metrics
+    {'RMSE': 0.9}
     """
 
     epoch: int
@@ -37,6 +43,16 @@ class History(Sequence[EpochRecord]):
     Attributes
     ----------
     records : tuple of EpochRecord
+
+    Examples
+    --------
+    >>> import mfcore
+    >>> data = mfcore.data.synthetic(1_000, n_users=50, n_items=40).interactions
+    >>> model = mfcore.fit(mfcore.MF(2), data, epochs=2, backend="reference")
+    >>> len(model.history), model.history[-1].epoch
+    (2, 1)
+    >>> model.history.columns()["epoch"]
+    [0, 1]
     """
 
     records: tuple[EpochRecord, ...] = ()
@@ -51,7 +67,13 @@ class History(Sequence[EpochRecord]):
         return iter(self.records)
 
     def columns(self) -> dict[str, list[float]]:
-        """Return one list per quantity, metrics under their names; any table or plot takes it."""
+        """Return one list per quantity, metrics under their names; any table or plot takes it.
+
+        Returns
+        -------
+        dict of name to list [n_epochs]
+            NaN where an epoch has no such metric.
+        """
         table: dict[str, list[float]] = {
             "epoch": [record.epoch for record in self.records],
             "objective": [record.objective for record in self.records],

@@ -46,9 +46,20 @@ class Model(ModelState):
     epochs_trained : int
         The epochs that led to these parameters.
     optimizer_state : dict of name to array, or None
-        What `fit(resume=...)` goes on from.
+        What `fit(resume=...)` continues from.
     scorer : Scorer or None
         The engine's own way to score with these very parameters; None for the core's.
+
+    Examples
+    --------
+    >>> import mfcore
+    >>> data = mfcore.data.synthetic(1_000, n_users=50, n_items=40).interactions
+    >>> model = mfcore.fit(mfcore.MF(2), data, epochs=2, backend="reference")
+    >>> model
+    Model(MF(n_factors=2, biases=False, output=Linear(), init=Normal(std=0.01)), 50 users,
+          40 items, trained for 2 epochs on reference)
+    >>> model.parameters["item_factors"].shape
+    (40, 2)
     """
 
     def __repr__(self) -> str:
@@ -75,15 +86,56 @@ class Model(ModelState):
         Raises
         ------
         InvalidArgumentError
-            Lengths differ.
+            Lengths differ, or `unknown` is neither of the two.
         UnknownIdError
             unknown="error" and an id is not known.
+
+        Examples
+        --------
+        >>> import mfcore
+        >>> data = mfcore.Interactions.from_columns(["ann", "ann", "bob"], [5, 6, 5], [4.0, 2.0, 5.0])
+        >>> spec = mfcore.MF(2, biases=True, output=mfcore.RatingRange(1, 5))
+        >>> model = mfcore.fit(spec, data, epochs=5, backend="reference")
+        >>> model.predict("ann", [5, 6]).round(1)
+        array([3.7, 3.5], dtype=float32)
+        >>> model.predict("eve", 5, unknown="error")
+        Traceback (most recent call last):
+            ...
+        mfcore.errors.UnknownIdError: user 'eve' has no training data in this model
         """
         answer: Floats = self._answer(self.predict_pairs, users, items, unknown)
         return answer
 
     def score(self, users: ArrayLike, items: ArrayLike, *, unknown: Unknown = "average") -> Floats:
-        """Return the score of each pair, before the output function; arguments as in `predict`."""
+        """Return the score of each (user, item) pair, before the output function.
+
+        Parameters
+        ----------
+        users, items : ids, or sequences of ids [n]
+            One id goes with every id of the other argument.
+        unknown : "average" or "error"
+            What an id without training data gets: the cold-start answer, or an `UnknownIdError`.
+
+        Returns
+        -------
+        array [n] in the model's dtype, or one number for two single ids
+
+        Raises
+        ------
+        InvalidArgumentError
+            Lengths differ, or `unknown` is neither of the two.
+        UnknownIdError
+            unknown="error" and an id is not known.
+
+        Examples
+        --------
+        >>> import mfcore
+        >>> data = mfcore.Interactions.from_columns(["ann", "ann", "bob"], [5, 6, 5])
+        >>> spec = mfcore.MF(2, output=mfcore.ReLU())
+        >>> model = mfcore.fit(spec, data, epochs=1, seed=1, backend="reference")
+        >>> bool(model.score("ann", 5) <= model.predict("ann", 5))
+        True
+        """
         answer: Floats = self._answer(self.score_pairs, users, items, unknown)
         return answer
 
@@ -102,6 +154,28 @@ class Model(ModelState):
         exclude_seen : bool
             Leave out the items of the user's training data.
         unknown : "average" or "error"
+            What a user without training data gets: the average user's items, or an `UnknownIdError`.
+
+        Returns
+        -------
+        Recommendations
+            Of each user a `Ranking`: query, items, scores, names.
+
+        Raises
+        ------
+        InvalidArgumentError
+            k is below 1, or `unknown` is neither of the two.
+        UnknownIdError
+            unknown="error" and a user is not known.
+
+        Examples
+        --------
+        >>> import mfcore
+        >>> data = mfcore.Interactions.from_columns(["ann", "ann", "bob", "cid"], [5, 6, 5, 7])
+        >>> wals = mfcore.WALS(unobserved_weight=0.1)
+        >>> model = mfcore.fit(mfcore.MF(2), data, optimizer=wals, epochs=5, backend="reference")
+        >>> model.recommend("bob", k=1)[0].items
+        array([6])
         """
         require_integer("k", k, 1)
         asked = _listed(users)
@@ -112,12 +186,33 @@ class Model(ModelState):
     def similar_items(self, items: ArrayLike, k: int = 10) -> Recommendations:
         """Return the k items whose vectors have the highest cosine with each item's, itself left out.
 
-        Items without training data are neither asked for nor given: nothing is known of them.
+        Items without training data are neither accepted nor returned: nothing is known of them.
+
+        Parameters
+        ----------
+        items : id, or sequence of ids [n]
+        k : int
+
+        Returns
+        -------
+        Recommendations
+            Of each item a `Ranking`, whose scores are cosines.
 
         Raises
         ------
+        InvalidArgumentError
+            k is below 1.
         UnknownIdError
             An item has no training data.
+
+        Examples
+        --------
+        >>> import mfcore
+        >>> data = mfcore.Interactions.from_columns([1, 1, 2, 2, 3], [5, 6, 5, 6, 7])
+        >>> wals = mfcore.WALS(unobserved_weight=0.1)
+        >>> model = mfcore.fit(mfcore.MF(2), data, optimizer=wals, epochs=5, backend="reference")
+        >>> model.similar_items(5, k=1)[0].items
+        array([6])
         """
         require_integer("k", k, 1)
         asked = _listed(items)
@@ -150,9 +245,31 @@ class Model(ModelState):
         values : sequence of float [m], optional
             Ratings or counts; 1 where not given.
 
+        Returns
+        -------
+        FoldedUser
+            With `predict`, `scores` and `recommend`.
+
         Raises
         ------
-        UnknownIdError, InvalidDataError
+        UnknownIdError
+            An item has no training data.
+        InvalidDataError
+            No items, one of them twice, or a value that is not finite.
+        InvalidArgumentError
+            Lengths differ.
+        UnsupportedError
+            The score is not linear in the user's row, the objective has no target for each pair, or the model
+            does not say how it was trained.
+
+        Examples
+        --------
+        >>> import mfcore
+        >>> data = mfcore.Interactions.from_columns([1, 1, 2, 2, 3], [5, 6, 5, 6, 7])
+        >>> wals = mfcore.WALS(unobserved_weight=0.1)
+        >>> model = mfcore.fit(mfcore.MF(2), data, optimizer=wals, epochs=5, backend="reference")
+        >>> model.fold_in([5]).recommend(k=1).items
+        array([6])
         """
         rows = self._rows(self.item_ids, _listed(items), "item", "error")
         return fold_in(self, rows, values)
@@ -160,7 +277,25 @@ class Model(ModelState):
     # Answers by row, as evaluation and engines ask for them
 
     def score_pairs(self, users: NDArray[np.integer], items: NDArray[np.integer]) -> Floats:
-        """Return the score of each pair of rows; row -1 is a cold start."""
+        """Return the score of each pair of rows.
+
+        Parameters
+        ----------
+        users, items : integer arrays [n]
+            Rows; -1 for a cold start.
+
+        Returns
+        -------
+        array [n] in the model's dtype
+
+        Examples
+        --------
+        >>> import mfcore, numpy as np
+        >>> data = mfcore.Interactions.from_columns(["ann", "ann", "bob"], [5, 6, 5])
+        >>> model = mfcore.fit(mfcore.MF(2), data, epochs=1, backend="reference")
+        >>> model.score_pairs(np.array([0, -1]), np.array([1, 1])).shape
+        (2,)
+        """
         if isinstance(self.scorer, EvaluationScorer):
             return self.scorer.score_pairs(users, items)
         return self.spec.score_pairs(
@@ -168,12 +303,49 @@ class Model(ModelState):
         )
 
     def predict_pairs(self, users: NDArray[np.integer], items: NDArray[np.integer]) -> Floats:
-        """Return the prediction of each pair of rows; row -1 is a cold start."""
+        """Return the prediction of each pair of rows: the score after the output function.
+
+        Parameters
+        ----------
+        users, items : integer arrays [n]
+            Rows; -1 for a cold start.
+
+        Returns
+        -------
+        array [n] in the model's dtype
+
+        Examples
+        --------
+        >>> import mfcore, numpy as np
+        >>> data = mfcore.Interactions.from_columns(["ann", "ann", "bob"], [5, 6, 5])
+        >>> spec = mfcore.MF(2, output=mfcore.RatingRange(1, 5))
+        >>> model = mfcore.fit(spec, data, epochs=1, backend="reference")
+        >>> model.predict_pairs(np.array([0, -1]), np.array([1, 1]))
+        array([1., 1.], dtype=float32)
+        """
         predictions: Floats = self.spec.output.predict(self.score_pairs(users, items))
         return predictions
 
     def score_catalogue(self, users: NDArray[np.integer]) -> Floats:
-        """Return the score of every item, [n, n_items], for each user row; row -1 is a cold start."""
+        """Return the score of every item for each user row.
+
+        Parameters
+        ----------
+        users : integer array [n]
+            Rows; -1 for a cold start.
+
+        Returns
+        -------
+        array [n, n_items] in the model's dtype
+
+        Examples
+        --------
+        >>> import mfcore, numpy as np
+        >>> data = mfcore.Interactions.from_columns(["ann", "ann", "bob"], [5, 6, 5])
+        >>> model = mfcore.fit(mfcore.MF(2), data, epochs=1, backend="reference")
+        >>> model.score_catalogue(np.array([0, 1, -1])).shape
+        (3, 2)
+        """
         if isinstance(self.scorer, EvaluationScorer):
             return self.scorer.score_catalogue(users)
         return self.spec.score_catalogue(self.catalogue, _cold_last(users, self.n_users))
@@ -185,7 +357,28 @@ class Model(ModelState):
         items: NDArray[np.int64],
         exclude_seen: bool,
     ) -> PositiveRanks | None:
-        """Return what `EvaluationScorer.positive_ranks` does, or None where there is no such scorer."""
+        """Return what `EvaluationScorer.positive_ranks` does, or None where there is no such scorer.
+
+        Parameters
+        ----------
+        users : integer array [n]
+            Rows.
+        rows, items : int64 arrays [n_positives]
+            The positives: positions in `users`, ascending, and item rows.
+        exclude_seen : bool
+
+        Returns
+        -------
+        PositiveRanks or None
+
+        Examples
+        --------
+        >>> import mfcore, numpy as np
+        >>> data = mfcore.Interactions.from_columns(["ann", "ann", "bob"], [5, 6, 5])
+        >>> model = mfcore.fit(mfcore.MF(2), data, epochs=1, backend="reference")
+        >>> model.positive_ranks(np.array([1]), np.array([0]), np.array([1]), True) is None
+        True
+        """
         if isinstance(self.scorer, EvaluationScorer):
             return self.scorer.positive_ranks(users, rows, items, exclude_seen)
         return None
@@ -206,8 +399,17 @@ class Model(ModelState):
         Raises
         ------
         InvalidArgumentError
-            A spec, an objective or an optimizer of one's own could not be loaded again, as it is defined in
-            the program itself or inside a function, or as its fields do not tell all; nothing is written.
+            A spec, an objective or an optimizer of one's own could not be loaded again, because it is defined
+            in the program itself or inside a function, or because its fields do not hold all of its settings;
+            nothing is written.
+
+        Examples
+        --------
+        >>> import mfcore
+        >>> data = mfcore.Interactions.from_columns(["ann", "ann", "bob"], [5, 6, 5])
+        >>> mfcore.fit(mfcore.MF(2), data, epochs=1, backend="reference").save("model.safetensors")
+        >>> mfcore.load("model.safetensors").epochs_trained
+        1
         """
         write_state(self, path, optimizer_state=optimizer_state)
 
@@ -237,6 +439,14 @@ class Model(ModelState):
             PyTorch is not installed; it is an ImportError and names the command.
         UnsupportedError
             A spec of one's own, for which there is no module.
+
+        Examples
+        --------
+        >>> import mfcore
+        >>> data = mfcore.Interactions.from_columns(["ann", "ann", "bob"], [5, 6, 5])
+        >>> model = mfcore.fit(mfcore.MF(2), data, epochs=1, backend="reference")
+        >>> tuple(model.to_torch().state_dict()["user_factors.weight"].shape)
+        (2, 2)
         """
         engine: Any = registry.get("torch")
         return engine.to_module(self, sparse=sparse)
@@ -251,17 +461,17 @@ class Model(ModelState):
             Of any class, wrapped (compiled, distributed) or not: what counts is that its state_dict has the
             names and shapes that `mfcore_torch.modules` lists. float32 or float64, on any device.
         spec : ModelSpec
-            What the module computes. It is taken at its word: a state_dict does not tell of activations.
+            What the module computes. It is taken at its word: a state_dict does not record activations.
         ids : Model or Interactions
             The model that the module came from, or the data that it was trained on: whose ids the rows are,
-            which rows have training data, what `recommend` leaves out, and titles. Bare ids do not say, and
-            a model that took all rows for trained would answer by rows that nothing was learnt of.
+            which rows have training data, what `recommend` leaves out, and titles. Bare ids do not say
+            so, and a model that took all rows for trained would answer from rows that were never trained.
 
         Returns
         -------
         Model
-            With copies of the weights, bit for bit, in the module's dtype. Nothing is known of how they were
-            trained, so it is of zero epochs; ``fit(spec, data, initial=model)`` goes on from it.
+            With copies of the weights, bit for bit, in the module's dtype. How they were trained is
+            unknown, so it has zero epochs; ``fit(spec, data, initial=model)`` continues from it.
 
         Raises
         ------
@@ -271,8 +481,17 @@ class Model(ModelState):
             The state_dict does not fit the spec and the ids; names the weight and both shapes.
         InvalidDataError
             A weight is NaN or infinite.
+
+        Examples
+        --------
+        >>> import mfcore
+        >>> data = mfcore.Interactions.from_columns(["ann", "ann", "bob"], [5, 6, 5])
+        >>> model = mfcore.fit(mfcore.MF(2), data, epochs=1, backend="reference")
+        >>> again = mfcore.Model.from_torch(model.to_torch(), model.spec, model)
+        >>> again.score("ann", 5) == model.score("ann", 5)
+        np.True_
         """
-        return cls._taken_from("torch", "from_torch", module, spec, ids)
+        return cls._imported_from("torch", "from_torch", module, spec, ids)
 
     def to_keras(self) -> Any:
         """Return the model as an ordinary functional Keras model, on TensorFlow.
@@ -296,6 +515,14 @@ class Model(ModelState):
             TensorFlow is not installed; it is an ImportError and names the command.
         UnsupportedError
             Keras runs on another framework here.
+
+        Examples
+        --------
+        >>> import mfcore
+        >>> data = mfcore.Interactions.from_columns(["ann", "ann", "bob"], [5, 6, 5])
+        >>> model = mfcore.fit(mfcore.MF(2), data, epochs=1, backend="reference")
+        >>> model.to_keras().get_layer("user_embedding").get_weights()[0].shape
+        (2, 2)
         """
         engine: Any = registry.get("keras")
         return engine.to_module(self)
@@ -310,7 +537,7 @@ class Model(ModelState):
             Of any make: what counts is that its layers have the names and shapes that `mfcore_keras.models`
             lists. float32 or float64.
         spec : ModelSpec
-            What it computes. It is taken at its word: names and shapes do not tell of activations.
+            What it computes. It is taken at its word: names and shapes do not record activations.
         ids : Model or Interactions
             As in `from_torch`.
 
@@ -329,14 +556,23 @@ class Model(ModelState):
             A weight is NaN or infinite.
         UnsupportedError
             Keras runs on another framework here.
+
+        Examples
+        --------
+        >>> import mfcore
+        >>> data = mfcore.Interactions.from_columns(["ann", "ann", "bob"], [5, 6, 5])
+        >>> model = mfcore.fit(mfcore.MF(2), data, epochs=1, backend="reference")
+        >>> again = mfcore.Model.from_keras(model.to_keras(), model.spec, model)
+        >>> again.score("ann", 5) == model.score("ann", 5)
+        np.True_
         """
-        return cls._taken_from("keras", "from_keras", keras_model, spec, ids)
+        return cls._imported_from("keras", "from_keras", keras_model, spec, ids)
 
     @classmethod
-    def _taken_from(
+    def _imported_from(
         cls, backend: str, called: str, module: Any, spec: ModelSpec, ids: "Model | Interactions"
     ) -> "Model":
-        """Return the model of what an engine takes back; `called` is how the caller's method is called."""
+        """Return the model of a framework's module; `called` is the name of the caller's method."""
         require_instance(f"{called}: spec", spec, ModelSpec, "MF(n_factors=50)")
         if not isinstance(ids, Model | Interactions):
             raise InvalidArgumentError(
@@ -349,7 +585,27 @@ class Model(ModelState):
         return cls(spec=spec, parameters=parameters, **data_fields(ids))
 
     def with_parameters(self, spec: ModelSpec, parameters: dict[str, Floats]) -> "Model":
-        """Return a model of zero epochs, of other parameters for the same ids, seen items and titles."""
+        """Return a model of zero epochs, with other parameters for the same ids, seen items and titles.
+
+        Parameters
+        ----------
+        spec : ModelSpec
+        parameters : dict of name to array
+            As `spec.parameter_shapes` says.
+
+        Returns
+        -------
+        Model
+
+        Examples
+        --------
+        >>> import mfcore
+        >>> data = mfcore.Interactions.from_columns(["ann", "ann", "bob"], [5, 6, 5])
+        >>> model = mfcore.fit(mfcore.MF(2), data, epochs=1, backend="reference")
+        >>> doubled = {name: 2 * array for name, array in model.parameters.items()}
+        >>> model.with_parameters(model.spec, doubled).score("ann", 5) == 4 * model.score("ann", 5)
+        np.True_
+        """
         return Model(spec=spec, parameters=parameters, **data_fields(self))
 
     # Inner parts
@@ -396,7 +652,29 @@ class Model(ModelState):
 
 
 def load_model(path: str | os.PathLike[str]) -> Model:
-    """Return the model of a file; see `mfcore.load`."""
+    """Return the model of a file; see `mfcore.load`.
+
+    Parameters
+    ----------
+    path : str or path
+
+    Returns
+    -------
+    Model
+
+    Raises
+    ------
+    ModelFileError
+        The file is missing, truncated, foreign, or written by a newer mfcore.
+
+    Examples
+    --------
+    >>> from mfcore.model import load_model
+    >>> load_model("absent.safetensors")
+    Traceback (most recent call last):
+        ...
+    mfcore.errors.ModelFileError: there is no model file absent.safetensors
+    """
     state = read_state(path)
     return Model(**{field.name: getattr(state, field.name) for field in fields(state)})
 
@@ -404,7 +682,30 @@ def load_model(path: str | os.PathLike[str]) -> Model:
 def recommended(
     model: Model, user: int | str, k: int, *, min_count: int = 0, exclude_seen: bool = True
 ) -> Ranking:
-    """Return the k items of highest score among those with at least `min_count` training users."""
+    """Return the k items of highest score among those with at least `min_count` training users.
+
+    Parameters
+    ----------
+    model : Model
+    user : int or str
+    k : int
+    min_count : int
+    exclude_seen : bool
+        Leave out the items of the user's training data.
+
+    Returns
+    -------
+    Ranking
+
+    Examples
+    --------
+    >>> import mfcore
+    >>> from mfcore.model import recommended
+    >>> data = mfcore.Interactions.from_columns([1, 1, 2, 2, 3], [5, 6, 5, 6, 7])
+    >>> model = mfcore.fit(mfcore.MF(2), data, epochs=1, backend="reference")
+    >>> recommended(model, 3, k=5, min_count=2).items
+    array([6, 5])
+    """
     if min_count <= 0:
         return model.recommend(user, k, exclude_seen=exclude_seen)[0]
     every = model.recommend(user, model.n_items, exclude_seen=exclude_seen)[0]

@@ -23,6 +23,15 @@ class Ranking:
     scores : array [m]
     names : array [m] of str, or None
         Titles, where the data had them.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mfcore.model import Ranking
+    >>> Ranking("ann", np.array([7, 5]), np.array([0.9, 0.5]), np.array(["Alien", "Brazil"]))
+    Ranking for 'ann':
+      1    0.9000  Alien
+      2    0.5000  Brazil
     """
 
     query: Any
@@ -36,19 +45,27 @@ class Ranking:
     def __repr__(self) -> str:
         shown = self.items if self.names is None else self.names
         lines = [
-            f"{place:>3}  {score:8.4f}  {item}"
-            for place, (item, score) in enumerate(zip(shown, self.scores, strict=True), start=1)
+            f"{rank:>3}  {score:8.4f}  {item}"
+            for rank, (item, score) in enumerate(zip(shown, self.scores, strict=True), start=1)
         ]
         return "\n".join([f"Ranking for {self.query!r}:", *(lines or ["  nothing left to recommend"])])
 
 
 @dataclass(frozen=True, eq=False)
 class Recommendations:
-    """The lists of several users (or items), in the order in which they were asked for.
+    """The lists of several users (or items), in the order of the request.
 
     Attributes
     ----------
     rankings : tuple of Ranking
+
+    Examples
+    --------
+    >>> import mfcore
+    >>> data = mfcore.Interactions.from_columns(["ann", "ann", "bob"], [5, 6, 5])
+    >>> model = mfcore.fit(mfcore.MF(2), data, epochs=1, backend="reference")
+    >>> model.recommend(["ann", "bob"], k=1).columns()["rank"]
+    array([1])
     """
 
     rankings: tuple[Ranking, ...]
@@ -66,9 +83,12 @@ class Recommendations:
         return "\n\n".join(map(repr, self.rankings[:5])) + ("\n\n..." if len(self) > 5 else "")
 
     def columns(self) -> dict[str, NDArray[Any]]:
-        """Return one row an entry: query, rank (from 1), item, score and, where known, name.
+        """Return one row an entry; any table takes it: ``polars.DataFrame(found.columns())``.
 
-        Any table takes it: `polars.DataFrame(found.columns())`, `pandas.DataFrame(found.columns())`.
+        Returns
+        -------
+        dict of name to array
+            "query", "rank" (from 1), "item", "score" and, where known, "name".
         """
         lengths = [len(ranking) for ranking in self.rankings]
         table: dict[str, NDArray[Any]] = {

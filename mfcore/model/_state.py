@@ -46,7 +46,7 @@ class ModelState:
 
     @cached_property
     def cold_filled(self) -> dict[str, Floats]:
-        """Parameters with the average row in place of cold rows, and as one more row at the end."""
+        """Parameters with the average row instead of cold rows, and as one more row at the end."""
         trained = {"user": self.seen.counts > 0, "item": self.item_counts > 0}
         layout = self.spec.parameters(self.n_users, self.n_items)
         filled = {}
@@ -72,12 +72,23 @@ class ModelState:
 
 
 def data_fields(data: Interactions | ModelState) -> dict[str, Any]:
-    """Return what a model keeps of its training data, be it from another model.
+    """Return what a model keeps of its training data, or of another model's.
+
+    Parameters
+    ----------
+    data : Interactions or ModelState
 
     Returns
     -------
     dict
         Arguments of `Model`: user_ids, item_ids, seen, item_names.
+
+    Examples
+    --------
+    >>> import mfcore
+    >>> from mfcore.model import data_fields
+    >>> sorted(data_fields(mfcore.Interactions.from_columns([1, 2], [5, 6])))
+    ['item_ids', 'item_names', 'seen', 'user_ids']
     """
     return {
         "user_ids": data.user_ids,

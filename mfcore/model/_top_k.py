@@ -25,6 +25,15 @@ def top_k_of(scores: Floats, k: int) -> tuple[NDArray[np.int64], Floats]:
     -------
     columns : int64 array [n, k], -1 where a row has fewer than k columns to offer
     scores : array [n, k], -inf there
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mfcore.model import top_k_of
+    >>> top_k_of(np.array([[0.1, 0.7, 0.7], [-np.inf, 0.2, -np.inf]]), k=2)
+    (array([[ 1,  2],
+           [ 1, -1]]), array([[ 0.7,  0.7],
+           [ 0.2, -inf]]))
     """
     n_rows, n_columns = scores.shape
     kept = min(k, n_columns)
@@ -34,12 +43,12 @@ def top_k_of(scores: Floats, k: int) -> tuple[NDArray[np.int64], Floats]:
     found = scores[rows, columns]
     order = np.lexsort((columns, -found, rows))
     rows, columns, found = rows[order], columns[order], found[order]
-    places = np.arange(len(rows)) - np.searchsorted(rows, rows)
-    inside = places < kept
+    positions = np.arange(len(rows)) - np.searchsorted(rows, rows)
+    inside = positions < kept
     best = np.full((n_rows, k), -1, dtype=np.int64)
     best_scores = np.full((n_rows, k), -np.inf, dtype=scores.dtype)
-    best[rows[inside], places[inside]] = columns[inside]
-    best_scores[rows[inside], places[inside]] = found[inside]
+    best[rows[inside], positions[inside]] = columns[inside]
+    best_scores[rows[inside], positions[inside]] = found[inside]
     return best, best_scores
 
 
@@ -66,6 +75,15 @@ def top_k(
     -------
     items : int64 array [n, k], -1 where a list is shorter
     scores : array [n, k], -inf there
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mfcore.model import top_k
+    >>> scores = np.array([[0.1, 0.7, 0.4], [0.3, 0.2, 0.9]])
+    >>> top_k(lambda users: scores[users], users=np.array([1, 0]), k=1, n_items=3, seen=None)[0]
+    array([[2],
+           [1]])
     """
     block = max(1, BLOCK_BYTES // (8 * n_items))
     pieces = []
@@ -80,7 +98,29 @@ def top_k(
 
 
 def seen_pairs(seen: SeenItems, users: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    """Return (position in `users`, item) of all that these users have seen; row -1 has seen nothing."""
+    """Return all (user, item) pairs that these users have seen; row -1 has seen nothing.
+
+    Parameters
+    ----------
+    seen : SeenItems
+    users : int64 array [n]
+        Rows.
+
+    Returns
+    -------
+    positions : int64 array [n_pairs]
+        In `users`.
+    items : int32 array [n_pairs]
+        Rows.
+
+    Examples
+    --------
+    >>> import mfcore, numpy as np
+    >>> from mfcore.model import seen_pairs
+    >>> data = mfcore.Interactions.from_columns([1, 1, 2], [5, 6, 6])
+    >>> seen_pairs(data.seen, np.array([1, -1, 0]))
+    (array([0, 2, 2]), array([1, 0, 1], dtype=int32))
+    """
     known = np.maximum(users, 0)
     counts = np.where(users >= 0, seen.indptr[known + 1] - seen.indptr[known], 0)
     rows = np.repeat(np.arange(len(users)), counts)

@@ -5,7 +5,7 @@ The objective of a batch B is the mean over its instances of
 .. math:: w \, \ell(s, t) + \tfrac{l2}{2} \sum_{\theta \in \text{rows}(u, i)} \|\theta\|^2
 
 plus :math:`\tfrac{l2\_dense}{2}` times the squared norm of the dense kernels. s is the score, t the
-target, w the weight, and rows(u, i) are the embedding rows and biases that the instance touches; l2
+target, w the weight, and rows(u, i) are the embedding rows and biases of the instance; l2
 belongs to the optimizer. Losses work on scores, never on probabilities.
 
 An instance is a pair (u, i) with a target; a pairwise objective's is a triple (u, i, j) of a user, an

@@ -26,13 +26,19 @@ class Objective(Settings, ABC):
     Attributes
     ----------
     short_name : str
-        By which `fit` and the command line know it.
+        The name by which `fit` and the command line know it.
     pairing : "pointwise", "pairwise" or "in-batch"
         What an instance is scored as: a pair of user and item, the difference of two pairs, or a row of the
         matrix of all the batch's users and items.
     ranks_items : bool
         Whether it compares a user's items with one another, so that what adds the same to all of a user's
         scores cancels.
+
+    Examples
+    --------
+    >>> import mfcore
+    >>> [(one.pairing, one.ranks_items) for one in (mfcore.Squared(), mfcore.BPR(), mfcore.InBatchSoftmax())]
+    [('pointwise', False), ('pairwise', True), ('in-batch', True)]
     """
 
     short_name: ClassVar[str]
@@ -41,27 +47,91 @@ class Objective(Settings, ABC):
 
     @abstractmethod
     def targets(self, values: Values, n_negatives: int) -> Values:
-        """Return the target of each interaction, [n]; a sampled negative's target is 0."""
+        """Return the target of each interaction; a sampled negative's target is 0.
+
+        Parameters
+        ----------
+        values : array [n]
+            Of the interactions.
+        n_negatives : int
+            Sampled negatives per interaction.
+
+        Returns
+        -------
+        array [n] in the values' dtype
+        """
 
     def weights(self, values: Values) -> Values | None:
-        """Return the weight of each interaction, [n], or None for 1; a sampled negative's weight is 1."""
+        """Return the weight of each interaction, or None for 1; a sampled negative's weight is 1.
+
+        Parameters
+        ----------
+        values : array [n]
+            Of the interactions.
+
+        Returns
+        -------
+        array [n] in the values' dtype, or None
+
+        Examples
+        --------
+        >>> import mfcore, numpy as np
+        >>> mfcore.WeightedSquared(alpha=2.0).weights(np.array([1.0, 3.0]))
+        array([3., 7.])
+        """
         return None
 
     def check(self, targets: Values, n_negatives: int, output: Output) -> None:
-        """Raise InvalidDataError or InvalidArgumentError where it does not fit the data or the output."""
+        """Require that the objective fits the data and the output; by default everything does.
+
+        Parameters
+        ----------
+        targets : array [n]
+            Of the interactions.
+        n_negatives : int
+            Sampled negatives per interaction.
+        output : Output
+            Of the spec.
+
+        Raises
+        ------
+        InvalidDataError, InvalidArgumentError
+            It does not; names the value and the remedy.
+
+        Examples
+        --------
+        >>> import mfcore, numpy as np
+        >>> mfcore.Logistic().check(np.array([0.0, 3.0]), 0, mfcore.Sigmoid())
+        Traceback (most recent call last):
+            ...
+        mfcore.errors.InvalidDataError: the logistic objective without negatives needs...
+        """
 
     def best_constant(
         self, targets: Values, weights: Values | None, negative_weight: float, output: Output
     ) -> float:
-        """Return the score of the best constant prediction.
+        """Return the score of the best constant prediction, the initial value of a global bias.
+
+        It is output.inverse(sum(w t) / (sum(w) + negative_weight)).
 
         Parameters
         ----------
         targets, weights : arrays [n]
-            Of the interactions.
+            Of the interactions; weights may be None, for 1.
         negative_weight : float
             Total weight of the instances whose target is 0: n * n_negatives for sampled negatives.
         output : Output
+            Of the spec.
+
+        Returns
+        -------
+        float
+
+        Examples
+        --------
+        >>> import mfcore, numpy as np
+        >>> mfcore.Squared().best_constant(np.array([3.0, 5.0]), None, 0.0, mfcore.Linear())
+        4.0
         """
         weight = np.ones(1) if weights is None else weights.astype(np.float64)
         positive_weight = len(targets) * float(weight[0]) if weights is None else float(weight.sum())
@@ -81,6 +151,15 @@ class ScoreObjective(Objective):
     through_output : bool
         Whether `terms` is given the prediction, so that training goes through the output function; else the
         score.
+
+    Examples
+    --------
+    >>> import mfcore, numpy as np
+    >>> from mfcore.objectives import ScoreObjective
+    >>> isinstance(mfcore.BPR(), ScoreObjective), isinstance(mfcore.InBatchSoftmax(), ScoreObjective)
+    (True, False)
+    >>> mfcore.BPR().constants(), mfcore.BPR().gives_slope
+    ((0.0, 1.0), True)
     """
 
     through_output: ClassVar[bool] = False
@@ -104,7 +183,13 @@ class ScoreObjective(Objective):
         """
 
     def constants(self) -> tuple[float, ...]:
-        """Return the numbers that `terms` is given as `c`: a literal would widen a compiled number."""
+        """Return the numbers that `terms` is given as `c`: a literal would widen a compiled number.
+
+        Returns
+        -------
+        tuple of float
+            Empty by default.
+        """
         return ()
 
     @cached_property
@@ -127,12 +212,19 @@ class ScoreObjective(Objective):
 
         Returns
         -------
-        two arrays [n] of that dtype
+        losses, grad_scores : arrays [n] of that dtype
 
         Raises
         ------
         InvalidArgumentError
             The loss leaves its slope out.
+
+        Examples
+        --------
+        >>> import mfcore, numpy as np
+        >>> loss, slope = mfcore.Squared().loss(np.array([3.0, 5.0]), np.array([4.0, 5.0]))
+        >>> loss.tolist(), slope.tolist()
+        ([0.5, 0.0], [-1.0, 0.0])
         """
         if not self.gives_slope:
             raise InvalidArgumentError(
@@ -150,7 +242,32 @@ class ScoreObjective(Objective):
 
 @dataclass(frozen=True)
 class PointwiseObjective(ScoreObjective):
-    """Base of the objectives whose instances are pairs, each with a score and a target of its own."""
+    """Base of the objectives whose instances are pairs, each with a score and a target of its own.
+
+    Examples
+    --------
+    A loss of one's own, for counts: the negative log-likelihood of a Poisson variable whose rate is exp(s).
+
+    >>> from dataclasses import dataclass
+    >>> from typing import ClassVar
+    >>> import numpy as np
+    >>> from mfcore.objectives import PointwiseObjective
+    >>> @dataclass(frozen=True)
+    ... class Poisson(PointwiseObjective):
+    ...     short_name: ClassVar[str] = "docs_poisson"
+    ...     def targets(self, values, n_negatives):
+    ...         return values
+    ...     def constants(self):
+    ...         return (1.0,)
+    ...     def terms(self, xp):
+    ...         def poisson(score, target, c):
+    ...             rate = xp.exp(score)
+    ...             return rate - target * score, c[0], rate - target
+    ...         return poisson
+    >>> loss, slope = Poisson().loss(np.array([0.0, 1.0]), np.array([2.0, 0.0]))
+    >>> loss.round(4).tolist(), slope.round(4).tolist()
+    ([1.0, 2.7183], [-1.0, 2.7183])
+    """
 
     pairing: ClassVar[Literal["pointwise"]] = "pointwise"
 
@@ -159,7 +276,14 @@ class PointwiseObjective(ScoreObjective):
 class RankingObjective(Objective):
     """Base of the objectives that compare a user's items with one another.
 
-    What adds the same to all of a user's scores cancels in them, and no value is asked of an interaction.
+    What adds the same to all of a user's scores cancels in them, so user biases stay as they are. Values are
+    not read: every interaction's target is 1.
+
+    Examples
+    --------
+    >>> import mfcore, numpy as np
+    >>> mfcore.BPR().targets(np.array([3.0, 5.0]), 1)
+    array([1., 1.])
     """
 
     ranks_items: ClassVar[bool] = True
@@ -244,6 +368,16 @@ def score_terms(
     callable
         From (score, target, c, output_c), where c and output_c are the constants of the two, to (linear,
         argument, slope), or (linear, argument) of an objective that leaves its slope out.
+
+    Examples
+    --------
+    >>> import mfcore, numpy as np
+    >>> from mfcore.objectives import score_terms
+    >>> from mfcore.operators import NUMPY
+    >>> squared, output = mfcore.Squared(), mfcore.Sigmoid()
+    >>> terms = score_terms(squared, output, NUMPY)
+    >>> terms(np.array([0.0]), np.array([1.0]), squared.constants(), output.constants())
+    (array([0.125]), 1.0, array([-0.125]))
     """
     terms = compiled(objective.terms(xp))
     if not objective.through_output:
@@ -269,14 +403,54 @@ def score_terms(
 
 
 def total_loss(xp: Operators, linear: Any, argument: Any) -> Any:
-    """Return linear + log(argument), where the argument may be a plain number."""
+    """Return linear + log(argument), where the argument may be a plain number.
+
+    Parameters
+    ----------
+    xp : Operators
+    linear, argument : arrays of one shape, or numbers
+        As `ScoreObjective.terms` gives them.
+
+    Returns
+    -------
+    array of that shape, or float
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mfcore.objectives import total_loss
+    >>> from mfcore.operators import NUMPY
+    >>> total_loss(NUMPY, np.array([2.0, 3.0]), 1.0)
+    array([2., 3.])
+    """
     if isinstance(argument, int | float | np.generic):
         return linear if argument == 1 else linear + log(argument)
     return linear + xp.log(argument)
 
 
 def require_score(objective: Objective, output: Output) -> None:
-    """Raise InvalidArgumentError where predictions are values, which a loss of scores knows nothing of."""
+    """Raise where predictions are values such as ratings, to which a loss on the score does not apply.
+
+    Parameters
+    ----------
+    objective : Objective
+    output : Output
+
+    Raises
+    ------
+    InvalidArgumentError
+        Names the output and those that fit.
+
+    Examples
+    --------
+    >>> import mfcore
+    >>> from mfcore.objectives import require_score
+    >>> require_score(mfcore.BPR(), mfcore.Linear())
+    >>> require_score(mfcore.BPR(), mfcore.ReLU())
+    Traceback (most recent call last):
+        ...
+    mfcore.errors.InvalidArgumentError: the objective 'bpr' works on the score; output...
+    """
     if output.predicts_values:
         raise InvalidArgumentError(
             f"the objective {objective.short_name!r} works on the score; output {output} does not fit it: use"

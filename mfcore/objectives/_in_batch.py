@@ -19,7 +19,15 @@ MatrixTerms: TypeAlias = Callable[[Any, Any, Any, Any], tuple[Any, Any]]
 
 @dataclass(frozen=True)
 class InBatchObjective(RankingObjective):
-    """Base of the objectives of the matrix of the scores of a batch's users with its items."""
+    """Base of the objectives of the matrix of the scores of a batch's users with its items.
+
+    Examples
+    --------
+    >>> import mfcore
+    >>> from mfcore.objectives import InBatchObjective
+    >>> isinstance(mfcore.InBatchSoftmax(), InBatchObjective), mfcore.InBatchSoftmax().pairing
+    (True, 'in-batch')
+    """
 
     pairing: ClassVar[Literal["in-batch"]] = "in-batch"
 
@@ -34,10 +42,10 @@ class InBatchObjective(RankingObjective):
         Returns
         -------
         callable
-            From the scores [m, n] of the users of m of the batch's instances with the items of all n, whether
-            an entry is the instance's own (bool [m, n]), whether it is another one that shows the same item
-            (bool [m, n]) and log q of the items [n], to losses [m] and their derivatives by the scores [m,
-            n].
+            Of the scores [m, n] of the users of m of the batch's instances with the items of all n; `own`,
+            bool [m, n], whether an entry is the instance's own item; `hits`, bool [m, n], whether it is
+            another instance with the same item; and log_q [n] of the items. It returns the losses [m] and
+            their derivatives by the scores, [m, n].
         """
 
     def loss(
@@ -50,7 +58,7 @@ class InBatchObjective(RankingObjective):
         scores : array [m, n]
             Of the instances' users with the items of all n instances of the batch.
         positions : int array [m]
-            Which of the batch's instances these are.
+            The instances' positions in the batch.
         items : int array [n]
             The item rows of the batch.
         log_q : array [n]
@@ -58,7 +66,17 @@ class InBatchObjective(RankingObjective):
 
         Returns
         -------
-        arrays [m] and [m, n]
+        losses : array [m]
+        grad_scores : array [m, n]
+
+        Examples
+        --------
+        >>> import mfcore, numpy as np
+        >>> scores = np.array([[2.0, 0.0], [0.0, 2.0]])
+        >>> softmax, items = mfcore.InBatchSoftmax(), np.array([7, 9])
+        >>> losses, grad_scores = softmax.loss(scores, np.arange(2), items, np.zeros(2))
+        >>> losses.round(4).tolist(), grad_scores.round(4).tolist()
+        ([0.1269, 0.1269], [[-0.1192, 0.1192], [0.1192, -0.1192]])
         """
         own = positions[:, None] == np.arange(len(items))
         hits = (items[positions][:, None] == items) & ~own
@@ -112,9 +130,10 @@ class InBatchSoftmax(InBatchObjective):
     --------
     >>> import mfcore, numpy as np
     >>> scores = np.array([[2.0, 0.0], [0.0, 2.0]])
-    >>> loss, slopes = mfcore.InBatchSoftmax().loss(scores, np.arange(2), np.array([7, 9]), np.zeros(2))
-    >>> loss.round(4).tolist()
-    [0.1269, 0.1269]
+    >>> softmax = mfcore.InBatchSoftmax(temperature=0.5)
+    >>> losses, grad_scores = softmax.loss(scores, np.arange(2), np.array([7, 9]), np.zeros(2))
+    >>> losses.round(4).tolist()
+    [0.0181, 0.0181]
     """
 
     short_name: ClassVar[str] = "in_batch_softmax"

@@ -16,7 +16,8 @@ class Logistic(PointwiseObjective):
     r"""The logistic loss on the score, :math:`\log(1 + e^{s}) - t s`.
 
     It is the negative log-likelihood of a Bernoulli variable with probability sigmoid(s). With sampled
-    negatives the target is 1 for an interaction; without, it is the value, a label in [0, 1].
+    negatives the target is 1 for an interaction; without, it is the value, a label in [0, 1]. Source: He,
+    Liao, Zhang, Nie, Hu & Chua, "Neural collaborative filtering", WWW 2017, equation 7.
 
     Examples
     --------
@@ -59,7 +60,7 @@ class Logistic(PointwiseObjective):
             )
         if targets.min() == targets.max():
             raise InvalidDataError(
-                f"every value is {targets[0]:g}, so the logistic objective has nothing to tell apart: pass"
+                f"every value is {targets[0]:g}, so the logistic objective has nothing to distinguish: pass"
                 " n_negatives=4, say, to train on interactions against sampled negatives"
             )
 

@@ -10,7 +10,7 @@ from mfcore.validation import require_number
 
 @dataclass(frozen=True)
 class Adagrad(GradientOptimizer):
-    r"""Adagrad.
+    r"""Adagrad: steps shrink with the squared gradients so far.
 
     .. math:: a \leftarrow a + g^2, \qquad \theta \leftarrow \theta - \eta g / (\sqrt a + \epsilon)
 
@@ -19,9 +19,31 @@ class Adagrad(GradientOptimizer):
 
     Attributes
     ----------
+    learning_rate : float or Schedule
+        eta.
+    l2, l2_dense : float
+        Weights of the squared norms; see `mfcore.optimizers.GradientOptimizer`.
     initial_accumulator : float
-        a at the start.
+        a at the start; at least 0.
     epsilon : float
+        Above 0.
+
+    Raises
+    ------
+    InvalidArgumentError
+        A number is outside its domain.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import mfcore
+    >>> from mfcore.operators import NUMPY
+    >>> adagrad = mfcore.Adagrad(learning_rate=1.0, initial_accumulator=0.0)
+    >>> update = adagrad.rule(NUMPY)
+    >>> parameter, accumulator, _ = update(np.zeros(1), np.full(1, 2.0), np.zeros(1), 0.0,
+    ...                                    adagrad.coefficients(1, 1.0))
+    >>> parameter.round(4).tolist(), accumulator.tolist()
+    ([-1.0], [4.0])
     """
 
     short_name: ClassVar[str] = "adagrad"

@@ -16,14 +16,34 @@ class Adam(GradientOptimizer):
               v \leftarrow \beta_2 v + (1 - \beta_2) g^2, \quad
               \theta \leftarrow \theta - \eta \hat m / (\sqrt{\hat v} + \epsilon)
 
-    with :math:`\hat m = m / (1 - \beta_1^t)` and :math:`\hat v = v / (1 - \beta_2^t)`. Moments of rows that a
-    batch does not touch decay and keep moving those rows. Source: Kingma & Ba, "Adam: a method for
-    stochastic optimization", ICLR 2015.
+    with :math:`\hat m = m / (1 - \beta_1^t)` and :math:`\hat v = v / (1 - \beta_2^t)`. Moments of rows that
+    are not in a batch decay and keep moving those rows. Source: Kingma & Ba, "Adam: a method for stochastic
+    optimization", ICLR 2015.
 
     Attributes
     ----------
+    learning_rate : float or Schedule
+        eta.
+    l2, l2_dense : float
+        Weights of the squared norms; see `mfcore.optimizers.GradientOptimizer`.
     beta_1, beta_2 : float in [0, 1)
     epsilon : float
+        Above 0.
+
+    Raises
+    ------
+    InvalidArgumentError
+        A number is outside its domain.
+
+    Examples
+    --------
+    >>> import mfcore
+    >>> mfcore.Adam(learning_rate=0.01).slot_names
+    ('first_moment', 'second_moment')
+    >>> data = mfcore.data.synthetic(1_000, n_users=50, n_items=40).interactions
+    >>> model = mfcore.fit(mfcore.MLP(layers=(8, 4)), data, optimizer="adam", epochs=1, backend="reference")
+    >>> model.training["optimizer"]["kind"]
+    'Adam'
     """
 
     short_name: ClassVar[str] = "adam"
@@ -84,7 +104,25 @@ class AdamW(Adam):
 
     Attributes
     ----------
+    learning_rate : float or Schedule
+        eta.
+    l2, l2_dense : float
+        Weights of the squared norms, in the gradient; see `mfcore.optimizers.GradientOptimizer`.
+    beta_1, beta_2, epsilon : float
+        As of `Adam`.
     weight_decay : float
+        lambda; at least 0.
+
+    Raises
+    ------
+    InvalidArgumentError
+        A number is outside its domain.
+
+    Examples
+    --------
+    >>> import mfcore
+    >>> mfcore.AdamW(weight_decay=0.1).coefficients(step=1, learning_rate=0.5)[-1]
+    0.95
     """
 
     short_name: ClassVar[str] = "adamw"
@@ -103,15 +141,30 @@ class AdamW(Adam):
 
 @dataclass(frozen=True)
 class LazyAdam(Adam):
-    """Adam of which a step moves only the rows that the batch touches, and only their moments.
+    """Adam of which a step moves only the rows in the batch, and only their moments.
 
     The bias correction counts all steps. The cost of a step does not depend on the number of users and
-    items, but the result differs from Adam's wherever a row is left out of a batch.
+    items, but the result differs from Adam's wherever a row is missing from a batch.
+
+    Attributes
+    ----------
+    learning_rate : float or Schedule
+        eta.
+    l2, l2_dense : float
+        Weights of the squared norms; see `mfcore.optimizers.GradientOptimizer`.
+    beta_1, beta_2, epsilon : float
+        As of `Adam`.
+
+    Examples
+    --------
+    >>> import mfcore
+    >>> mfcore.LazyAdam().sparse, mfcore.Adam().sparse
+    (True, False)
     """
 
     short_name: ClassVar[str] = "lazyadam"
 
     @property
     def sparse(self) -> bool:
-        """Only touched rows move."""
+        """Only the rows in a batch move."""
         return True

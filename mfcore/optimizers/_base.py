@@ -14,14 +14,29 @@ Rule: TypeAlias = Callable[[Any, Any, Any, Any, Any], tuple[Any, Any, Any]]
 
 @dataclass(frozen=True)
 class Schedule(Settings):
-    """A learning rate that falls: initial * factor^(epoch // every).
+    """A learning rate that falls by steps: initial * factor^(epoch // every).
 
     Attributes
     ----------
     initial : float
+        Of epoch 0, above 0.
     factor : float in (0, 1]
     every : int
-        Epochs between two falls.
+        Epochs from one step to the next.
+
+    Raises
+    ------
+    InvalidArgumentError
+        A number is outside its domain.
+
+    Examples
+    --------
+    >>> import mfcore
+    >>> schedule = mfcore.Schedule(0.1, factor=0.5, every=2)
+    >>> [schedule.at(epoch) for epoch in range(4)]
+    [0.1, 0.1, 0.05, 0.05]
+    >>> mfcore.SGD(learning_rate=schedule).learning_rate_at(2)
+    0.05
     """
 
     initial: float
@@ -34,30 +49,55 @@ class Schedule(Settings):
         require_integer("Schedule: every", self.every, 1)
 
     def at(self, epoch: int) -> float:
-        """Return the learning rate of an epoch, counted from 0."""
+        """Return the learning rate of an epoch.
+
+        Parameters
+        ----------
+        epoch : int
+            Counted from 0.
+
+        Returns
+        -------
+        float
+        """
         return float(self.initial * self.factor ** (epoch // self.every))
 
 
 @dataclass(frozen=True)
 class Optimizer(Settings):
-    """Base of everything that can be passed to `fit` as optimizer."""
+    """Base of everything that can be passed to `fit` as optimizer.
+
+    Examples
+    --------
+    >>> import mfcore
+    >>> from mfcore.optimizers import GradientOptimizer, Optimizer
+    >>> isinstance(mfcore.WALS(), Optimizer), isinstance(mfcore.WALS(), GradientOptimizer)
+    (True, False)
+    """
 
 
 @dataclass(frozen=True)
 class GradientOptimizer(Optimizer, ABC):
     """Base of the optimizers that follow the gradient of batches.
 
-    A rule of one's own is a subclass with `slots`, `coefficients` and `rule`; see `mfcore.SGD` for an
-    example.
+    A rule of one's own is a subclass with `slots`, `coefficients` and `rule`.
 
     Attributes
     ----------
     learning_rate : float or Schedule
-        Of an epoch.
+        Constant, or by epoch; above 0.
     l2 : float
-        Weight of the squared norm of the embedding rows and biases that an instance touches, l2/2 * |row|^2.
+        Weight of the squared norm of the embedding rows and biases of an instance, l2/2 * |row|^2; at least
+        0.
     l2_dense : float
-        Weight of the squared norm of the dense kernels.
+        Weight of the squared norm of the dense kernels, l2_dense/2 * |kernel|^2; at least 0.
+    slots : tuple of str
+        Of the class: the names of the arrays that the rule keeps beside each parameter, at most two.
+
+    Raises
+    ------
+    InvalidArgumentError
+        A number is outside its domain.
 
     Examples
     --------
@@ -106,30 +146,75 @@ class GradientOptimizer(Optimizer, ABC):
 
     @property
     def sparse(self) -> bool:
-        """Whether a row that a batch does not touch stays as it is, with its slots."""
+        """Whether rows that are not in a batch stay as they are, with their slots."""
         return False
 
     def initial_slot(self, slot: str) -> float:
-        """Return the value that fills a slot at the start."""
+        """Return the value that fills a slot before the first step, 0 by default.
+
+        Parameters
+        ----------
+        slot : str
+            One of `slot_names`.
+
+        Returns
+        -------
+        float
+
+        Examples
+        --------
+        >>> import mfcore
+        >>> mfcore.Adagrad(initial_accumulator=0.2).initial_slot("accumulator")
+        0.2
+        """
         return 0.0
 
     def learning_rate_at(self, epoch: int) -> float:
-        """Return the learning rate of an epoch, counted from 0."""
+        """Return the learning rate of an epoch.
+
+        Parameters
+        ----------
+        epoch : int
+            Counted from 0.
+
+        Returns
+        -------
+        float
+
+        Examples
+        --------
+        >>> import mfcore
+        >>> mfcore.SGD(learning_rate=mfcore.Schedule(0.1, factor=0.5)).learning_rate_at(1)
+        0.05
+        """
         if isinstance(self.learning_rate, Schedule):
             return self.learning_rate.at(epoch)
         return float(self.learning_rate)
 
     @abstractmethod
     def coefficients(self, step: int, learning_rate: float) -> tuple[float, ...]:
-        """Return the rule's coefficients at a step, counted from 1: always the same number of them."""
+        """Return the rule's coefficients at a step: always the same number of them.
+
+        Parameters
+        ----------
+        step : int
+            Counted from 1, over all epochs.
+        learning_rate : float
+            Of the step's epoch.
+
+        Returns
+        -------
+        tuple of float
+            In float64; an engine rounds them to the training dtype.
+        """
 
     @staticmethod
     @abstractmethod
     def rule(xp: Operators) -> Rule:
         """Return the rule, to be called as rule(parameter, gradient, slot0, slot1, coefficients).
 
-        It is applied element by element, on arrays or on single numbers, and may depend on the class and on
-        its coefficients alone: settings come in through these, as one compiled rule serves all settings.
+        It is applied element by element, to arrays or to single numbers. It may depend on the class and on
+        its coefficients alone: settings come in through these, since one compiled rule serves all settings.
 
         Parameters
         ----------
@@ -138,5 +223,6 @@ class GradientOptimizer(Optimizer, ABC):
         Returns
         -------
         callable
-            To the parameter and both slots after the step; a slot that the rule does not keep is passed on.
+            It returns the parameter and both slots after the step; a slot that the rule does not keep is
+            passed on.
         """

@@ -19,9 +19,24 @@ class RMSprop(GradientOptimizer):
 
     Attributes
     ----------
+    learning_rate : float or Schedule
+        eta.
+    l2, l2_dense : float
+        Weights of the squared norms; see `mfcore.optimizers.GradientOptimizer`.
     rho : float in [0, 1)
     epsilon : float
-        Added to the root, not under it.
+        Above 0; added to the root, not under it.
+
+    Raises
+    ------
+    InvalidArgumentError
+        A number is outside its domain.
+
+    Examples
+    --------
+    >>> import mfcore
+    >>> mfcore.RMSprop(rho=0.75).coefficients(step=1, learning_rate=0.01)
+    (0.01, 1e-07, 0.75, 0.25)
     """
 
     short_name: ClassVar[str] = "rmsprop"

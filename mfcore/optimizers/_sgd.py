@@ -21,9 +21,29 @@ class SGD(GradientOptimizer):
 
     Attributes
     ----------
+    learning_rate : float or Schedule
+        eta.
+    l2, l2_dense : float
+        Weights of the squared norms; see `mfcore.optimizers.GradientOptimizer`.
     momentum : float in [0, 1)
+        m.
     nesterov : bool
         Needs momentum.
+
+    Raises
+    ------
+    InvalidArgumentError
+        A number is outside its domain, or nesterov lacks momentum.
+
+    Examples
+    --------
+    >>> import mfcore
+    >>> mfcore.SGD(learning_rate=0.1, momentum=0.9, nesterov=True).slot_names
+    ('velocity',)
+    >>> mfcore.SGD(nesterov=True)
+    Traceback (most recent call last):
+        ...
+    mfcore.errors.InvalidArgumentError: SGD: nesterov=True needs a momentum above 0,...
     """
 
     short_name: ClassVar[str] = "sgd"

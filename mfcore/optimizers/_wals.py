@@ -28,13 +28,16 @@ class WALS(Optimizer):
     c = 1: the interactions plus w0 for each pair in Z; :math:`n_i` likewise. With biases, a row is
     (p_u, b_u), and scores include the biases.
 
-    How the settings of others map to these:
+    How the settings of other libraries map to these:
 
     - iALS, Rendle, Krichene, Zhang & Koren, "Revisiting the performance of iALS on item recommendation
       benchmarks", RecSys 2022, and irspack: zero_pairs="all", w0 = their alpha_0, the same l2 and nu.
-    - Hu, Koren & Volinsky (2008) and implicit: zero_pairs="unobserved", w0 = 1, nu = 0, weight
-      1 + alpha * value.
-    - Spark ALS on ratings: w0 = 0, nu = 1, the same l2 (they multiply it by the number of ratings).
+    - Hu, Koren & Volinsky (2008): zero_pairs="unobserved", w0 = 1, nu = 0, and the same alpha in
+      `WeightedSquared`, whose weight is 1 + alpha * value.
+    - implicit: the same, except that its weight is alpha * value: for values of 1 pass its alpha - 1.
+    - Spark ALS on ratings: w0 = 0, nu = 1, the same l2 (Spark multiplies it by the number of ratings). Its
+      implicit variant cannot be expressed exactly: there l2 is multiplied by the number of observed pairs
+      alone, while n_u here counts the unobserved ones too.
 
     Solvers, of the n_factors x n_factors system of each row:
 
@@ -49,10 +52,11 @@ class WALS(Optimizer):
     Attributes
     ----------
     unobserved_weight : float
-        w0; 0 for ratings.
+        w0, at least 0; 0 for ratings.
     l2 : float
-        lambda.
+        lambda, above 0.
     nu : float
+        At least 0.
     solver : "cholesky", "cg" or "subspace"
     steps : int
         Of conjugate gradient.
@@ -60,6 +64,20 @@ class WALS(Optimizer):
         Of the subspace solver.
     zero_pairs : "all" or "unobserved"
         Z.
+
+    Raises
+    ------
+    InvalidArgumentError
+        A number is outside its domain, or a name is not one of those listed.
+
+    Examples
+    --------
+    >>> import mfcore
+    >>> data = mfcore.Interactions.from_columns([1, 1, 2, 2, 3], [5, 6, 5, 7, 6])
+    >>> wals = mfcore.WALS(unobserved_weight=0.1, l2=0.01)
+    >>> model = mfcore.fit(mfcore.MF(2), data, optimizer=wals, epochs=2, backend="reference")
+    >>> model.recommend(1, k=1)[0].items
+    array([7])
     """
 
     short_name: ClassVar[str] = "wals"
@@ -97,8 +115,17 @@ class WALS(Optimizer):
 
         Returns
         -------
-        two arrays [n] in the targets' dtype
-            a, the factor of f f' in the matrix, and b, the factor of f on the right side.
+        a : array [n] in the targets' dtype
+            The factor of f f' in the matrix.
+        b : array [n] in the targets' dtype
+            The factor of f on the right side.
+
+        Examples
+        --------
+        >>> import mfcore, numpy as np
+        >>> wals = mfcore.WALS(unobserved_weight=1.0, zero_pairs="unobserved")
+        >>> wals.terms(np.array([1.0]), np.array([3.0]))
+        (array([2.]), array([3.]))
         """
         weights = np.ones_like(targets) if weights is None else weights
         overlap = self.unobserved_weight if self.zero_pairs == "unobserved" else 0.0
@@ -117,6 +144,12 @@ class WALS(Optimizer):
         Returns
         -------
         float64 array [n]
+
+        Examples
+        --------
+        >>> import mfcore
+        >>> mfcore.WALS(l2=0.5, nu=1.0).ridge([4, 0], n_others=10)
+        array([2. , 0.5])
         """
         counts = np.asarray(counts, dtype=np.float64)
         zero_pairs = n_others if self.zero_pairs == "all" else n_others - counts

@@ -1,4 +1,4 @@
-"""Work in processes of its own, so that none can help or harm another: started, followed and ended."""
+"""Work in processes of its own, isolated from each other: started, followed and ended."""
 
 from mfcore.processes._memory import peak_memory
 from mfcore.processes._runner import Death, Send, run_in_processes

@@ -1,4 +1,4 @@
-"""Starts processes, gives what they send, and ends them."""
+"""Start processes, yield what they send, and end them."""
 
 import os
 import pickle
@@ -32,7 +32,13 @@ class Death:
     reason : str
         A clause: "its process died with exit status 1".
     log : str
-        What it had written, of a Python exception the traceback.
+        What it had written; of a Python exception the traceback.
+
+    Examples
+    --------
+    >>> from mfcore.processes import Death
+    >>> Death("its process died with exit status 1", log="").reason
+    'its process died with exit status 1'
     """
 
     reason: str
@@ -42,10 +48,10 @@ class Death:
 def run_in_processes(
     function: Callable[..., None], arguments: Sequence[tuple[Any, ...]], n_processes: int
 ) -> Generator[tuple[int, Any], None, None]:
-    """Call a function once for each tuple of arguments, each time in a new process; give what they send.
+    """Call a function once for each tuple of arguments, each time in a new process; yield what they send.
 
     All processes, and on POSIX what they have started, end with the iterator: close it, as with
-    `contextlib.closing`, where it may be left early. They end too where this process is interrupted or
+    `contextlib.closing`, where it may be left early. They also end when this process is interrupted or
     killed.
 
     Parameters
@@ -59,9 +65,17 @@ def run_in_processes(
 
     Yields
     ------
-    tuple of int and object
-        The place among `arguments`, and a message; of a process that dies, or falls silent before it is
-        done, a `Death` at last.
+    position : int
+        In `arguments`.
+    message : object
+        What the process sent; of one that dies, or falls silent before it is done, lastly a `Death`.
+
+    Examples
+    --------
+    >>> import operator
+    >>> from mfcore.processes import run_in_processes
+    >>> sorted(run_in_processes(operator.call, [("one",), ("two",)], n_processes=1))
+    [(0, 'one'), (1, 'two')]
     """
     waiting = deque(enumerate(arguments))
     working: dict[Any, _Process] = {}
@@ -69,15 +83,15 @@ def run_in_processes(
         try:
             while waiting or working:
                 while waiting and len(working) < n_processes:
-                    place, given = waiting.popleft()
+                    position, given = waiting.popleft()
                     payload = pickle.dumps((function, given))
                     with interruptions_held():
-                        process = _Process(place, payload, folder / f"{place}.log")
+                        process = _Process(position, payload, folder / f"{position}.log")
                         working[process.receiver] = process
                 for receiver in wait(list(working)):
                     process = working[receiver]
                     for message in process.receive():
-                        yield process.place, message
+                        yield process.position, message
                     if process.is_over:
                         del working[receiver]
         finally:
@@ -88,9 +102,9 @@ def run_in_processes(
 class _Process:
     """A process at work, and the pipe that it sends through."""
 
-    def __init__(self, place: int, payload: bytes, log: Path) -> None:
+    def __init__(self, position: int, payload: bytes, log: Path) -> None:
         context = get_context("spawn")
-        self.place, self.log, self.is_over = place, log, False
+        self.position, self.log, self.is_over = position, log, False
         self.receiver: Connection[Any, Any]
         self.receiver, sender = context.Pipe(duplex=False)
         self._process = context.Process(target=work, args=(sender, payload, log))

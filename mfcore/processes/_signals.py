@@ -14,7 +14,26 @@ TERMINATION = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasatt
 
 @contextmanager
 def temporary_folder(prefix: str) -> Iterator[Path]:
-    """Give a folder that is removed afterwards, also where this process is terminated in between."""
+    """Give a folder that is removed afterwards, even if this process is terminated in between.
+
+    Parameters
+    ----------
+    prefix : str
+        Of the folder's name.
+
+    Yields
+    ------
+    Path
+
+    Examples
+    --------
+    >>> from mfcore.processes import temporary_folder
+    >>> with temporary_folder("mfcore-docs-") as folder:
+    ...     folder.is_dir()
+    True
+    >>> folder.exists()
+    False
+    """
     with (
         _termination_as_exit(),
         TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True) as folder,
@@ -38,7 +57,7 @@ def interruptions_held() -> Iterator[None]:
 @contextmanager
 def _termination_as_exit() -> Iterator[None]:
     """Raise SystemExit where a signal would end this process without clearing up."""
-    # Only the main thread may set handlers; handlers of somebody else's stay.
+    # Only the main thread may set handlers; handlers that others have set stay.
     is_main = threading.current_thread() is threading.main_thread()
     replaced = [one for one in TERMINATION if is_main and signal.getsignal(one) is signal.SIG_DFL]
 

@@ -20,7 +20,7 @@ def work(sender: "Connection[object, object]", payload: bytes, log: Path) -> Non
     payload : bytes
         The pickled function and arguments: unpickled here, so that what comes of it is noted in the log.
     log : Path
-        Where all that is printed goes: frameworks greet, and warn of what nobody can change.
+        Where all that is printed goes: frameworks print greetings and warnings that a user cannot act on.
     """
     # On a terminal Ctrl-C is for the process that started this one, and ends it with all that it has started.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -191,7 +191,7 @@ def bar_chart(
     Returns
     -------
     str
-        An <svg> element that says the same in words for those who cannot see it.
+        An <svg> element that describes it in text for those who cannot see it.
 
     Raises
     ------

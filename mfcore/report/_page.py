@@ -40,8 +40,8 @@ class StyledText:
 
     Examples
     --------
-    >>> from mfcore.report import Cell
-    >>> Cell("12 failures", "bad").tone
+    >>> from mfcore.report import StyledText
+    >>> StyledText("12 failures", "bad").tone
     'bad'
     """
 
@@ -69,8 +69,9 @@ class Table:
 
     Examples
     --------
-    >>> from mfcore.report import Cell, Table
-    >>> table = Table(["engine", "seconds"], [["numba", Cell("1.2", "good")], ["torch", "3.4"]])
+    >>> from mfcore.report import StyledText, Table
+    >>> fast = StyledText("1.2", "good")
+    >>> table = Table(["engine", "seconds"], [["numba", fast], ["torch", "3.4"]])
     >>> table.numeric, table.kind
     ([False, True], 'narrow table')
     """

@@ -45,6 +45,12 @@ class Parameter:
     shared_by_items : bool
         Whether it adds the same to a user's scores of all items. It cancels in objectives that compare a
         user's items with one another, which therefore leave it as it is.
+
+    Examples
+    --------
+    >>> import mfcore
+    >>> mfcore.MF(2).parameters(n_users=4, n_items=3)["item_factors"].side
+    'item'
     """
 
     shape: tuple[int, ...]
@@ -96,11 +102,37 @@ class ModelSpec(Settings, ABC):
     Attributes
     ----------
     short_name : str
-        By which `fit`'s errors and the command line know the model.
+        The name by which `fit`'s errors and the command line know the model.
     is_inner_product : bool
         Whether the score is an inner product of something of the user and something of the item, so that all
         pairs of many users and items can be scored at the cost of a matrix product; see `InnerProduct`.
     output : Output
+
+    Examples
+    --------
+    A model of one's own, by the distance of two embeddings, s = -|p_u - q_i|^2:
+
+    >>> from dataclasses import dataclass, field
+    >>> import mfcore
+    >>> from mfcore.specs import ModelSpec, Parameter
+    >>> @dataclass(frozen=True)
+    ... class Distance(ModelSpec):
+    ...     n_factors: int = 8
+    ...     output: mfcore.Linear = field(default_factory=mfcore.Linear)
+    ...     def parameters(self, n_users, n_items):
+    ...         init = mfcore.Normal(std=0.1)
+    ...         return {
+    ...             "user_factors": Parameter((n_users, self.n_factors), init, side="user"),
+    ...             "item_factors": Parameter((n_items, self.n_factors), init, side="item"),
+    ...         }
+    ...     def score(self, xp, users, items, dense):
+    ...         difference = users["user_factors"] - items["item_factors"]
+    ...         return -xp.sum(difference * difference, axis=1)
+    >>> data = mfcore.Interactions.from_columns([1, 1, 2], [5, 6, 5])
+    >>> adam = mfcore.Adam(learning_rate=0.1)
+    >>> model = mfcore.fit(Distance(2), data, optimizer=adam, epochs=1, backend="reference")
+    >>> bool(model.score(1, 6) < 0)
+    True
     """
 
     short_name: ClassVar[str]
@@ -109,7 +141,16 @@ class ModelSpec(Settings, ABC):
 
     @abstractmethod
     def parameters(self, n_users: int, n_items: int) -> dict[str, Parameter]:
-        """Return every parameter by name, in a fixed order."""
+        """Return every parameter by name, in a fixed order.
+
+        Parameters
+        ----------
+        n_users, n_items : int
+
+        Returns
+        -------
+        dict of name to Parameter
+        """
 
     @abstractmethod
     def score(self, xp: Operators, users: Arrays, items: Arrays, dense: Arrays) -> Any:
@@ -141,12 +182,38 @@ class ModelSpec(Settings, ABC):
         Returns
         -------
         array [n] in the parameters' dtype
+
+        Examples
+        --------
+        >>> import mfcore, numpy as np
+        >>> parameters = {"user_factors": np.array([[1.0, 2.0]]), "item_factors": np.array([[3.0, 4.0]])}
+        >>> mfcore.MF(2).score_pairs(parameters, users=np.array([0]), items=np.array([0]))
+        array([11.])
         """
         scores: Floats = self.score(NUMPY, *self.gather(parameters, users, items))
         return scores
 
     def gather(self, parameters: Parameters, users: Rows, items: Rows) -> tuple[Arrays, Arrays, Arrays]:
-        """Return the arguments of `score` for pairs of row numbers, [n] each."""
+        """Return the arguments of `score` for pairs of row numbers.
+
+        Parameters
+        ----------
+        parameters : mapping of name to array
+            Whole.
+        users, items : integer arrays [n]
+
+        Returns
+        -------
+        users, items : mapping of name to array [n, ...]
+        dense : mapping of name to array
+
+        Examples
+        --------
+        >>> import mfcore, numpy as np
+        >>> parameters = {"user_factors": np.array([[1.0], [2.0]]), "item_factors": np.array([[3.0]])}
+        >>> mfcore.MF(1).gather(parameters, users=np.array([1]), items=np.array([0]))
+        ({'user_factors': array([[2.]])}, {'item_factors': array([[3.]])}, {})
+        """
         return (
             self.gather_side(parameters, "user", users),
             self.gather_side(parameters, "item", items),
@@ -154,7 +221,28 @@ class ModelSpec(Settings, ABC):
         )
 
     def gather_side(self, parameters: Parameters, side: str | None, rows: Rows | None = None) -> Arrays:
-        """Return the parameters of a side by name: some rows of them, or where none are named all."""
+        """Return the parameters of a side by name: some of their rows or, where none are named, all.
+
+        Parameters
+        ----------
+        parameters : mapping of name to array
+            Whole.
+        side : "user", "item" or None
+            None for the parameters without a side.
+        rows : integer array [n], optional
+
+        Returns
+        -------
+        mapping of name to array
+            [n, ...] each, or the whole parameters.
+
+        Examples
+        --------
+        >>> import mfcore, numpy as np
+        >>> parameters = {"user_factors": np.array([[1.0], [2.0]]), "item_factors": np.array([[3.0]])}
+        >>> mfcore.MF(1).gather_side(parameters, "user", np.array([1]))
+        {'user_factors': array([[2.]])}
+        """
         names = [name for name, one in self.parameters(1, 1).items() if one.side == side]
         return {name: parameters[name] if rows is None else parameters[name][rows] for name in names}
 
@@ -163,57 +251,90 @@ class ModelSpec(Settings, ABC):
     ) -> dict[str, Floats]:
         """Return the derivative of sum(upstream * score) by the trained parameters, on numpy.
 
-        The built-in models define it; that of others is found numerically, in float64, to some 1e-11 of its
-        size: enough to verify an engine that differentiates, and slow.
+        The built-in models define it. That of other models is computed numerically, in float64, with a
+        relative error of about 1e-11: enough to verify an engine that differentiates, and slow.
 
         Parameters
         ----------
+        parameters : mapping of name to array
+            Whole.
+        users, items : integer arrays [n]
+            Rows.
         upstream : array [n]
             The derivative of the objective by each instance's score.
 
         Returns
         -------
         mapping of name to array
-            For a parameter with a side: [n, ...], the gradient of the row that each instance touches (not
-            yet summed over instances that share a row). For the others: the parameter's shape.
+            For a parameter with a side: [n, ...], the gradient of each instance's row (not yet summed over
+            instances that share a row). For the others: the parameter's shape.
+
+        Examples
+        --------
+        >>> import mfcore, numpy as np
+        >>> parameters = {"user_factors": np.array([[1.0, 2.0]]), "item_factors": np.array([[3.0, 4.0]])}
+        >>> mfcore.MF(2).score_gradients(parameters, np.array([0]), np.array([0]), np.array([0.5]))
+        {'user_factors': array([[1.5, 2. ]]), 'item_factors': array([[0.5, 1. ]])}
         """
         layout = self.parameters(1, 1)
-        arguments = tuple(
+        arguments: tuple[dict[str, Floats], ...] = tuple(
             {name: np.asarray(array, dtype=np.float64) for name, array in part.items()}
             for part in self.gather(parameters, users, items)
         )
         gradients = {}
-        for place, part in enumerate(arguments):
+        for position, part in enumerate(arguments):
             for name in part:
                 if layout[name].trained:
-                    found = self._numeric_gradient(arguments, place, name, upstream.astype(np.float64))
+                    found = self._numeric_gradient(arguments, position, name, upstream.astype(np.float64))
                     gradients[name] = found.astype(upstream.dtype)
         return gradients
 
     def _numeric_gradient(
-        self, arguments: tuple[dict[str, Floats], ...], place: int, name: str, upstream: Floats
+        self, arguments: tuple[dict[str, Floats], ...], position: int, name: str, upstream: Floats
     ) -> Floats:
         """Return the derivative by one of `score`'s arrays, by differences of the fourth order."""
-        array = arguments[place][name]
-        of_rows = place < 2
+        array = arguments[position][name]
+        of_rows = position < 2
         gradient = np.zeros_like(array)
+
+        def of_index(index: tuple[int, ...]) -> Any:
+            return (slice(None), *index) if of_rows else index
 
         def shifted(index: tuple[int, ...], by: float) -> Floats:
             moved = array.copy()
-            moved[(slice(None), *index) if of_rows else index] += by
-            changed = [{**part, name: moved} if at == place else part for at, part in enumerate(arguments)]
+            moved[of_index(index)] += by
+            changed = [{**part, name: moved} if at == position else part for at, part in enumerate(arguments)]
             scores: Floats = self.score(NUMPY, changed[0], changed[1], changed[2])
             return upstream * scores
 
         for index in np.ndindex(array.shape[1:] if of_rows else array.shape):
             near = shifted(index, STEP) - shifted(index, -STEP)
             far = shifted(index, 2 * STEP) - shifted(index, -2 * STEP)
-            slopes = (8 * near - far) / (12 * STEP)
-            gradient[(slice(None), *index) if of_rows else index] = slopes if of_rows else slopes.sum()
+            grads = (8 * near - far) / (12 * STEP)
+            gradient[of_index(index)] = grads if of_rows else grads.sum()
         return gradient
 
     def score_catalogue(self, parameters: Parameters, users: Rows) -> Floats:
-        """Return the score of every item for each user, [n, n_items], on numpy."""
+        """Return the score of every item for each user, on numpy.
+
+        Parameters
+        ----------
+        parameters : mapping of name to array
+            Whole.
+        users : integer array [n]
+            Rows.
+
+        Returns
+        -------
+        array [n, n_items]
+
+        Examples
+        --------
+        >>> import mfcore, numpy as np
+        >>> parameters = {"user_factors": np.array([[2.0]]), "item_factors": np.array([[3.0], [4.0]])}
+        >>> mfcore.MF(1).score_catalogue(parameters, np.array([0]))
+        array([[6., 8.]])
+        """
         n_items = next(
             len(parameters[name]) for name, one in self.parameters(1, 1).items() if one.side == "item"
         )
@@ -222,7 +343,27 @@ class ModelSpec(Settings, ABC):
         return np.stack(rows) if rows else np.zeros((0, n_items), dtype=next(iter(parameters.values())).dtype)
 
     def item_vectors(self, parameters: Parameters) -> Floats:
-        """Return the vectors whose cosine says how similar two items are: array [n_items, d]."""
+        """Return the vectors whose cosine measures how similar two items are.
+
+        By default these are the item parameters of two axes, side by side.
+
+        Parameters
+        ----------
+        parameters : mapping of name to array
+            Whole.
+
+        Returns
+        -------
+        array [n_items, d]
+
+        Examples
+        --------
+        >>> import mfcore, numpy as np
+        >>> parameters = {"user_factors": np.array([[2.0]]), "item_factors": np.array([[3.0], [4.0]])}
+        >>> mfcore.MF(1).item_vectors(parameters)
+        array([[3.],
+               [4.]])
+        """
         tables = [
             parameters[name]
             for name, one in self.parameters(1, 1).items()
@@ -231,7 +372,22 @@ class ModelSpec(Settings, ABC):
         return np.concatenate(tables, axis=1)
 
     def parameter_shapes(self, n_users: int, n_items: int) -> dict[str, tuple[int, ...]]:
-        """Return the shape of every parameter by name."""
+        """Return the shape of every parameter by name.
+
+        Parameters
+        ----------
+        n_users, n_items : int
+
+        Returns
+        -------
+        dict of name to tuple of int
+
+        Examples
+        --------
+        >>> import mfcore
+        >>> mfcore.MF(2).parameter_shapes(n_users=4, n_items=3)
+        {'user_factors': (4, 2), 'item_factors': (3, 2)}
+        """
         return {name: parameter.shape for name, parameter in self.parameters(n_users, n_items).items()}
 
     def initial_parameters(
@@ -246,6 +402,19 @@ class ModelSpec(Settings, ABC):
         dtype : float32 or float64
         best_constant : float
             The score of the best constant prediction on the training data; the value of a global bias.
+
+        Returns
+        -------
+        dict of name to array of that dtype
+
+        Examples
+        --------
+        >>> import mfcore, numpy as np
+        >>> dtype = np.dtype("float32")
+        >>> spec = mfcore.MF(2, biases=True)
+        >>> values = spec.initial_parameters(4, 3, seed=0, dtype=dtype, best_constant=3.5)
+        >>> values["global_bias"]
+        array([3.5], dtype=float32)
         """
         return {
             name: (

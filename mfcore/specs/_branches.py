@@ -1,4 +1,4 @@
-"""The branches of NCF models: what a pair is turned into before the last dense unit weighs it.
+"""The branches of NCF models: the features of a pair that the last dense unit weighs.
 
 A branch maps a pair to features; a model's score is an inner product of the features of its branches with the
 kernel of its output unit.
@@ -15,12 +15,27 @@ from mfcore.specs._base import Arrays, Floats, Parameter, Parameters, Rows
 from mfcore.specs._dense import Stack
 from mfcore.specs._initializers import Initializer
 
-# Pairs whose layers are worked out together: their outputs stay in a core's cache.
+# Pairs whose layers are computed together: their outputs stay in a core's cache.
 PAIRS_AT_ONCE = 1 << 14
 
 
 class Branch(ABC):
-    """From a pair of rows to features."""
+    """A map from a pair of rows to features.
+
+    Attributes
+    ----------
+    prefix : str
+        Of the names of the factors.
+
+    Examples
+    --------
+    >>> import mfcore
+    >>> product, tower = mfcore.NeuMF(n_factors=2, layers=(6, 4)).branches
+    >>> product.item_factors, tower.item_factors
+    ('item_factors', 'mlp_item_factors')
+    >>> product.n_features, tower.n_features
+    (2, 4)
+    """
 
     prefix: str
 
@@ -41,19 +56,64 @@ class Branch(ABC):
 
     @abstractmethod
     def parameters(self, n_users: int, n_items: int) -> dict[str, Parameter]:
-        """Return the branch's parameters by name."""
+        """Return the branch's parameters by name.
+
+        Parameters
+        ----------
+        n_users, n_items : int
+
+        Returns
+        -------
+        dict of name to Parameter
+        """
 
     @abstractmethod
     def features(self, xp: Operators, users: Arrays, items: Arrays, dense: Arrays) -> Any:
-        """Return the features of each pair of rows, [n, n_features]; arguments as in `ModelSpec.score`."""
+        """Return the features of each pair of rows.
+
+        Parameters
+        ----------
+        xp : Operators
+        users, items : mapping of name to array [n, ...]
+        dense : mapping of name to array
+
+        Returns
+        -------
+        array [n, n_features]
+        """
 
     @abstractmethod
     def gradients(self, users: Arrays, items: Arrays, dense: Arrays, upstream: Floats) -> dict[str, Floats]:
-        """Return the derivative of sum(upstream * features), on numpy; see `ModelSpec.score_gradients`."""
+        """Return the derivative of sum(upstream * features), on numpy.
+
+        Parameters
+        ----------
+        users, items : mapping of name to array [n, ...]
+        dense : mapping of name to array
+        upstream : array [n, n_features]
+
+        Returns
+        -------
+        dict of name to array
+            As `ModelSpec.score_gradients` returns it.
+        """
 
     @abstractmethod
     def weigh_catalogue(self, parameters: Parameters, users: Rows, kernel: Floats) -> Floats:
-        """Return features . kernel for each user and every item, [n, n_items]; kernel is [n_features]."""
+        """Return features . kernel for each user and every item, on numpy.
+
+        Parameters
+        ----------
+        parameters : mapping of name to array
+            Whole.
+        users : integer array [n]
+            Rows.
+        kernel : array [n_features]
+
+        Returns
+        -------
+        array [n, n_items]
+        """
 
     def _factors(self, n_users: int, n_items: int, width: int, init: Initializer) -> dict[str, Parameter]:
         return {
@@ -72,6 +132,16 @@ class Product(Branch):
         Of the names of the factors.
     n_factors : int
     init : Initializer
+
+    Examples
+    --------
+    >>> import mfcore, numpy as np
+    >>> from mfcore.operators import NUMPY
+    >>> from mfcore.specs import Product
+    >>> product = Product("", 2, mfcore.Normal())
+    >>> users, items = {"user_factors": np.array([[1.0, 2.0]])}, {"item_factors": np.array([[3.0, 4.0]])}
+    >>> product.features(NUMPY, users, items, {})
+    array([[3., 8.]])
     """
 
     prefix: str
@@ -116,6 +186,14 @@ class Tower(Branch):
         Its inputs are the factors of the user and of the item, half each.
     init : Initializer
         Of the factors.
+
+    Examples
+    --------
+    >>> import mfcore
+    >>> from mfcore.specs import Stack, Tower
+    >>> tower = Tower("mlp_", Stack.make("dense", (6, 4, 2), "relu"), mfcore.Normal())
+    >>> tower.n_factors, tower.n_features, list(tower.parameters(5, 7))[:3]
+    (3, 2, ['mlp_user_factors', 'mlp_item_factors', 'dense_0/kernel'])
     """
 
     prefix: str
@@ -152,7 +230,7 @@ class Tower(Branch):
         }
 
     def weigh_catalogue(self, parameters: Parameters, users: Rows, kernel: Floats) -> Floats:
-        """Return the weighed outputs; the first layer takes its products once a user and once an item."""
+        """Return the weighted outputs; the first layer's products are computed once per user and item."""
         p, q = parameters[self.user_factors][users], parameters[self.item_factors]
         first, half = self.stack.layers[0], self.n_factors
         weights = parameters[first.kernel]

@@ -24,6 +24,16 @@ class Activation:
         From (xp, z) to f(z).
     slope : callable
         From f(z) to the derivative f'(z), on numpy: the reference's definition.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mfcore.operators import NUMPY
+    >>> from mfcore.specs import ACTIVATIONS
+    >>> relu = ACTIVATIONS["relu"]
+    >>> outputs = relu.function(NUMPY, np.array([-1.0, 2.0]))
+    >>> outputs, relu.slope(outputs)
+    (array([0., 2.]), array([0., 1.]))
     """
 
     function: Callable[[Operators, Any], Any]
@@ -50,6 +60,21 @@ class Layer:
     n_in, n_out : int
     activation : str
         f: a name in `ACTIVATIONS`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mfcore.operators import NUMPY
+    >>> from mfcore.specs import Layer
+    >>> layer = Layer("dense_0", 2, 1, "relu")
+    >>> list(layer.parameters())
+    ['dense_0/kernel', 'dense_0/bias']
+    >>> dense = {"dense_0/kernel": np.array([[1.0], [-1.0]]), "dense_0/bias": np.array([0.5])}
+    >>> layer.forward(NUMPY, dense, np.array([[2.0, 1.0], [1.0, 2.0]]))
+    array([[1.5],
+           [0. ]])
+    >>> layer.activate(NUMPY, np.array([-1.0, 1.0]))
+    array([0., 1.])
     """
 
     name: str
@@ -75,17 +100,66 @@ class Layer:
         }
 
     def activate(self, xp: Operators, sums: Any) -> Any:
-        """Return f of the sums a W + c."""
+        """Return f of the sums a W + c.
+
+        Parameters
+        ----------
+        xp : Operators
+        sums : array [n, n_out]
+
+        Returns
+        -------
+        array [n, n_out]
+        """
         return ACTIVATIONS[self.activation].function(xp, sums)
 
     def forward(self, xp: Operators, dense: Arrays, inputs: Any) -> Any:
-        """Return f(a W + c), [n, n_out], of inputs [n, n_in]."""
+        """Return f(a W + c).
+
+        Parameters
+        ----------
+        xp : Operators
+        dense : mapping of name to array
+            With the layer's parameters.
+        inputs : array [n, n_in]
+
+        Returns
+        -------
+        array [n, n_out]
+        """
         return self.activate(xp, xp.affine(inputs, dense[self.kernel], dense[self.bias]))
 
     def backward(
         self, parameters: Parameters, inputs: Floats, outputs: Floats, upstream: Floats
     ) -> tuple[Floats, dict[str, Floats]]:
-        """Return the derivatives by the inputs [n, n_in] and by the parameters, given that by the outputs."""
+        """Return the derivatives by the inputs and by the parameters, given that by the outputs, on numpy.
+
+        Parameters
+        ----------
+        parameters : mapping of name to array
+            With the layer's own.
+        inputs : array [n, n_in]
+        outputs : array [n, n_out]
+            As `forward` returned them.
+        upstream : array [n, n_out]
+
+        Returns
+        -------
+        grad_inputs : array [n, n_in]
+        gradients : dict of name to array
+            Of the kernel and the bias, summed over the rows.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from mfcore.specs import Layer
+        >>> layer, kernel = Layer("dense_0", 2, 1, "linear"), np.array([[1.0], [-1.0]])
+        >>> grad_inputs, gradients = layer.backward(
+        ...     {"dense_0/kernel": kernel}, np.array([[2.0, 1.0]]), np.array([[1.0]]), np.array([[0.5]])
+        ... )
+        >>> grad_inputs, gradients["dense_0/bias"]
+        (array([[ 0.5, -0.5]]), array([0.5]))
+        """
         upstream = upstream * ACTIVATIONS[self.activation].slope(outputs)
         gradients: dict[str, Floats] = {
             self.kernel: inputs.T @ upstream,
@@ -101,21 +175,35 @@ class Stack:
     Attributes
     ----------
     layers : tuple of Layer
+
+    Examples
+    --------
+    >>> from mfcore.specs import Stack
+    >>> stack = Stack.make("dense", (6, 4, 2), "relu")
+    >>> [(layer.name, layer.n_in, layer.n_out) for layer in stack.layers]
+    [('dense_0', 6, 4), ('dense_1', 4, 2)]
+    >>> list(stack.parameters())
+    ['dense_0/kernel', 'dense_0/bias', 'dense_1/kernel', 'dense_1/bias']
     """
 
     layers: tuple[Layer, ...]
 
     @classmethod
     def make(cls, prefix: str, widths: tuple[int, ...], activation: str, last: str | None = None) -> "Stack":
-        """Return the layers prefix_0, prefix_1, ... that lead from widths[0] over widths[1] on to the last.
+        """Return the layers prefix_0, prefix_1, ... that lead from widths[0] to widths[-1].
 
         Parameters
         ----------
         prefix : str
         widths : tuple of int
+            That of the inputs, then that of each layer.
         activation : str
         last : str, optional
-            The activation of the last layer, where it is another one.
+            The activation of the last layer, where it differs.
+
+        Returns
+        -------
+        Stack
         """
         kinds = [activation] * (len(widths) - 1)
         if kinds and last is not None:
@@ -128,13 +216,55 @@ class Stack:
         return {name: parameter for layer in self.layers for name, parameter in layer.parameters().items()}
 
     def forward(self, xp: Operators, dense: Arrays, inputs: Any, first: int = 0) -> Any:
-        """Return the outputs of the last layer, given the inputs of layer `first`."""
+        """Return the outputs of the last layer.
+
+        Parameters
+        ----------
+        xp : Operators
+        dense : mapping of name to array
+            With the layers' parameters.
+        inputs : array [n, n_in]
+            Of the layer `first`.
+        first : int
+            The number of the layer to start from.
+
+        Returns
+        -------
+        array [n, n_out]
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from mfcore.operators import NUMPY
+        >>> from mfcore.specs import Stack
+        >>> dense = {"dense_0/kernel": np.array([[1.0], [-1.0]]), "dense_0/bias": np.array([0.5])}
+        >>> Stack.make("dense", (2, 1), "relu").forward(NUMPY, dense, np.array([[2.0, 1.0]]))
+        array([[1.5]])
+        """
         for layer in self.layers[first:]:
             inputs = layer.forward(xp, dense, inputs)
         return inputs
 
     def outputs(self, parameters: Parameters, inputs: Floats) -> list[Floats]:
-        """Return the inputs and the outputs of each layer, on numpy, as `backward` takes them."""
+        """Return the inputs and the outputs of each layer, on numpy, as `backward` takes them.
+
+        Parameters
+        ----------
+        parameters : mapping of name to array
+        inputs : array [n, n_in]
+
+        Returns
+        -------
+        list of arrays [n, width]
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from mfcore.specs import Stack
+        >>> dense = {"dense_0/kernel": np.array([[1.0], [-1.0]]), "dense_0/bias": np.array([0.5])}
+        >>> Stack.make("dense", (2, 1), "relu").outputs(dense, np.array([[2.0, 1.0]]))
+        [array([[2., 1.]]), array([[1.5]])]
+        """
         outputs = [inputs]
         for layer in self.layers:
             outputs.append(layer.forward(NUMPY, parameters, outputs[-1]))
@@ -143,7 +273,31 @@ class Stack:
     def backward(
         self, parameters: Parameters, outputs: list[Floats], upstream: Floats
     ) -> tuple[Floats, dict[str, Floats]]:
-        """Return the derivatives by the inputs and by the parameters, given that by the last outputs."""
+        """Return the derivatives by the inputs and the parameters, given that by the last outputs, on numpy.
+
+        Parameters
+        ----------
+        parameters : mapping of name to array
+        outputs : list of arrays [n, width]
+            As `outputs` returns them.
+        upstream : array [n, n_out]
+
+        Returns
+        -------
+        grad_inputs : array [n, n_in]
+        gradients : dict of name to array
+            Summed over the rows.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from mfcore.specs import Stack
+        >>> dense = {"dense_0/kernel": np.array([[1.0], [-1.0]]), "dense_0/bias": np.array([0.5])}
+        >>> stack = Stack.make("dense", (2, 1), "relu")
+        >>> outputs = stack.outputs(dense, np.array([[2.0, 1.0]]))
+        >>> stack.backward(dense, outputs, np.array([[0.5]]))[0]
+        array([[ 0.5, -0.5]])
+        """
         gradients: dict[str, Floats] = {}
         steps = zip(self.layers, outputs[:-1], outputs[1:], strict=True)
         for layer, before, after in reversed(list(steps)):
@@ -158,7 +312,7 @@ def checked_widths(name: str, widths: Any, at_least: int) -> tuple[int, ...]:
     Raises
     ------
     InvalidArgumentError
-        Fewer than `at_least`, or one that is no positive integer.
+        Fewer than `at_least`, or one that is not a positive integer.
     """
     example = "(64, 32, 16, 8)"
     if isinstance(widths, str) or not hasattr(widths, "__iter__"):

@@ -20,7 +20,7 @@ from mfcore.validation import require_instance, require_integer
 
 @dataclass(frozen=True)
 class GMF(InnerProduct, NCF):
-    r"""Generalised matrix factorisation: the product of the factors, weighed by a dense unit.
+    r"""Generalised matrix factorisation: the product of the factors, weighted by a dense unit.
 
     .. math:: s_{ui} = h \cdot (p_u \odot q_i) + c \; [\, + \mu + b_u + b_i \,], \qquad
               \hat r_{ui} = \text{output}(s_{ui})
@@ -45,9 +45,20 @@ class GMF(InnerProduct, NCF):
     n_factors : int
     biases : bool
     output : Output
-        `Linear()`, `ReLU()`, `Sigmoid()` or `RatingRange(low, high)`.
+        `Linear()`, `ReLU()`, `Sigmoid()`, `RatingRange(low, high)` or one of your own.
     init : Initializer
         Of the factors.
+
+    Raises
+    ------
+    InvalidArgumentError
+        n_factors is below 1, or a setting is of another type.
+
+    Examples
+    --------
+    >>> import mfcore
+    >>> mfcore.GMF(n_factors=2).parameter_shapes(n_users=4, n_items=3)
+    {'user_factors': (4, 2), 'item_factors': (3, 2), 'output/kernel': (2, 1), 'output/bias': (1,)}
     """
 
     short_name: ClassVar[str] = "gmf"
@@ -65,7 +76,7 @@ class GMF(InnerProduct, NCF):
 
     @classmethod
     def from_mf(cls, mf: TrainedModel) -> Any:
-        r"""Return the GMF that scores as a trained matrix factorisation does: h of ones, and c = 0.
+        """Return the GMF that scores as a trained matrix factorisation does: h of ones, and c = 0.
 
         A way to pre-train NeuMF: matrix factorisation by plain SGD, with l2, ranks better than a GMF whose
         three factors are all trained by Adam. Source: Rendle, Krichene, Zhang & Anderson, "Neural
@@ -85,6 +96,15 @@ class GMF(InnerProduct, NCF):
         ------
         InvalidArgumentError
             A model of another spec.
+
+        Examples
+        --------
+        >>> import mfcore
+        >>> data = mfcore.data.synthetic(1_000, n_users=50, n_items=40).interactions
+        >>> mf = mfcore.fit(mfcore.MF(2), data, epochs=1, backend="reference")
+        >>> gmf = mfcore.GMF.from_mf(mf)
+        >>> gmf.score(3, 5) == mf.score(3, 5), gmf.epochs_trained
+        (np.True_, 0)
         """
         found = getattr(mf, "spec", None)
         if not isinstance(found, MF):
@@ -109,7 +129,7 @@ class GMF(InnerProduct, NCF):
         return layout
 
     def user_embeddings(self, xp: Operators, rows: Arrays, dense: Arrays) -> Embeddings:
-        """Return h * p_u, and c, with biases mu + b_u + c."""
+        """Return h * p_u, and c or, with biases, mu + b_u + c."""
         offsets = user_offsets(rows, dense) + dense[BIAS] if self.biases else dense[BIAS]
         return Embeddings(rows["user_factors"] * dense[KERNEL][:, 0], offsets)
 

@@ -15,7 +15,16 @@ from mfcore.validation import require_number
 
 @dataclass(frozen=True)
 class Initializer(Settings, ABC):
-    """A named distribution of initial values."""
+    """A named distribution of initial values.
+
+    Examples
+    --------
+    >>> import mfcore
+    >>> init = mfcore.Normal(std=0.1)
+    >>> init.draw("user_factors", (2, 3), seed=0).round(3)
+    array([[-0.033, -0.194,  0.032],
+           [-0.064,  0.125,  0.351]])
+    """
 
     @abstractmethod
     def draw(self, name: str, shape: tuple[int, ...], seed: int) -> NDArray[np.float64]:
@@ -36,7 +45,23 @@ class Initializer(Settings, ABC):
 
 @dataclass(frozen=True)
 class Constant(Initializer):
-    """Every value is `value`."""
+    """Every value is `value`.
+
+    Attributes
+    ----------
+    value : float
+
+    Raises
+    ------
+    InvalidArgumentError
+        The value is not a finite number.
+
+    Examples
+    --------
+    >>> import mfcore
+    >>> mfcore.Constant(1.5).draw("temperature", (2,), seed=0)
+    array([1.5, 1.5])
+    """
 
     value: float = 0.0
 
@@ -50,7 +75,28 @@ class Constant(Initializer):
 
 @dataclass(frozen=True)
 class Normal(Initializer):
-    """Normal values of mean 0 and standard deviation `std`, by the Box-Muller transform of Philox words."""
+    """Normal values of mean 0, by the Box-Muller transform of Philox words.
+
+    Source: Box & Muller, "A note on the generation of random normal deviates", Annals of Mathematical
+    Statistics 29(2), 1958.
+
+    Attributes
+    ----------
+    std : float
+        Standard deviation, at least 0.
+
+    Raises
+    ------
+    InvalidArgumentError
+        std is negative or not a finite number.
+
+    Examples
+    --------
+    >>> import mfcore
+    >>> values = mfcore.Normal(std=0.1).draw("user_factors", (1000, 10), seed=0)
+    >>> float(values.std().round(3))
+    0.101
+    """
 
     std: float = 0.01
 
@@ -68,7 +114,24 @@ class Normal(Initializer):
 
 @dataclass(frozen=True)
 class Uniform(Initializer):
-    """Uniform values in (low, high)."""
+    """Uniform values in (low, high).
+
+    Attributes
+    ----------
+    low, high : float
+
+    Raises
+    ------
+    InvalidArgumentError
+        low is above high, or one is not a finite number.
+
+    Examples
+    --------
+    >>> import mfcore
+    >>> values = mfcore.Uniform(-0.5, 0.5).draw("user_factors", (1000, 10), seed=0)
+    >>> bool((abs(values) < 0.5).all())
+    True
+    """
 
     low: float = -0.05
     high: float = 0.05
@@ -91,6 +154,13 @@ class GlorotUniform(Initializer):
 
     Source: Glorot & Bengio, "Understanding the difficulty of training deep feedforward neural networks",
     AISTATS 2010.
+
+    Examples
+    --------
+    >>> import mfcore
+    >>> values = mfcore.GlorotUniform().draw("dense_0/kernel", (4, 2), seed=0)
+    >>> values.shape, bool((abs(values) < 1).all())
+    ((4, 2), True)
     """
 
     def draw(self, name: str, shape: tuple[int, ...], seed: int) -> NDArray[np.float64]:

@@ -15,6 +15,13 @@ class Embeddings(NamedTuple):
     vectors : array [n, d]
     offsets : array [n], or [1] for a constant, or None for 0
         Added to every score of the row.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mfcore.specs import Embeddings
+    >>> Embeddings(np.zeros((2, 3))).offsets is None
+    True
     """
 
     vectors: Any
@@ -70,11 +77,30 @@ class InnerProduct(ModelSpec):
             Of each parameter of users.
         dense : mapping of name to array
             The parameters without a side.
+
+        Returns
+        -------
+        Embeddings
+            x [n, d] and a, of the library that `xp` belongs to.
         """
 
     @abstractmethod
     def item_embeddings(self, xp: Operators, rows: Arrays, dense: Arrays) -> Embeddings:
-        """Return y and b of rows of items; arguments as in `user_embeddings`."""
+        """Return y and b of rows of items.
+
+        Parameters
+        ----------
+        xp : Operators
+        rows : mapping of name to array [n, ...]
+            Of each parameter of items.
+        dense : mapping of name to array
+            The parameters without a side.
+
+        Returns
+        -------
+        Embeddings
+            y [n, d] and b, of the library that `xp` belongs to.
+        """
 
     def score(self, xp: Operators, users: Arrays, items: Arrays, dense: Arrays) -> Any:
         """Return s_ui of each pair of rows, [n]."""
@@ -85,7 +111,29 @@ class InnerProduct(ModelSpec):
         return scores + (given[0] if len(given) == 1 else given[0] + given[1]) if given else scores
 
     def score_matrix(self, xp: Operators, users: Arrays, items: Arrays, dense: Arrays) -> Any:
-        """Return s_ui of each of n rows of users with each of m rows of items, [n, m]."""
+        """Return the score of each of n rows of users with each of m rows of items.
+
+        Parameters
+        ----------
+        xp : Operators
+        users : mapping of name to array [n, ...]
+        items : mapping of name to array [m, ...]
+        dense : mapping of name to array
+            The parameters without a side.
+
+        Returns
+        -------
+        array [n, m]
+
+        Examples
+        --------
+        >>> import mfcore, numpy as np
+        >>> from mfcore.operators import NUMPY
+        >>> users = {"user_factors": np.array([[1.0, 2.0]])}
+        >>> items = {"item_factors": np.array([[3.0, 4.0], [5.0, 6.0]])}
+        >>> mfcore.MF(2).score_matrix(NUMPY, users, items, {})
+        array([[11., 17.]])
+        """
         return score_embeddings(
             xp, self.user_embeddings(xp, users, dense), self.item_embeddings(xp, items, dense)
         )
@@ -104,7 +152,29 @@ class InnerProduct(ModelSpec):
 
 
 def score_embeddings(xp: Operators, users: Embeddings, items: Embeddings) -> Any:
-    """Return the score of each user with each item, [n, m], of their embeddings."""
+    """Return the score of each user with each item, given their embeddings.
+
+    Parameters
+    ----------
+    xp : Operators
+    users : Embeddings
+        Of n rows.
+    items : Embeddings
+        Of m rows.
+
+    Returns
+    -------
+    array [n, m]
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mfcore.operators import NUMPY
+    >>> from mfcore.specs import Embeddings, score_embeddings
+    >>> users = Embeddings(np.array([[1.0, 2.0]]), np.array([0.5]))
+    >>> score_embeddings(NUMPY, users, Embeddings(np.array([[3.0, 4.0]])))
+    array([[11.5]])
+    """
     scores = xp.inner(users.vectors, items.vectors)
     if items.offsets is not None:
         scores = scores + items.offsets

@@ -40,9 +40,25 @@ class MF(InnerProduct):
     n_factors : int
     biases : bool
     output : Output
-        `Linear()`, `ReLU()`, `Sigmoid()` or `RatingRange(low, high)`.
+        `Linear()`, `ReLU()`, `Sigmoid()`, `RatingRange(low, high)` or one of your own.
     init : Initializer
         Of the factors.
+
+    Raises
+    ------
+    InvalidArgumentError
+        n_factors is below 1, or a setting is of another type.
+
+    Examples
+    --------
+    >>> import mfcore
+    >>> mfcore.MF(n_factors=2, biases=True).parameter_shapes(n_users=4, n_items=3)
+    {'user_factors': (4, 2), 'item_factors': (3, 2), 'user_bias': (4,), 'item_bias': (3,),
+     'global_bias': (1,)}
+    >>> data = mfcore.data.synthetic(1_000, n_users=50, n_items=40).interactions
+    >>> model = mfcore.fit(mfcore.MF(2, biases=True), data, epochs=2, backend="reference")
+    >>> model.predict(3, [5, 6]).shape
+    (2,)
     """
 
     short_name: ClassVar[str] = "mf"

@@ -12,26 +12,26 @@ from mfcore.specs._outputs import Linear, Output
 from mfcore.validation import require_instance
 
 
-def checked_tower(place: str, layers: object) -> tuple[int, ...]:
+def checked_tower(argument: str, layers: object) -> tuple[int, ...]:
     """Return the widths of a tower over a user's and an item's factors.
 
     Raises
     ------
     InvalidArgumentError
-        Fewer than two widths, one that is no positive integer, or an odd first one.
+        Fewer than two widths, one that is not a positive integer, or an odd first one.
     """
-    widths = checked_widths(place, layers, at_least=2)
+    widths = checked_widths(argument, layers, at_least=2)
     if widths[0] % 2:
         raise InvalidArgumentError(
-            f"{place} is {widths}; its first width is that of a user's and an item's factors together, so it"
-            f" must be even: {widths[0] + 1}, say"
+            f"{argument} is {widths}; its first width is that of a user's and an item's factors together, so"
+            f" it must be even: {widths[0] + 1}, say"
         )
     return widths
 
 
 @dataclass(frozen=True)
 class MLP(NCF):
-    r"""A tower of dense layers over the concatenated factors, and a dense unit over its end.
+    r"""A tower of dense layers over the concatenated factors, and a dense unit over its outputs.
 
     .. math:: a_0 = [p_u, q_i], \qquad a_{l+1} = f(a_l W_l + c_l), \qquad s_{ui} = h \cdot a_L + c
 
@@ -55,6 +55,19 @@ class MLP(NCF):
     output : Output
     init : Initializer
         Of the factors.
+
+    Raises
+    ------
+    InvalidArgumentError
+        Fewer than two layers, a width that is not a positive integer, an odd first one, an unknown
+        activation, or a setting of another type.
+
+    Examples
+    --------
+    >>> import mfcore
+    >>> mfcore.MLP(layers=(4, 2)).parameter_shapes(n_users=4, n_items=3)
+    {'user_factors': (4, 2), 'item_factors': (3, 2), 'dense_0/kernel': (4, 2), 'dense_0/bias': (2,),
+     'output/kernel': (2, 1), 'output/bias': (1,)}
     """
 
     short_name: ClassVar[str] = "mlp"

@@ -22,6 +22,14 @@ class NCF(ModelSpec):
     "output/bias" [1].
 
     Source: He, Liao, Zhang, Nie, Hu & Chua, "Neural collaborative filtering", WWW 2017.
+
+    Examples
+    --------
+    >>> import mfcore
+    >>> from mfcore.specs import NCF
+    >>> model = mfcore.NeuMF(n_factors=2, layers=(4, 2))
+    >>> isinstance(model, NCF), [branch.n_features for branch in model.branches]
+    (True, [2, 2])
     """
 
     @property
@@ -68,7 +76,24 @@ class NCF(ModelSpec):
         return np.concatenate([parameters[branch.item_factors] for branch in self.branches], axis=1)
 
     def kernels(self, parameters: Parameters) -> list[Floats]:
-        """Return each branch's part of the output kernel, [n_features of the branch]."""
+        """Return each branch's part of the output kernel.
+
+        Parameters
+        ----------
+        parameters : mapping of name to array
+            Of the whole model.
+
+        Returns
+        -------
+        list of arrays [n_features of the branch]
+
+        Examples
+        --------
+        >>> import mfcore, numpy as np
+        >>> model = mfcore.NeuMF(n_factors=2, layers=(4, 1))
+        >>> model.kernels({"output/kernel": np.array([[1.0], [2.0], [3.0]])})
+        [array([1., 2.]), array([3.])]
+        """
         bounds = accumulate((branch.n_features for branch in self.branches), initial=0)
         return [parameters[KERNEL][start:stop, 0] for start, stop in pairwise(bounds)]
 

@@ -26,7 +26,7 @@ class NeuMF(NCF):
     .. math:: s_{ui} = h \cdot [\, p_u \odot q_i,\; \phi_{ui} \,] + c, \qquad
               a_0 = [p'_u, q'_i], \quad a_{l+1} = f(a_l W_l + c_l)
 
-    With fusion="concat", the paper's, :math:`\phi` is the tower's end :math:`a_L`; with "projected" it is
+    With fusion="concat", the paper's, :math:`\phi` is the tower's output :math:`a_L`; with "projected" it is
     :math:`a_L W + w`, which brings the tower to the width of the product.
 
     Source: He, Liao, Zhang, Nie, Hu & Chua, "Neural collaborative filtering", WWW 2017, section 3.4.
@@ -41,7 +41,7 @@ class NeuMF(NCF):
         W_l, drawn from `GlorotUniform()`, and c_l, zero at the start; l counts from 0.
     projection/kernel [layers[-1], n_factors], projection/bias [n_factors] :
         W and w, likewise; with fusion="projected" only.
-    output/kernel [n_factors + width of the tower's end, 1], output/bias [1] :
+    output/kernel [n_factors + width of the tower's output, 1], output/bias [1] :
         h and c, likewise.
 
     Attributes
@@ -56,6 +56,23 @@ class NeuMF(NCF):
     output : Output
     init : Initializer
         Of the factors.
+
+    Raises
+    ------
+    InvalidArgumentError
+        A width or n_factors is not a positive integer, fewer than two layers, an odd first one, an unknown
+        activation or fusion, or a setting of another type.
+
+    Examples
+    --------
+    >>> import mfcore
+    >>> data = mfcore.data.synthetic(400, n_users=50, n_items=200).interactions
+    >>> neumf = mfcore.NeuMF(n_factors=2, layers=(4, 2), output=mfcore.Sigmoid())
+    >>> model = mfcore.fit(
+    ...     neumf, data, objective="logistic", n_negatives=4, epochs=1, backend="reference"
+    ... )
+    >>> len(model.recommend(3, k=5)[0])
+    5
     """
 
     short_name: ClassVar[str] = "neumf"
@@ -119,6 +136,16 @@ class NeuMF(NCF):
         ------
         InvalidArgumentError
             Models of other specs, or trained on other data.
+
+        Examples
+        --------
+        >>> import mfcore
+        >>> data = mfcore.data.synthetic(1_000, n_users=50, n_items=40).interactions
+        >>> gmf = mfcore.fit(mfcore.GMF(2), data, epochs=1, dtype="float64", backend="reference")
+        >>> mlp = mfcore.fit(mfcore.MLP((4, 2)), data, epochs=1, dtype="float64", backend="reference")
+        >>> start = mfcore.NeuMF.from_pretrained(gmf, mlp)
+        >>> abs(start.score(3, 5) - 0.5 * (gmf.score(3, 5) + mlp.score(3, 5))) < 1e-12
+        np.True_
         """
         require_number("NeuMF.from_pretrained: alpha", alpha, at_least=0, at_most=1)
         _require_pair(gmf, mlp)
@@ -157,7 +184,7 @@ def _require_pair(gmf: TrainedModel, mlp: TrainedModel) -> None:
     assert isinstance(gmf.spec, GMF)
     if gmf.spec.biases:
         raise InvalidArgumentError(
-            "NeuMF.from_pretrained: the GMF has biases, for which NeuMF has no place; train it without"
+            "NeuMF.from_pretrained: the GMF has biases, which NeuMF lacks; train it without"
         )
     for side in ("user", "item"):
         of_gmf, of_mlp = getattr(gmf, f"{side}_ids"), getattr(mlp, f"{side}_ids")

@@ -73,22 +73,60 @@ class Output(Settings, ABC):
         """
 
     def constants(self) -> tuple[float, ...]:
-        """Return the numbers that `forward` is given as `c`."""
+        """Return the numbers that `forward` is given as `c`.
+
+        Returns
+        -------
+        tuple of float
+            Empty by default.
+
+        Examples
+        --------
+        >>> import mfcore
+        >>> mfcore.RatingRange(1, 5, method="sigmoid").constants()
+        (0.0, 1.0, 1.0, 4.0)
+        """
         return ()
 
     def predict(self, scores: Any, xp: Operators = NUMPY) -> Any:
-        """Return the predictions, in the dtype and shape of the scores: what `forward` gives.
+        """Return the predictions: what `forward` gives first.
 
         Parameters
         ----------
         scores : array of any shape
-            Of the library that `xp` is of.
+            Of the library that `xp` belongs to.
         xp : Operators
+            Numpy's by default.
+
+        Returns
+        -------
+        array of the scores' dtype and shape
+
+        Examples
+        --------
+        >>> import mfcore, numpy as np
+        >>> mfcore.ReLU().predict(np.array([-1.0, 2.0]))
+        array([0., 2.])
         """
         return self.forward(xp)(scores, self.constants())[0]
 
     def inverse(self, prediction: float) -> float:
-        """Return a score whose prediction is nearest to the given one; used for the global bias."""
+        """Return a score whose prediction is nearest to the given one; used for the global bias.
+
+        Parameters
+        ----------
+        prediction : float
+
+        Returns
+        -------
+        float
+
+        Examples
+        --------
+        >>> import mfcore
+        >>> mfcore.Sigmoid().inverse(0.5)
+        0.0
+        """
         return prediction
 
 
@@ -118,7 +156,7 @@ class Linear(Output):
 class ReLU(Output):
     """The prediction is max(0, score).
 
-    A squared loss is trained through it, so an instance with a negative score moves nothing.
+    A squared loss is trained through it, so an instance with a negative score has no gradient.
 
     Examples
     --------
@@ -172,9 +210,9 @@ class Sigmoid(Output):
 class RatingRange(Output):
     """Predictions lie in [low, high].
 
-    With method="clip" the prediction is the score clipped to the range, and training sees the score
-    itself: an out-of-range score is still pulled back. With method="sigmoid" the prediction is
-    low + (high - low) sigmoid(score), and a squared loss is trained through it.
+    With method="clip" the prediction is the score clipped to the range, and training sees the score itself,
+    so a score outside the range still has a gradient. With method="sigmoid" the prediction is low + (high -
+    low) sigmoid(score), and a squared loss is trained through it.
 
     Attributes
     ----------

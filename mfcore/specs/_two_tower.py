@@ -18,8 +18,8 @@ class TwoTower(InnerProduct):
 
     .. math:: a_0 = p_u, \quad a_{l+1} = f(a_l W_l + c_l), \qquad s_{ui} = a_L(u) \cdot a_L(i)
 
-    The last layer of each tower has no activation. Users meet items at the end only, so the items'
-    embeddings can be worked out once and searched. Usually trained by `InBatchSoftmax`.
+    The last layer of each tower has no activation. Users meet items only in the inner product, so the items'
+    embeddings can be computed once and searched. Usually trained by `InBatchSoftmax`.
 
     Source: Yi et al., "Sampling-bias-corrected neural modeling for large corpus item recommendations",
     RecSys 2019.
@@ -43,6 +43,20 @@ class TwoTower(InnerProduct):
     output : Output
     init : Initializer
         Of the factors.
+
+    Raises
+    ------
+    InvalidArgumentError
+        A width or n_factors is not a positive integer, an unknown activation, or a setting of another type.
+
+    Examples
+    --------
+    >>> import mfcore
+    >>> data = mfcore.data.synthetic(1_000, n_users=50, n_items=40).interactions
+    >>> towers = mfcore.TwoTower(n_factors=4, layers=(8, 4))
+    >>> model = mfcore.fit(towers, data, objective="in_batch_softmax", epochs=1, backend="reference")
+    >>> len(model.similar_items(5, k=3)[0])
+    3
     """
 
     short_name: ClassVar[str] = "two-tower"

@@ -13,11 +13,18 @@ Arrays: TypeAlias = Mapping[str, NDArray[Any]]
 
 
 class ConformanceError(MfcoreError, AssertionError):
-    """An engine does what the contract forbids; the message says what, and what it asks instead."""
+    """An engine does what the contract forbids; the message says what, and what it asks for instead.
+
+    Examples
+    --------
+    >>> from mfcore.testing import ConformanceError
+    >>> issubclass(ConformanceError, AssertionError)
+    True
+    """
 
 
 def require_arrays(trainer: Trainer, job: TrainingJob) -> None:
-    """Raise ConformanceError unless the trainer gives copies of the arrays that the contract names."""
+    """Raise ConformanceError unless the trainer exports copies of the arrays that the contract names."""
     _require_alike("parameters()", trainer.parameters(), job.parameters)
     _require_alike("optimizer_state()", trainer.optimizer_state(), job.optimizer_state)
     for name in ("parameters", "optimizer_state"):

@@ -3,8 +3,8 @@
 Every cell has repeated ids, an uneven last batch, a learning rate that falls from epoch to epoch, and
 regularisation, and takes about a hundred steps; WALS takes three epochs instead.
 
-An engine works out scores and losses in one place and moves parameters in another, so a fault shows with
-whatever stands beside it. `cells` are chosen accordingly: in float64, where rounding hides nothing, each
+An engine computes scores and losses in one place and moves parameters in another, so a fault shows with
+any choice of the other. `cells` are chosen accordingly: in float64, where rounding hides nothing, each
 model meets each objective and each optimizer, and each objective each optimizer; in float32 each kind of
 model meets each objective, with all optimizers in turn, as outputs do in either dtype. WALS meets everything
 in both. Of `cells("every")`, the whole product, `cells("quick")` has each model, objective and optimizer.
@@ -83,7 +83,7 @@ class ObjectiveCase:
     labels : bool
         Whether values are in 0-1 instead of 1-5.
     rate : float
-        What the learning rates of SGD and Adagrad are multiplied by: larger where slopes are smaller.
+        What the learning rates of SGD and Adagrad are multiplied by: larger where gradients are smaller.
     wals : WALS, or None
         The optimizer but for its solver, where the objective is one of least squares over all pairs.
     """
@@ -190,7 +190,7 @@ SOLVERS: dict[str, Literal["cholesky", "cg", "subspace"]] = {
 
 @dataclass(frozen=True)
 class Cell:
-    """One thing that engines are compared on, by the names of its parts.
+    """One combination that engines are compared on, by the names of its parts.
 
     Attributes
     ----------
@@ -201,6 +201,15 @@ class Cell:
     optimizer : str
         Of `BATCHES`, `ONE_BY_ONE` or `SOLVERS`.
     dtype : "float64" or "float32"
+
+    Examples
+    --------
+    >>> from mfcore.testing import Cell
+    >>> cell = Cell("mf", "squared", "adam", "float32")
+    >>> print(cell)
+    mf, squared, adam, float32
+    >>> cell.job().optimizer.short_name, cell.first_step().n_instances
+    ('adam', 23)
     """
 
     model: str
@@ -233,7 +242,16 @@ class Cell:
         return 3 if self.optimizer in SOLVERS else 2
 
     def job(self, device: str = "cpu") -> TrainingJob:
-        """Return the whole job; in either dtype it starts from the same values, those of float32."""
+        """Return the whole job; in either dtype it starts from the same values, those of float32.
+
+        Parameters
+        ----------
+        device : str
+
+        Returns
+        -------
+        TrainingJob
+        """
         case, optimizer = OBJECTIVES[self.objective], self._optimizer()
         data = interactions(case.labels)
         job = make_job(
@@ -256,6 +274,14 @@ class Cell:
 
         Its learning rate is so much larger that one step, too, moves the parameters well beyond the rounding
         of float32.
+
+        Parameters
+        ----------
+        device : str
+
+        Returns
+        -------
+        TrainingJob
         """
         job, optimizer = self.job(device), self._optimizer(STRIDE)
         if self.optimizer in SOLVERS:
@@ -310,7 +336,22 @@ def _at_zero(name: str, array: Floats) -> Floats:
 
 @cache
 def cells(selection: Selection = "standard") -> tuple[Cell, ...]:
-    """Return the cells that are run, those of a dtype together."""
+    """Return the cells that are run, those of a dtype together.
+
+    Parameters
+    ----------
+    selection : "quick", "standard" or "every"
+
+    Returns
+    -------
+    tuple of Cell
+
+    Examples
+    --------
+    >>> from mfcore.testing import cells
+    >>> len(cells("quick")) < len(cells("standard")) < len(cells("every"))
+    True
+    """
     of_batches, of_outputs = _in_batches(), _in_batches(OUTPUTS)
     everything = [*of_batches, *of_outputs, *_one_by_one(), *_by_wals()]
     if selection == "every":

@@ -16,7 +16,7 @@ Differences: TypeAlias = dict[str, tuple[float, float]]
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What a run came to.
+    """The result of a run.
 
     Attributes
     ----------
@@ -24,6 +24,18 @@ class Outcome:
         Of the trainer, after the last epoch.
     objective : float
         Of the last epoch.
+
+    Examples
+    --------
+    >>> from mfcore.engines.reference import backend
+    >>> from mfcore.testing import Cell, Outcome
+    >>> job = Cell("mf", "squared", "adam", "float64").first_step()
+    >>> outcome = Outcome.of(backend, job, epochs=1)
+    >>> sorted(outcome.parameters), int(outcome.state["step"][0])
+    (['item_factors', 'user_factors'], 1)
+    >>> again = Outcome.of_trainer(backend.trainer(job), epochs=range(1))
+    >>> again.objective == outcome.objective
+    True
     """
 
     parameters: Mapping[str, Floats]
@@ -32,12 +44,35 @@ class Outcome:
 
     @classmethod
     def of(cls, backend: Backend, job: TrainingJob, epochs: int) -> "Outcome":
-        """Train a job for some epochs, at least one."""
+        """Train a job for some epochs.
+
+        Parameters
+        ----------
+        backend : Backend
+        job : TrainingJob
+        epochs : int
+            At least one.
+
+        Returns
+        -------
+        Outcome
+        """
         return cls.of_trainer(backend.trainer(job), range(epochs))
 
     @classmethod
     def of_trainer(cls, trainer: Trainer, epochs: Iterable[int]) -> "Outcome":
-        """Train some epochs, at least one."""
+        """Train some epochs of a job in progress.
+
+        Parameters
+        ----------
+        trainer : Trainer
+        epochs : iterable of int
+            At least one.
+
+        Returns
+        -------
+        Outcome
+        """
         objectives = [trainer.run_epoch(epoch) for epoch in epochs]
         return cls(trainer.parameters(), trainer.optimizer_state(), objectives[-1])
 
@@ -58,6 +93,15 @@ class Deviation:
         As `parameters`, of all arrays together, as if they were one.
     whole_state : float
         As `state`, of all arrays of a slot together; largest over the slots.
+
+    Examples
+    --------
+    >>> from mfcore.engines.reference import backend
+    >>> from mfcore.testing import Cell, Deviation, Outcome, in_float64
+    >>> job = Cell("mf", "squared", "sgd", "float32").first_step()
+    >>> exact, rounded = (Outcome.of(backend, one, epochs=1) for one in (in_float64(job), job))
+    >>> 0 < Deviation.between(exact, rounded, job.parameters).parameters < 1e-5
+    True
     """
 
     parameters: float
@@ -68,7 +112,19 @@ class Deviation:
 
     @classmethod
     def between(cls, exact: Outcome, found: Outcome, start: Mapping[str, Floats]) -> "Deviation":
-        """Return how far a run is from the exact one of the same start, with arrays of the same names."""
+        """Return how far a run is from the exact one of the same start.
+
+        Parameters
+        ----------
+        exact, found : Outcome
+            With arrays of the same names.
+        start : mapping of name to array
+            The initial parameters of both.
+
+        Returns
+        -------
+        Deviation
+        """
         parameters = _differences(exact.parameters, found.parameters, start)
         state = _differences(exact.state, found.state, None)
         return cls(
@@ -93,7 +149,22 @@ def distance(found: Mapping[str, Floats], exact: Mapping[str, Floats], start: Ma
 
 
 def in_float64(job: TrainingJob) -> TrainingJob:
-    """Return a job in float64 that starts from the same numbers: what `Deviation` takes as exact."""
+    """Return a job in float64 that starts from the same numbers: what `Deviation` takes as exact.
+
+    Parameters
+    ----------
+    job : TrainingJob
+
+    Returns
+    -------
+    TrainingJob
+
+    Examples
+    --------
+    >>> from mfcore.testing import Cell, in_float64
+    >>> in_float64(Cell("mf", "squared", "sgd", "float32").job()).dtype.name
+    'float64'
+    """
 
     def widened(arrays: Any) -> dict[str, Any]:
         return {

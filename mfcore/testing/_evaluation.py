@@ -1,4 +1,4 @@
-"""One cell, run, known answer or requirement on one engine: what is measured, and what is found."""
+"""One cell, run, known answer or requirement on one engine: what is measured, and the result."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,7 +9,6 @@ from mfcore.errors import MfcoreError
 from mfcore.optimizers import WALS
 from mfcore.testing import _arrays as arrays
 from mfcore.testing import _streams as streams
-from mfcore.testing._arrays import ConformanceError
 from mfcore.testing._cells import Cell, Selection, cells, small_data_cut
 from mfcore.testing._deviations import Deviation, Outcome
 from mfcore.testing._gaps import Refusal, refusal
@@ -46,7 +45,15 @@ class Finding:
     refusal : Refusal, or None
         Why the engine does not do it.
     failure : str
-        What went wrong before anything could be measured, or beside it.
+        What went wrong before anything could be measured, or besides.
+
+    Examples
+    --------
+    >>> from mfcore.testing import Cell, Finding, Measured
+    >>> cell = Cell("mf", "squared", "adam", "float64")
+    >>> finding = Finding("mine", cell, {"1 step": Measured(2e-9, allowed=1e-9)})
+    >>> finding.holds, list(finding.beyond)
+    (False, ['1 step'])
     """
 
     engine: str
@@ -62,23 +69,60 @@ class Finding:
 
     @property
     def holds(self) -> bool:
-        """Whether all is as it should be."""
+        """Whether nothing failed and nothing is out of tolerance."""
         return not self.failure and not self.beyond
 
 
 def subjects(selection: Selection = "standard") -> list[Subject]:
-    """Return all that an engine is asked; a quick selection has one run and one known answer."""
+    """Return all that an engine is evaluated on; a quick selection has one run and one known answer.
+
+    Parameters
+    ----------
+    selection : "quick", "standard" or "every"
+        Of `cells`.
+
+    Returns
+    -------
+    list of Subject
+
+    Examples
+    --------
+    >>> from mfcore.testing import cells, subjects
+    >>> len(subjects("quick")) > len(cells("quick"))
+    True
+    """
     few = 1 if selection == "quick" else None
     return [*map(Requirement, REQUIREMENTS), *cells(selection), *RUNS[:few], *KNOWN_ANSWERS[:few]]
 
 
 def evaluate(backend: Backend, subject: Subject, references: References, device: str = "cpu") -> Finding:
-    """Return the finding of a subject on an engine, which may fail in any way."""
+    """Return the finding of a subject on an engine, which may fail in any way.
+
+    Parameters
+    ----------
+    backend : Backend
+    subject : Subject
+    references : References
+    device : str
+        Where the engine trains.
+
+    Returns
+    -------
+    Finding
+        Errors of the engine and what the contract forbids are its `failure`.
+
+    Examples
+    --------
+    >>> from mfcore.engines.reference import backend
+    >>> from mfcore.testing import Cell, References, evaluate
+    >>> evaluate(backend, Cell("mf", "squared", "sgd", "float32"), References()).holds
+    True
+    """
     try:
         if isinstance(subject, OwnJob):
             reason = backend.unsupported(subject.job(device))
             if reason is not None:
-                raise ConformanceError(f"{backend.name} refuses the job: {reason}")
+                return Finding(backend.name, subject, failure=f"{backend.name} refuses the job: {reason}")
         elif not isinstance(subject, Requirement):
             gap = refusal(backend, subject, subject.job(device), getattr(backend, "gaps", None))
             if gap is not None:
@@ -93,10 +137,30 @@ def evaluate(backend: Backend, subject: Subject, references: References, device:
 def measure(backend: Backend, subject: Subject, references: References, device: str = "cpu") -> Measures:
     """Return what is measured of an engine that does the subject; of a yes or no, nothing.
 
+    Parameters
+    ----------
+    backend : Backend
+    subject : Subject
+    references : References
+    device : str
+        Where the engine trains.
+
+    Returns
+    -------
+    dict of str to Measured
+        By aspect.
+
     Raises
     ------
     ConformanceError
-        The engine does not do what the contract asks, or does not find the known answer.
+        The engine does not keep the contract, or does not find the known answer.
+
+    Examples
+    --------
+    >>> from mfcore.engines.reference import backend
+    >>> from mfcore.testing import Cell, References, measure
+    >>> list(measure(backend, Cell("mf", "squared", "sgd", "float32"), References()))
+    ['scores by objective', '1 step', 'initial values', '100 steps']
     """
     if isinstance(subject, Requirement | KnownAnswer):
         subject.require(backend, device)
@@ -131,6 +195,14 @@ def compare_with_reference(
     ------
     ConformanceError
         Arrays of other names, shapes or dtypes than the contract's, or views of what the trainer works on.
+
+    Examples
+    --------
+    >>> from mfcore.engines.reference import backend
+    >>> from mfcore.testing import Cell, References, compare_with_reference
+    >>> cell = Cell("mf", "ratings", "wals by cholesky", "float64")
+    >>> compare_with_reference(backend, cell, References())["100 steps"].value
+    0.0
     """
     with small_data_cut():
         return {

@@ -26,6 +26,12 @@ class Refusal:
     reason : str
     kind : str
         The same for reasons that differ in nothing but the jobs' settings.
+
+    Examples
+    --------
+    >>> from mfcore.testing import Refusal
+    >>> Refusal("MF(4) has too few factors", kind="... has too few factors").kind
+    '... has too few factors'
     """
 
     reason: str
@@ -57,10 +63,22 @@ def refusal(backend: Backend, subject: Named, job: TrainingJob, gaps: Sequence[G
     gaps : sequence of Gap, or None
         What the engine is known not to do; None where nothing is known, and its own reason is taken.
 
+    Returns
+    -------
+    Refusal or None
+
     Raises
     ------
     ConformanceError
-        It refuses what is no gap, or does what is declared one.
+        It refuses what no gap declares, or does what a gap declares.
+
+    Examples
+    --------
+    >>> from mfcore.engines.reference import backend
+    >>> from mfcore.testing import Cell, refusal
+    >>> cell = Cell("mf", "squared", "adam", "float64")
+    >>> refusal(backend, cell, cell.job(), backend.gaps) is None
+    True
     """
     reason = backend.unsupported(job)
     if gaps is None:

@@ -1,4 +1,4 @@
-"""A known answer: whoever met only items of one colour of a checkerboard is recommended that colour.
+"""A known answer: users who met only items of one colour of a checkerboard are recommended that colour.
 
 The idea is that of implicit's tests (`recommender_base_test.py`).
 """
@@ -23,8 +23,9 @@ SIZE, EPOCHS, BATCH = 20, 30, 32
 class KnownAnswer:
     """A model trained on a board of 20 users and 20 items.
 
-    User u met item i where u + i is even, except where u = i: whoever has learnt the pattern recommends item
-    u to user u. With many factors the item held out could be told as well; regularisation keeps to few.
+    User u met item i where u + i is even, except where u = i: a model that has learnt the pattern recommends
+    item u to user u. With many factors it could tell the held-out item apart as well; regularisation keeps it
+    to few.
 
     Attributes
     ----------
@@ -36,6 +37,18 @@ class KnownAnswer:
         As in `cells`.
     settings : Optimizer
         What the name stands for here.
+    dtype : "float32" or "float64"
+
+    Examples
+    --------
+    >>> from mfcore.engines.reference import backend
+    >>> from mfcore.testing import KNOWN_ANSWERS
+    >>> by_wals = KNOWN_ANSWERS[-1]
+    >>> print(by_wals)
+    mf, implicit, wals by cholesky, float32, on a checkerboard
+    >>> by_wals.job().batch_size, by_wals.n_wrong(backend)
+    (32, 0)
+    >>> by_wals.require(backend)
     """
 
     model: str
@@ -61,17 +74,47 @@ class KnownAnswer:
         return Interactions.from_columns(users[met], items[met])
 
     def job(self, device: str = "cpu") -> TrainingJob:
-        """Return the job that `n_wrong` does."""
+        """Return the job that `n_wrong` does.
+
+        Parameters
+        ----------
+        device : str
+
+        Returns
+        -------
+        TrainingJob
+        """
         return make_job(self.spec, self.data, **self._arguments, device=device)
 
     def require(self, backend: Backend, device: str = "cpu") -> None:
-        """Raise ConformanceError unless an engine's model recommends what is known to every user."""
+        """Require that an engine's model recommends the known item to every user.
+
+        Parameters
+        ----------
+        backend : Backend
+        device : str
+
+        Raises
+        ------
+        ConformanceError
+            It does not; says for how many.
+        """
         wrong = self.n_wrong(backend, device)
         if wrong:
             raise ConformanceError(f"{wrong} of the users are recommended something else than what is known")
 
     def n_wrong(self, backend: Backend, device: str = "cpu") -> int:
-        """Return how many users an engine's model recommends something else."""
+        """Return how many users an engine's model recommends another item.
+
+        Parameters
+        ----------
+        backend : Backend
+        device : str
+
+        Returns
+        -------
+        int
+        """
         model = fit(
             self.spec,
             self.data,

@@ -37,11 +37,17 @@ OF_CONJUGATE_GRADIENT = {"float64": 1e-9, "float32": 1e-4}
 
 @dataclass(frozen=True)
 class Measured:
-    """A deviation and what it may be.
+    """A deviation and what is allowed of it.
 
     Attributes
     ----------
     value, allowed : float
+
+    Examples
+    --------
+    >>> from mfcore.testing import Measured
+    >>> Measured(5e-6, allowed=1e-5).is_within, Measured(5e-6, allowed=1e-5).share
+    (True, 0.5)
     """
 
     value: float
@@ -54,7 +60,7 @@ class Measured:
 
     @property
     def share(self) -> float:
-        """How much of what is allowed it is; infinite where nothing is."""
+        """The deviation as a share of what is allowed; infinite where nothing is."""
         if self.is_within:
             return self.value / self.allowed if self.allowed else 0.0
         return (

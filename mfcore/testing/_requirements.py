@@ -36,6 +36,14 @@ class Requirement:
     ----------
     name : str
         Of `REQUIREMENTS`.
+    kind, dtype : str
+        As of other subjects: of no model, in float64.
+
+    Examples
+    --------
+    >>> from mfcore.engines.reference import backend
+    >>> from mfcore.testing import Requirement
+    >>> Requirement("it leaves the job as it is").require(backend)
     """
 
     name: str
@@ -46,7 +54,18 @@ class Requirement:
         return f"contract: {self.name}"
 
     def require(self, backend: Backend, device: str = "cpu") -> None:
-        """Raise ConformanceError unless an engine meets it, on each cell of `cells_of`."""
+        """Require that an engine meets it, on each cell of `cells_of`.
+
+        Parameters
+        ----------
+        backend : Backend
+        device : str
+
+        Raises
+        ------
+        ConformanceError
+            It does not, or does none of the cells.
+        """
         asked = cells_of(lambda cell: backend.unsupported(cell.job(device)) is None)
         if not asked:
             raise ConformanceError(f"{backend.name} does none of the cells")
@@ -73,8 +92,8 @@ def it_says_who_it_is(backend: Backend, job: TrainingJob) -> None:
         )
 
 
-def it_refuses_in_words(backend: Backend, job: TrainingJob) -> None:
-    """Require a reason against a device that nobody has, naming it."""
+def its_refusals_are_sentences(backend: Backend, job: TrainingJob) -> None:
+    """Require a reason that names a device that does not exist."""
     reason = backend.unsupported(replace(job, device=ABROAD))
     if reason is None:
         raise ConformanceError(
@@ -200,7 +219,7 @@ REQUIREMENTS: Mapping[str, Check] = {
     requirement.__name__.replace("_", " "): requirement
     for requirement in (
         it_says_who_it_is,
-        it_refuses_in_words,
+        its_refusals_are_sentences,
         what_it_exported_stays,
         it_leaves_the_job_as_it_is,
         it_takes_arrays_as_they_lie,

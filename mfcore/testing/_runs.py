@@ -34,6 +34,16 @@ class Run:
     settings : Optimizer
         What the name stands for here.
     dtype : "float32" or "float64"
+
+    Examples
+    --------
+    >>> from mfcore.engines.reference import backend
+    >>> from mfcore.testing import RUNS
+    >>> run = RUNS[0]
+    >>> print(run)
+    mf with biases, squared, adam, float32, 10 epochs
+    >>> run.job().n_instances, run.quality(run.train(backend)) < 2
+    (960, True)
     """
 
     model: str
@@ -71,11 +81,31 @@ class Run:
         return BOUNDS[self.metric.name]
 
     def job(self, device: str = "cpu") -> TrainingJob:
-        """Return the job that `train` does."""
+        """Return the job that `train` does.
+
+        Parameters
+        ----------
+        device : str
+
+        Returns
+        -------
+        TrainingJob
+        """
         return make_job(self.spec, self._parts[0], **self._arguments, device=device)
 
     def train(self, backend: Backend, seed: int = 0, device: str = "cpu") -> Model:
-        """Return the model, as an engine trains it."""
+        """Return the model, as an engine trains it.
+
+        Parameters
+        ----------
+        backend : Backend
+        seed : int
+        device : str
+
+        Returns
+        -------
+        Model
+        """
         return fit(
             self.spec,
             self._parts[0],
@@ -88,7 +118,16 @@ class Run:
         )
 
     def quality(self, model: Model) -> float:
-        """Return the metric of a model on what was held out."""
+        """Return the metric of a model on what was held out.
+
+        Parameters
+        ----------
+        model : Model
+
+        Returns
+        -------
+        float
+        """
         return float(evaluate(model, self._parts[1], [self.metric])[self.metric.name])
 
     @property

@@ -29,14 +29,30 @@ class JobVerification:
     Attributes
     ----------
     findings : sequence of Finding
-        One for each engine and dtype; `measures` has what was measured, and how much it may be.
+        One for each engine and dtype; `measures` has what was measured, and what is allowed.
+
+    Examples
+    --------
+    >>> import mfcore
+    >>> from mfcore.testing import verify_job
+    >>> found = verify_job(
+    ...     mfcore.MF(4), optimizer=mfcore.SGD(0.02), backends=["reference"], dtypes=["float64"]
+    ... )
+    >>> found.holds
+    True
+    >>> print(found)
+    reference: MF, Squared, SGD, float64: holds
+        scores by objective 0 of 1e-09
+        1 step              0 of 1e-09
+        100 steps           0 of 1e-09
+        final metric        0 of 0.001
     """
 
     findings: Sequence[Finding]
 
     @property
     def holds(self) -> bool:
-        """Whether every engine trains the job, and is within what is allowed."""
+        """Whether every engine trains the job within what is allowed."""
         return all(finding.holds for finding in self.findings)
 
     def __str__(self) -> str:
@@ -90,7 +106,7 @@ def verify_job(
         Where the engines train.
     strict : bool
         Whether a deviation is an error; otherwise the result says so.
-    **settings
+    **settings : object
         Further arguments of `mfcore.fit` that say what the job is: objective, optimizer, n_negatives and so
         on. Rules that divide a gradient by its size, as Adam does, make whole steps of gradients that cancel
         but for rounding: give them an epsilon of 1e-4, as the cells do.

@@ -44,6 +44,18 @@ class OfEngine:
     device : str
         Where it trains and shows its stream. A suite for a device that a machine may lack is to be skipped
         there: what an engine refuses is a failure.
+
+    Examples
+    --------
+    >>> from mfcore.engines.reference import backend
+    >>> from mfcore.testing import Cell
+    >>> from mfcore.testing.conformance import OfEngine
+    >>> class TestMine(OfEngine):
+    ...     backend = "reference"
+    >>> cell = Cell("mf", "squared", "adam", "float64")
+    >>> TestMine().known_gaps(backend)
+    ()
+    >>> TestMine().require(backend, cell, cell.job())
     """
 
     backend: ClassVar[str | Backend]
@@ -62,18 +74,44 @@ class OfEngine:
             pytest.skip(str(error))
 
     def require(self, engine: Backend, subject: Named, job: TrainingJob) -> None:
-        """Skip, with the reason, what is a gap; fail where engine and gaps do not agree."""
+        """Skip, with the reason, what is a gap; fail where engine and gaps do not agree.
+
+        Parameters
+        ----------
+        engine : Backend
+        subject : Cell, Run, KnownAnswer or StreamCase
+        job : TrainingJob
+            Of the subject.
+        """
         refused = refusal(engine, subject, job, self.known_gaps(engine))
         if refused is not None:
             pytest.skip(f"{engine.name}: {refused.reason}")
 
     def known_gaps(self, engine: Backend) -> Sequence[Gap]:
-        """Return what the engine is declared not to do."""
+        """Return what the engine is declared not to do.
+
+        Parameters
+        ----------
+        engine : Backend
+
+        Returns
+        -------
+        sequence of Gap
+        """
         return self.gaps if self.gaps is not None else getattr(engine, "gaps", ())
 
 
 class StreamConformance(OfEngine):
-    """The sample stream of an engine that exposes it is the core's, bit for bit."""
+    """The sample stream of an engine that exposes it is the core's, bit for bit.
+
+    Examples
+    --------
+    >>> from mfcore.testing.conformance import StreamConformance
+    >>> class TestTheStreamOfMine(StreamConformance):
+    ...     backend = "mine"
+    >>> TestTheStreamOfMine.device
+    'cpu'
+    """
 
     @pytest.fixture
     def streaming(self, engine: Backend) -> StreamBackend:
@@ -118,14 +156,65 @@ class StreamConformance(OfEngine):
     def able(
         self, engine: Backend, case: streams.StreamCase, data: Interactions, seed: int, **settings: Any
     ) -> TrainingJob:
-        """Return the job of a case; skip or fail as `require` does."""
+        """Return the job of a case; skip or fail as `require` does.
+
+        Parameters
+        ----------
+        engine : Backend
+        case : StreamCase
+        data : Interactions
+        seed : int
+        **settings : object
+            Replace those of the case.
+
+        Returns
+        -------
+        TrainingJob
+
+        Examples
+        --------
+        >>> from mfcore.engines.reference import backend
+        >>> from mfcore.testing import _streams as streams
+        >>> from mfcore.testing.conformance import StreamConformance
+        >>> class TestMine(StreamConformance):
+        ...     backend = "reference"
+        >>> case = streams.STREAM_CASES["interactions alone"]
+        >>> TestMine().able(backend, case, streams.uneven(), seed=0).seed
+        0
+        """
         job = case.job(data, seed, self.device, **settings)
         self.require(engine, case, job)
         return job
 
     @staticmethod
     def assert_shown(engine: StreamBackend, job: TrainingJob, epoch: int, start: int, stop: int) -> None:
-        """Assert that exactly what the core defines is shown."""
+        """Assert that exactly what the core defines is shown.
+
+        Parameters
+        ----------
+        engine : StreamBackend
+        job : TrainingJob
+        epoch, start, stop : int
+            Positions [start, stop) of an epoch.
+
+        Examples
+        --------
+        The core's own stream, as an engine that exposes it:
+
+        >>> from types import SimpleNamespace
+        >>> import numpy as np
+        >>> from mfcore.engines import StreamSlice
+        >>> from mfcore.sampling import shuffled_instances
+        >>> from mfcore.testing import Cell
+        >>> from mfcore.testing.conformance import StreamConformance
+        >>> def instances(job, epoch, start, stop):
+        ...     shown = shuffled_instances(
+        ...         job.data, job.sampling, seed=job.seed, epoch=epoch, positions=np.arange(start, stop)
+        ...     )
+        ...     return StreamSlice(shown.users, shown.items, shown.positive, shown.negatives)
+        >>> job = Cell("mf", "squared", "adam", "float64").job()
+        >>> StreamConformance.assert_shown(SimpleNamespace(instances=instances), job, 0, 10, 20)
+        """
         with small_data_cut():
             assert streams.n_differences(engine, job, epoch, start, stop) == 0
 
@@ -133,6 +222,8 @@ class StreamConformance(OfEngine):
 class BackendConformance(StreamConformance):
     """All that is asked of an engine.
 
+    Examples
+    --------
     Subclass it in a test module:
 
     >>> from mfcore.testing.conformance import BackendConformance, Gap
@@ -174,7 +265,22 @@ class BackendConformance(StreamConformance):
             )
 
     def assert_held(self, engine: Backend, subject: Cell | Run | KnownAnswer) -> None:
-        """Assert that all that is measured is within what it may be; skip or fail as `require` does."""
+        """Assert that all that is measured is within what is allowed; skip or fail as `require` does.
+
+        Parameters
+        ----------
+        engine : Backend
+        subject : Cell, Run or KnownAnswer
+
+        Examples
+        --------
+        >>> from mfcore.engines.reference import backend
+        >>> from mfcore.testing import Cell
+        >>> from mfcore.testing.conformance import BackendConformance
+        >>> class TestMine(BackendConformance):
+        ...     backend = "reference"
+        >>> TestMine().assert_held(backend, Cell("mf", "squared", "sgd", "float32"))
+        """
         self.require(engine, subject, subject.job(self.device))
         found = Finding(engine.name, subject, measure(engine, subject, REFERENCES, self.device))
         assert found.holds, format_failure(found)

@@ -26,7 +26,7 @@ from mfcore.validation import require_instance, require_integer
 
 @dataclass(frozen=True, eq=False)
 class EpochEnd:
-    """What a callback is given after each epoch.
+    """What a callback receives after each epoch.
 
     Attributes
     ----------
@@ -41,7 +41,7 @@ class EpochEnd:
 
     @cached_property
     def model(self) -> Model:
-        """The model as it is now; copied from the engine when first asked for."""
+        """The model as it is now; copied from the engine when first accessed."""
         return self._model()
 
 
@@ -50,7 +50,7 @@ Callback = Callable[[EpochEnd], bool | None]
 
 @dataclass(frozen=True)
 class Validation:
-    """Held-out interactions and how a model is judged on them.
+    """Held-out interactions and how a model is evaluated on them.
 
     Attributes
     ----------
@@ -142,7 +142,7 @@ def fit(
     dtype : "float32" or "float64"
     seed : int
     validation : Interactions, optional
-        Judged after every epoch. Never trained on.
+        Evaluated after every epoch. Never trained on.
     metrics : sequence of Metric, optional
         By default RMSE and MAE; for implicit data (sampled negatives, an in-batch softmax or an unobserved
         weight) HR@10 and NDCG@10.
@@ -163,7 +163,7 @@ def fit(
         Start from the parameters of a model of the same spec, users and items, with a new optimizer state;
         e.g. that of `NeuMF.from_pretrained`.
     resume : Model or path, optional
-        Go on from a model with its optimizer state, trained on any engine, as if nothing had happened.
+        Continue from a model with its optimizer state, trained on any engine, as if without a break.
     progress : bool, optional
         Show a bar; by default on a terminal only.
 
@@ -180,6 +180,22 @@ def fit(
     NonFiniteObjectiveError
         The objective of an epoch, or a parameter after it, is NaN or infinite. It names the epoch; its
         `model` is the last good one that was kept.
+
+    Examples
+    --------
+    >>> import mfcore
+    >>> data = mfcore.data.synthetic(1_000, n_users=50, n_items=40).interactions
+    >>> train, test = mfcore.splits.ratio(data, test=0.2, seed=0)
+    >>> model = mfcore.fit(
+    ...     mfcore.MF(n_factors=4, biases=True), train, epochs=3, validation=test, backend="reference"
+    ... )
+    >>> sorted(model.history[0].metrics)
+    ['MAE', 'RMSE']
+    >>> implicit = mfcore.fit(
+    ...     mfcore.MF(4), train, optimizer=mfcore.WALS(unobserved_weight=0.1), epochs=2, backend="reference"
+    ... )
+    >>> len(implicit.recommend(3, k=5)[0])
+    5
     """
     require_integer("epochs", epochs, 1)
     if patience is not None:
@@ -206,7 +222,7 @@ def fit(
         initial=initial,
         resume=earlier,
     )
-    # What no file can tell of is refused before it is trained; where it can be found, only if one is written.
+    # What no file can hold is refused before training; what no program could load, only if one is written.
     check = to_dict if checkpoint is None else require_storable
     for part in (job.spec, job.objective, job.optimizer):
         check(part)
@@ -234,7 +250,7 @@ def fit(
 
 
 class _Run:
-    """One call of `fit`: the trainer, and what is remembered between epochs."""
+    """One call of `fit`: the trainer, and the state between epochs."""
 
     def __init__(
         self,
@@ -257,7 +273,7 @@ class _Run:
         self.callbacks = callbacks
         self.checkpoint = checkpoint
         self.first = earlier.epochs_trained if earlier else 0
-        # A model kept as the best one also tells of the epochs after it; they are trained anew.
+        # The history of a model kept as the best one has the epochs after it too; they are trained anew.
         past = earlier.history if earlier else ()
         self.history = History(tuple(record for record in past if record.epoch < self.first))
         self.epoch = self.first
@@ -274,7 +290,7 @@ class _Run:
         self.best: tuple[EpochRecord, Model] | None = None
         self.last_good = earlier
         self.saved = False
-        self.judged: Model | None = None
+        self.evaluated: Model | None = None
 
     def train(self, epochs: int, progress: bool | None) -> Model:
         if self.first >= epochs:
@@ -285,7 +301,7 @@ class _Run:
             for epoch in range(self.first, epochs):
                 record = self._epoch(epoch)
                 watch(record)
-                if self._ends(record):
+                if self._is_last(record):
                     break
         if self.best and self.keep_best:
             return replace(self.best[1], history=self.history)
@@ -302,16 +318,19 @@ class _Run:
             raise self._diverged(f"the objective is {objective} in epoch {epoch}")
         record = EpochRecord(epoch, objective, seconds, self._n_shown() / max(seconds, 1e-9))
         if self.validation is not None:
-            self.judged = self._model()
+            self.evaluated = self._model()
             found = evaluate(
-                self.judged, self.validation.data, self.validation.metrics, protocol=self.validation.protocol
+                self.evaluated,
+                self.validation.data,
+                self.validation.metrics,
+                protocol=self.validation.protocol,
             )
             record = replace(record, metrics=dict(found))
         self.history = History((*self.history.records, record))
         return record
 
-    def _ends(self, record: EpochRecord) -> bool:
-        end = EpochEnd(record, self.history, self._judged_model if self.judged else self._model)
+    def _is_last(self, record: EpochRecord) -> bool:
+        end = EpochEnd(record, self.history, self._evaluated_model if self.evaluated else self._model)
         if self.validation is not None and self.validation.improves(record, self.best and self.best[0]):
             self.best = (record, end.model)
         if self.checkpoint is not None and self.is_main:
@@ -336,10 +355,10 @@ class _Run:
         )
         return replace(model, scorer=self.engine.scorer(model))
 
-    def _judged_model(self) -> Model:
+    def _evaluated_model(self) -> Model:
         """Return the model that was validated, which now has one more epoch behind it."""
-        assert self.judged is not None
-        return replace(self.judged, history=self.history, epochs_trained=self.epoch + 1)
+        assert self.evaluated is not None
+        return replace(self.evaluated, history=self.history, epochs_trained=self.epoch + 1)
 
     def _finite_parameters(self) -> dict[str, Floats]:
         """Return the parameters; the objective of an epoch is older than its last steps."""

@@ -38,11 +38,42 @@ def make_job(
     initial: Model | None = None,
     resume: Model | None = None,
 ) -> TrainingJob:
-    """Return a job whose every part was checked; see `mfcore.fit` for the arguments.
+    """Return a job whose every part was checked; `mfcore.fit` describes the arguments.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+    data : Interactions
+    objective : str or Objective, optional
+    optimizer : str or Optimizer, optional
+    batch_size : int, optional
+    n_negatives : int
+    popularity_exponent : float
+    order : "auto", "shuffled" or "blocked"
+    device : str
+    threads : int, optional
+    dtype : "float32" or "float64"
+    seed : int
+    initial, resume : Model, optional
+
+    Returns
+    -------
+    TrainingJob
+        With parameters and optimizer state as they are before the first step.
 
     Raises
     ------
     InvalidArgumentError, InvalidDataError
+        An argument is outside its domain, or does not fit the others or the data.
+
+    Examples
+    --------
+    >>> import mfcore
+    >>> from mfcore.training import make_job
+    >>> data = mfcore.Interactions.from_columns([1, 1, 2], [5, 6, 5])
+    >>> job = make_job(mfcore.MF(2), data, optimizer=mfcore.SGD(momentum=0.9), batch_size=2)
+    >>> job.n_instances, job.objective, sorted(job.optimizer_state)
+    (3, Squared(), ['item_factors/velocity', 'step', 'user_factors/velocity'])
     """
     _check_types(spec, data)
     optimizer = _resolve_optimizer(optimizer, spec)
@@ -102,7 +133,14 @@ def make_job(
 
 
 def available_threads() -> int:
-    """Return the number of processors that this process may use."""
+    """Return the number of processors that this process may use.
+
+    Examples
+    --------
+    >>> from mfcore.training import available_threads
+    >>> available_threads() >= 1
+    True
+    """
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -142,7 +180,7 @@ def _resolve_objective(objective: str | Objective | None, optimizer: Optimizer) 
 
 
 def _resolve(argument: str, value: Any, named: Mapping[str, type[Settings]], base: type, example: str) -> Any:
-    """Return the instance that is given, or one of the class of that name with its defaults."""
+    """Return the instance itself, or one of the class of that name with its defaults."""
     if not isinstance(value, str):
         if not isinstance(value, base):
             raise InvalidArgumentError(f"{argument} is {value!r}; pass an instance such as {example}")
@@ -311,7 +349,7 @@ def _resumed(resume: Model, spec: ModelSpec, data: Interactions, dtype: np.dtype
 def _check_continues(
     resume: Model, objective: Objective, optimizer: Optimizer, others: dict[str, Any]
 ) -> None:
-    """Require what makes a resumed run go on as if nothing had happened; rates and l2 may change."""
+    """Require what a resumed run must share with the earlier one; rates and l2 may change."""
     new = {"objective": to_dict(objective), "optimizer": kind_of(type(optimizer)), **others}
     for name, wanted in new.items():
         earlier = resume.training.get(name, wanted)

@@ -9,7 +9,7 @@ from mfcore.model import EpochRecord
 
 
 class Watcher(Protocol):
-    """What the training loop tells while it runs."""
+    """What the training loop calls while it runs."""
 
     def __call__(self, record: EpochRecord) -> None:
         """Take note of an epoch that has ended."""
@@ -27,6 +27,18 @@ def epoch_bar(epochs: int, first: int, show: bool | None) -> Iterator[Watcher]:
         Epochs that were done before.
     show : bool or None
         None shows it on a terminal only.
+
+    Yields
+    ------
+    callable
+        To be called with the `EpochRecord` of each epoch that has ended.
+
+    Examples
+    --------
+    >>> from mfcore.model import EpochRecord
+    >>> from mfcore.training import epoch_bar
+    >>> with epoch_bar(epochs=2, first=0, show=False) as watch:
+    ...     watch(EpochRecord(0, objective=0.5, seconds=1.0, instances_per_second=1000.0))
     """
     if show is None:
         show = sys.stderr.isatty()
@@ -53,7 +65,7 @@ def epoch_bar(epochs: int, first: int, show: bool | None) -> Iterator[Watcher]:
 
 
 def describe(record: EpochRecord) -> str:
-    """Return an epoch in a few words."""
+    """Return an epoch as a short text."""
     metrics = "".join(f"  {name} {value:.4f}" for name, value in record.metrics.items())
     rate = record.instances_per_second
     unit, scale = ("M", 1e6) if rate >= 1e6 else ("k", 1e3)

@@ -1,4 +1,4 @@
-"""What verification has found, as people read it, in a terminal and in a report alike."""
+"""The results of a verification as text, in a terminal and in a report alike."""
 
 from collections.abc import Sequence
 from typing import TypeAlias
@@ -28,13 +28,51 @@ NOTHING = "-"
 
 
 def aspects_of(dtype: str) -> list[str]:
-    """Return what is measured of every engine in a dtype: whole runs are in float32, and few have a top-k."""
+    """Return what is measured of every engine in a dtype: whole runs are in float32, and few have a top-k.
+
+    Parameters
+    ----------
+    dtype : "float64" or "float32"
+
+    Returns
+    -------
+    list of str
+        Of `mfcore.testing.ASPECTS`.
+
+    Examples
+    --------
+    >>> from mfcore.verification import aspects_of
+    >>> aspects_of("float64")
+    ['stream', 'initial values', 'scores by objective', '1 step', '100 steps']
+    """
     left_out = {TOP_K} if dtype == "float32" else {TOP_K, METRIC}
     return [aspect for aspect in ASPECTS if aspect not in left_out]
 
 
 def deviation_rows(verification: Verification, engine: Engine, dtype: str) -> list[Row]:
-    """Return a row for each model: an engine's largest deviation of each aspect in a dtype."""
+    """Return a row for each model: an engine's largest deviation of each aspect in a dtype.
+
+    Parameters
+    ----------
+    verification : Verification
+    engine : Engine
+    dtype : "float64" or "float32"
+
+    Returns
+    -------
+    list of rows
+        The model, then a cell for each of `aspects_of`.
+
+    Examples
+    --------
+    >>> from mfcore.testing import Cell, Finding, Measured
+    >>> from mfcore.verification import Engine, Verification, deviation_rows
+    >>> cell, engine = Cell("mf", "squared", "adam", "float64"), Engine("mine", "an engine")
+    >>> finding = Finding("mine", cell, {"1 step": Measured(2e-10, allowed=1e-9)})
+    >>> [row] = deviation_rows(Verification([engine], [finding]), engine, "float64")
+    >>> [getattr(text, "text", text) for text in row]
+    ['mf', 'not exposed', '-', '-', '2.0e-10', '-']
+    """
     return [
         [
             kind,
@@ -46,7 +84,27 @@ def deviation_rows(verification: Verification, engine: Engine, dtype: str) -> li
 
 
 def largest_rows(verification: Verification) -> list[Row]:
-    """Return a row for each engine, dtype and aspect: the largest deviation, its bound, and where it is."""
+    """Return a row for each engine, dtype and aspect: the largest deviation, its bound, and where it is.
+
+    Parameters
+    ----------
+    verification : Verification
+
+    Returns
+    -------
+    list of rows
+        Engine, aspect, deviation, bound, subject.
+
+    Examples
+    --------
+    >>> from mfcore.testing import Cell, Finding, Measured
+    >>> from mfcore.verification import Engine, Verification, largest_rows
+    >>> cell = Cell("mf", "squared", "adam", "float64")
+    >>> finding = Finding("mine", cell, {"1 step": Measured(2e-10, allowed=1e-9)})
+    >>> [row] = largest_rows(Verification([Engine("mine", "an engine")], [finding]))
+    >>> [getattr(text, "text", text) for text in row]
+    ['mine', '1 step', '2.0e-10', '1e-09', 'mf, squared, adam, float64']
+    """
     rows: list[Row] = []
     for engine in verification.engines:
         for dtype in DTYPES:
@@ -61,7 +119,26 @@ def largest_rows(verification: Verification) -> list[Row]:
 
 
 def contract_rows(verification: Verification) -> list[Row]:
-    """Return a row for each engine: how many requirements it meets, and how many known answers it finds."""
+    """Return a row for each engine: how many requirements it meets, and how many known answers it finds.
+
+    Parameters
+    ----------
+    verification : Verification
+
+    Returns
+    -------
+    list of rows
+        Engine, requirements, known answers.
+
+    Examples
+    --------
+    >>> from mfcore.testing import Finding, Requirement
+    >>> from mfcore.verification import Engine, Verification, contract_rows
+    >>> finding = Finding("mine", Requirement("it says who it is"))
+    >>> [row] = contract_rows(Verification([Engine("mine", "an engine")], [finding]))
+    >>> [getattr(text, "text", text) for text in row]
+    ['mine', '1 of 1', '-']
+    """
     return [
         [
             engine.name,
@@ -74,12 +151,49 @@ def contract_rows(verification: Verification) -> list[Row]:
 
 
 def gap_rows(verification: Verification) -> list[Row]:
-    """Return a row for each engine and reason: what it does not do."""
+    """Return a row for each engine and reason: what it does not do.
+
+    Parameters
+    ----------
+    verification : Verification
+
+    Returns
+    -------
+    list of rows
+        Engine, subjects, reason.
+
+    Examples
+    --------
+    >>> from mfcore.testing import Cell, Finding, Refusal
+    >>> from mfcore.verification import Engine, Verification, gap_rows
+    >>> cell = Cell("mf", "ratings", "wals by cg", "float64")
+    >>> finding = Finding("mine", cell, refusal=Refusal("it follows gradients", "it follows gradients"))
+    >>> gap_rows(Verification([Engine("mine", "an engine")], [finding]))
+    [['mine', 'mf, ratings, wals by cg, float64', 'it follows gradients']]
+    """
     return [[engine, _first_of(subjects), reason] for engine, reason, subjects in verification.gaps()]
 
 
 def failure_rows(verification: Verification) -> list[Row]:
-    """Return a row for each thing that is not as it should be: on which engine, where, and what."""
+    """Return a row for each failure: on which engine, where, and what.
+
+    Parameters
+    ----------
+    verification : Verification
+
+    Returns
+    -------
+    list of rows
+        Engine, subject, failure.
+
+    Examples
+    --------
+    >>> from mfcore.testing import Finding, Requirement
+    >>> from mfcore.verification import Engine, Verification, failure_rows
+    >>> finding = Finding("mine", Requirement("it says who it is"), failure="it has no description")
+    >>> failure_rows(Verification([Engine("mine", "an engine")], [finding]))[0][2].text
+    'it has no description'
+    """
     return [
         [finding.engine, str(finding.subject), StyledText(format_failure(finding), "bad")]
         for finding in verification.failures
@@ -87,7 +201,24 @@ def failure_rows(verification: Verification) -> list[Row]:
 
 
 def verdict(verification: Verification) -> str:
-    """Return the result in a sentence or two."""
+    """Return the result in a sentence or two.
+
+    Parameters
+    ----------
+    verification : Verification
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> from mfcore.testing import Finding, Requirement
+    >>> from mfcore.verification import Engine, Verification, verdict
+    >>> finding = Finding("mine", Requirement("it says who it is"))
+    >>> verdict(Verification([Engine("mine", "an engine")], [finding]))
+    'All 1 comparisons and checks of mine hold.'
+    """
     failures = verification.failures
     engines = [engine.name for engine in verification.engines if engine.is_installed]
     what = f"{len(verification.done):,} comparisons and checks of {_listed(engines)}"

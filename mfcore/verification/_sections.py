@@ -25,7 +25,27 @@ CAPTIONS = {
 
 
 def sections_of(verification: Verification, machine: Mapping[str, str]) -> list[Section]:
-    """Return the parts of the report."""
+    """Return the parts of the report.
+
+    Parameters
+    ----------
+    verification : Verification
+    machine : mapping of str to str
+        As `mfcore.comparison.machine` returns it.
+
+    Returns
+    -------
+    list of Section
+
+    Examples
+    --------
+    >>> from mfcore.testing import Finding, Requirement
+    >>> from mfcore.verification import Engine, Verification, sections_of
+    >>> finding = Finding("mine", Requirement("it says who it is"))
+    >>> verification = Verification([Engine("mine", "an engine")], [finding])
+    >>> [section.title for section in sections_of(verification, {"system": "Linux"})]
+    ['', 'Deviations', 'The largest of all', 'The contract', 'Made on']
+    """
     failures = formatting.failure_rows(verification)
     gaps = formatting.gap_rows(verification)
     return [

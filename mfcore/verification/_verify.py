@@ -12,9 +12,9 @@ from mfcore.processes import Death, Send, run_in_processes, temporary_folder
 from mfcore.testing import Finding, References, Requirement, Subject, evaluate
 from mfcore.verification._results import Engine, Verification
 
-# Is called with each finding as soon as there is one.
+# Called with each finding as soon as there is one.
 Monitor: TypeAlias = Callable[[Finding], None]
-# What a process is given, at least: to start one, and load an engine, takes seconds.
+# The fewest subjects of a process: to start one, and load an engine, takes seconds.
 FEWEST = 20
 LAST_LINES = 3
 LOADING = Requirement("it can be loaded")
@@ -41,7 +41,21 @@ def verify(
     n_processes : int
         How many work at a time; with 1, all is done in this one.
     monitor : callable
-        Given each finding.
+        Called with each finding.
+
+    Returns
+    -------
+    Verification
+
+    Examples
+    --------
+    >>> from mfcore.testing import Cell
+    >>> from mfcore.verification import verify
+    >>> cells = [Cell("mf", "squared", "sgd", "float32")]
+    >>> found = verify(["reference"], cells, n_processes=1, monitor=lambda finding: print(finding.holds))
+    True
+    >>> found.failures
+    []
     """
     described: dict[str, Engine] = {}
     found: dict[tuple[str, str], Finding] = {}
@@ -110,11 +124,11 @@ def _evaluated_in_processes(
     with temporary_folder("mfcore-verify-") as folder:
         arguments = [(share.engine, share.subjects, folder) for share in shares]
         with closing(run_in_processes(_work, arguments, n_processes)) as messages:
-            for place, message in messages:
+            for position, message in messages:
                 if isinstance(message, Death):
-                    yield from _undone(shares[place], n_done[place], message)
+                    yield from _undone(shares[position], n_done[position], message)
                 else:
-                    n_done[place] += isinstance(message, Finding)
+                    n_done[position] += isinstance(message, Finding)
                     yield message
 
 

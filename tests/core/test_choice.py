@@ -168,7 +168,7 @@ def test_an_engine_that_tells_its_costs_is_weighed_against_those_measured(
     assert backend.name == "newcomer"
     assert reason == (
         "newcomer: about 1 s for this job, swift about 2 s, strong about 4 s, measured on 2 threads of an"
-        " abacus; by what newcomer told of itself"
+        " abacus; by the costs that newcomer stated"
     )
     install_backend(
         "quickest", Telling("quickest", Costs(0, 0, 0, 0, 0, threads=2), refusal="not on Mondays")
@@ -194,16 +194,16 @@ def test_costs_are_told_of_the_very_job(ratings, job_of, install_backend, measur
     job = job_of(MF(2), ratings)
     _, reason = choose_backend("auto", job, epochs=1)
     assert newcomer.asked == [job]
-    assert reason == "newcomer: about 3 s for this job; by what newcomer told of itself"
+    assert reason == "newcomer: about 3 s for this job; by the costs that newcomer stated"
 
 
 @pytest.mark.parametrize(
     ("told", "says"),
     [
-        (None, "it does not tell what the job costs it"),
+        (None, "it does not say what the job costs it"),
         (3.5, "asked for its costs, AttributeError: "),
-        (Costs(float("nan"), 0, 0, 0, 0, threads=2), "it tells that the job takes nan s"),
-        (Costs(-1, 0, 0, 0, 0, threads=2), "it tells that the job takes -1"),
+        (Costs(float("nan"), 0, 0, 0, 0, threads=2), "it says that the job takes nan s"),
+        (Costs(-1, 0, 0, 0, 0, threads=2), "it says that the job takes -1"),
     ],
     ids=["nothing", "a number", "nan", "less than nothing"],
 )

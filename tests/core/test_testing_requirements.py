@@ -93,10 +93,14 @@ FAULTS = {
     "another version": (named("api_version", API_VERSION + 1), "it says who it is", "api_version is 2"),
     "no name": (named("name", ""), "it says who it is", "name is ''"),
     "no description": (named("description", ""), "it says who it is", "has no description"),
-    "any device": (named("unsupported", lambda job: None), "it refuses in words", "nothing against device"),
+    "any device": (
+        named("unsupported", lambda job: None),
+        "its refusals are sentences",
+        "nothing against device",
+    ),
     "a vague reason": (
         named("unsupported", lambda job: "no, not on mars"),
-        "it refuses in words",
+        "its refusals are sentences",
         "what is in the way and what to do instead",
     ),
     "views": (Twin(as_views), "what it exported stays", "gives views"),

@@ -376,7 +376,7 @@ def test_the_objective_follows_the_optimizer_unless_given(ratings, optimizer, ob
 def test_a_model_says_how_it_was_trained(ratings):
     model = fit(MF(2), ratings, epochs=1, seed=5, backend="reference", dtype="float64")
     assert model.training["backend"] == "reference"
-    assert model.training["backend_reason"] == "asked for by name"
+    assert model.training["backend_reason"] == "requested by name"
     assert (model.training["seed"], model.training["dtype"]) == (5, "float64")
     assert model.training["optimizer"]["kind"] == "SGD"
     assert "trained for 1 epochs on reference" in repr(model)

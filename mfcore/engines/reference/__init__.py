@@ -7,7 +7,7 @@ from mfcore.optimizers import WALS
 
 
 class ReferenceBackend:
-    """The engine itself."""
+    """The reference engine."""
 
     name = "reference"
     api_version = API_VERSION

@@ -172,6 +172,6 @@ PAIRINGS: dict[str, Callable[[TrainingJob, Parameters, Instances], Losses]] = {
 
 
 def batch_rows(batch: Instances) -> dict[str, list[Words]]:
-    """Return the rows of each side that the instances touch, lists of [n]: with negatives two of items."""
+    """Return the instances' rows of each side, lists of [n]: with negatives two of items."""
     items = [batch.items] if batch.negatives is None else [batch.items, batch.negatives]
     return {"user": [batch.users], "item": items}

@@ -152,12 +152,12 @@ def _by_row(
     rows: NDArray[np.int32], others: NDArray[np.int32], a: Floats, b: Floats, n_rows: int
 ) -> list[tuple[NDArray[np.int32], Floats, Floats]]:
     order = np.argsort(rows, kind="stable")
-    ends = np.cumsum(np.bincount(rows, minlength=n_rows))[:-1]
+    stops = np.cumsum(np.bincount(rows, minlength=n_rows))[:-1]
     return list(
         zip(
-            np.split(others[order], ends),
-            np.split(a[order], ends),
-            np.split(b[order], ends),
+            np.split(others[order], stops),
+            np.split(a[order], stops),
+            np.split(b[order], stops),
             strict=True,
         )
     )
