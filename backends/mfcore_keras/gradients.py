@@ -177,25 +177,28 @@ def in_parts(n: int, size: int) -> InParts | None:
     """
     if size >= n:
         return None
-    # The first one may be smaller, and tells the others the shapes of what they add to.
-    first = n % size or size
 
     def run(part: Callable[[Any], tuple[tf.Tensor, ...]]) -> tuple[tf.Tensor, ...]:
-        loss, grad_users, *sums = part(tf.range(first))
-        grad_users = tf.pad(grad_users, [[0, n - first], [0, 0]])
+        # Traced once, before the loop: that tells the shapes of what the parts add up to.
+        whole = tf.function(part, autograph=False).get_concrete_function(tf.TensorSpec([size], tf.int32))
+        loss, of_some, *others = whole.outputs
+        shapes = [loss.shape, [n, of_some.shape[1]], *(one.shape for one in others)]
+        zeros = [tf.zeros(shape, one.dtype) for shape, one in zip(shapes, whole.outputs, strict=True)]
 
-        def add(start: tf.Tensor, total: tf.Tensor, grad_users: tf.Tensor, *sums: tf.Tensor) -> Any:
-            positions = start + tf.range(size)
+        def add(part: Any, positions: tf.Tensor, total: tf.Tensor, grad_users: tf.Tensor, *sums: Any) -> Any:
             loss, of_some, *others = part(positions)
             return (
-                start + size,
                 total + loss,
                 tf.tensor_scatter_nd_update(grad_users, positions[:, None], of_some),
                 *(one + other for one, other in zip(sums, others, strict=True)),
             )
 
-        _, *results = tf.while_loop(lambda start, *_: start < n, add, (first, loss, grad_users, *sums))
-        return tuple(results)
+        _, *results = tf.while_loop(
+            lambda start, *_: start <= n - size,
+            lambda start, *sums: (start + size, *add(whole, start + tf.range(size), *sums)),
+            (0, *zeros),
+        )
+        return tuple(add(part, tf.range(n - n % size, n), *results) if n % size else results)
 
     return run
 
