@@ -12,7 +12,7 @@ from mfcore.processes import Death, Send, run_in_processes
 
 
 def attempt(engine: str, task: Task, seeds: Sequence[int], on_epoch: OnEpoch) -> EngineRun | Failure:
-    """Do what `run` does, and return why it failed where it does.
+    """Run a task on an engine in this process; return a `Failure` where that fails.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ def attempt(engine: str, task: Task, seeds: Sequence[int], on_epoch: OnEpoch) ->
 def attempt_in_process(
     engine: str, task: Task, seeds: Sequence[int], on_epoch: OnEpoch
 ) -> EngineRun | Failure:
-    """Do what `attempt` does in a new process, which ends with this call, however it ends.
+    """Run a task on an engine in a new process, which ends with this call, however it ends.
 
     Parameters
     ----------

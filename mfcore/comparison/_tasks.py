@@ -87,7 +87,7 @@ class ExampleUsers:
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """A job, and what is asked of the model that comes of it; it travels to other processes.
+    """A job, and what is done with the model; it can be sent to other processes.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""How long a job would take on an engine, by what was measured of it.
+"""How long a job would take on an engine, estimated from measurements.
 
 An epoch is described by the work that is in it, and an engine by what a unit of each kind of work costs:
 
@@ -81,7 +81,7 @@ class Work:
             return cls._of_wals(job, job.optimizer)
         n, width = job.n_instances, _n_numbers(job)
         if job.objective.pairing == "in-batch":
-            width += job.batch_size * _end_width(job)
+            width += job.batch_size * _embedding_width(job)
         return cls(
             family=_family(job),
             steps=ceil(n / _n_together(job)),
@@ -301,7 +301,7 @@ def _n_numbers(job: TrainingJob) -> int:
     return sum(prod(parameter.shape) for parameter in job.spec.parameters(1, 1).values() if parameter.trained)
 
 
-def _end_width(job: TrainingJob) -> int:
+def _embedding_width(job: TrainingJob) -> int:
     """Return the length of the vectors whose inner product is the score."""
     width: int = (getattr(job.spec, "layers", ()) or (getattr(job.spec, "n_factors", 1),))[-1]
     return width

@@ -35,9 +35,9 @@ from mfcore.engines.contract import TrainingJob
 from mfcore.operators import Array, Operators
 from mfcore.optimizers import Adam, GradientOptimizer
 
-# What is nothing beside 1, and the most deferred steps until then, for which steps are summed up.
+# The share of the first moment that counts as nothing, and the most steps to get there for sums to be used.
 FADED, MOST_FADING = 1e-8, 512
-# Steps that may be the first for that.
+# Candidates for the step from which sums are used.
 SMOOTH_STEPS = (100, 300, 1_000, 3_000, 10_000, 30_000)
 # Sums, and terms of the polynomial of each.
 N_SUMS, N_TERMS = 4, 6

@@ -230,7 +230,7 @@ def _info(name: str) -> BackendInfo:
 
 
 def _entries() -> tuple[dict[str, list["EntryPoint"]], list["EntryPoint"]]:
-    """Return by name what brings an engine, several where distributions disagree; and what may not."""
+    """Return by name the entry points of engines, several where distributions clash; and those refused."""
     every = list(entry_points(group=GROUP))
     own = {REFERENCE, "auto", *(entry.name for entry in every if _distribution(entry) == OWN)}
     found: dict[str, dict[str, EntryPoint]] = {}

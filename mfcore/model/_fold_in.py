@@ -30,7 +30,7 @@ HALVINGS = 30
 TOLERANCE = 1e-10
 # Keeps the system regular where l2 is 0.
 LEAST_RIDGE = 1e-6
-# Of scores, over which the slope of a loss is differenced for its curvature.
+# The step in scores over which a loss's derivative is differenced for its curvature.
 DIFFERENCE = 1e-3
 # How many items, and rows of what size, show whether a score is linear.
 PROBED_ITEMS, PROBE = 64, 1e3

@@ -19,7 +19,7 @@ from mfcore.processes._worker import work
 # Sends a message, which is pickled, to the process that started this one.
 Send: TypeAlias = Callable[[Any], None]
 
-# Frameworks may take a while to put away what they have used, and some never end.
+# Frameworks may take a while to shut down, and some never do.
 SECONDS_TO_END = 10
 
 
@@ -124,13 +124,13 @@ class _Process:
         return message
 
     def end(self, patience: float) -> bool:
-        """End the process if it has not within some seconds; return whether it has ended by itself."""
+        """End the process if it has not within some seconds; return whether it ended by itself."""
         self.is_over = True
         self._process.join(patience)
         by_itself = not self._process.is_alive()
         assert self._process.pid is not None
         if sys.platform != "win32":
-            # It leads a group of its own, of which others may be left.
+            # It leads a process group, whose other members may still run.
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, signal.SIGKILL)
         self._process.kill()

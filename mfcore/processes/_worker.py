@@ -43,7 +43,7 @@ def _write_to(log: Path) -> None:
 
 
 def _end_with_parent() -> None:
-    """End where the process that started this one was killed and could not see to it."""
+    """End this process when its parent was killed and could not end it."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()

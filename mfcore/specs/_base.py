@@ -62,7 +62,7 @@ class Parameter:
 
 
 class TrainedModel(Protocol):
-    """What a spec asks of the trained models that another one is made of; `mfcore.Model` is one."""
+    """The part of `mfcore.Model` that specs need to build a model from trained ones."""
 
     @property
     def spec(self) -> Any:

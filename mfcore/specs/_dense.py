@@ -40,7 +40,7 @@ class Activation:
     slope: Callable[[Floats], Floats]
 
 
-# By the names that specs know them by; one of one's own is one more entry.
+# By the names that specs use; add an entry for one of your own.
 ACTIVATIONS: dict[str, Activation] = {
     "relu": Activation(lambda xp, z: xp.relu(z), lambda a: (a > 0).astype(a.dtype)),
     "tanh": Activation(lambda xp, z: xp.tanh(z), lambda a: 1 - a * a),

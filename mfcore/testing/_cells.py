@@ -102,7 +102,7 @@ def falling(initial: float) -> Schedule:
 
 
 def faster(optimizer: GradientOptimizer, times: float) -> GradientOptimizer:
-    """Return an optimizer with a learning rate that is so many times as large."""
+    """Return an optimizer with a larger learning rate."""
     rate = optimizer.learning_rate
     rate = replace(rate, initial=rate.initial * times) if isinstance(rate, Schedule) else rate * times
     return replace(optimizer, learning_rate=rate)
@@ -141,7 +141,7 @@ POINTWISE = {
     "weighted": ObjectiveCase(WeightedSquared(alpha=0.5), n_negatives=1, rate=2),
     "logistic": ObjectiveCase(Logistic(), n_negatives=1, rate=5),
 }
-# An output stands behind the score, whatever the model.
+# An output follows the score in any model.
 OUTPUTS = {
     "squared of relu": ObjectiveCase(Squared(), output=ReLU()),
     # A sigmoid's slope is at most 1/4.

@@ -135,7 +135,7 @@ def evaluate(backend: Backend, subject: Subject, references: References, device:
 
 
 def measure(backend: Backend, subject: Subject, references: References, device: str = "cpu") -> Measures:
-    """Return what is measured of an engine that does the subject; of a yes or no, nothing.
+    """Return what is measured of an engine that does the subject; nothing of requirements and known answers.
 
     Parameters
     ----------

@@ -3,7 +3,7 @@
 from mfcore.testing._evaluation import Finding
 from mfcore.testing._measures import INITIAL, STREAM, Measured
 
-# What is the same bit for bit, or is not.
+# Aspects that are compared bit for bit.
 EXACT = (STREAM, INITIAL)
 
 

@@ -72,7 +72,7 @@ Measures: TypeAlias = dict[str, Measured]
 
 
 def worst(measured: list[Measured]) -> Measured:
-    """Return the one that is largest beside what it may be."""
+    """Return the one that is largest relative to what is allowed."""
     return max(measured, key=lambda one: one.share)
 
 

@@ -1,4 +1,4 @@
-"""What the contract asks of an engine beside the numbers: functions that raise ConformanceError."""
+"""What the contract asks of an engine besides its numbers: functions that raise ConformanceError."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -158,7 +158,7 @@ def it_does_again_what_it_did(backend: Backend, job: TrainingJob) -> None:
 
 
 def it_goes_on_where_it_was_left(backend: Backend, job: TrainingJob) -> None:
-    """Require that a trainer of what another one came to goes on as that one would have."""
+    """Require that a trainer resumed from another one's state continues as that one would have."""
     begun = Outcome.of(backend, job, 1)
     resumed = replace(job, parameters=begun.parameters, optimizer_state=begun.state)
     ended = Outcome.of_trainer(backend.trainer(resumed), [1])

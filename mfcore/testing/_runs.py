@@ -160,7 +160,7 @@ RUNS = (
 
 @cache
 def planted(ratings: bool) -> tuple[Interactions, Interactions]:
-    """Return 1,200 interactions of a taste that can be learnt, a fifth of them held out.
+    """Return 1,200 interactions by a planted taste that can be learnt, a fifth of them held out.
 
     Ratings are 1 to 5 and of any items; otherwise every value is 1, and the items are those that suit the
     user best.
@@ -176,7 +176,7 @@ def planted(ratings: bool) -> tuple[Interactions, Interactions]:
 
 
 def scorer_deviation(model: Model) -> float | None:
-    """Return how far an engine's own top-k is off, beside the largest score; None where the core serves."""
+    """Return how far an engine's own top-k is off, relative to the largest score; None for the core's."""
     scorer = model.scorer
     if scorer is None:
         return None

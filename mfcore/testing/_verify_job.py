@@ -18,7 +18,7 @@ from mfcore.testing._references import References
 from mfcore.testing._runs import planted
 from mfcore.training import make_job
 
-# How many times what rounding alone does to the reference engine in float32 an engine may be off by.
+# How far an engine may be off, as a multiple of what rounding does to the reference engine in float32.
 ALLOWED_ROUNDING = 2.0
 
 
@@ -133,7 +133,7 @@ def verify_job(
     >>> print(found.findings[0].subject)
     MF, Squared, Bolder, float64
     """
-    # Of likes anything can be made; whether it is ratings that are wanted shows then.
+    # Likes fit every objective; the job made of them shows whether it needs ratings.
     train, held_out = planted(ratings=False) if data is None else splits.ratio(data, seed=0)
     job = make_job(spec, train, **settings)
     of_ratings = job.objective.pairing == "pointwise" and not job.sampling.n_negatives
@@ -157,7 +157,7 @@ def verify_job(
 
 
 def _allowing_for(rounding: Mapping[str, Measured], finding: Finding) -> Finding:
-    """Return a finding with bounds that rounding alone keeps."""
+    """Return a finding whose bounds allow for rounding."""
     measures = {
         aspect: replace(found, allowed=max(found.allowed, ALLOWED_ROUNDING * rounding[aspect].value))
         if aspect in rounding

@@ -12,7 +12,7 @@ class Watcher(Protocol):
     """What the training loop calls while it runs."""
 
     def __call__(self, record: EpochRecord) -> None:
-        """Take note of an epoch that has ended."""
+        """Show an epoch that has ended."""
 
 
 @contextmanager

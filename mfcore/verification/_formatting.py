@@ -252,7 +252,7 @@ def _of_all(findings: Sequence[Finding]) -> StyledText:
 
 
 def _first_of(subjects: Sequence[Subject]) -> str:
-    """Return what stands for some subjects: the first one, and how many others there are."""
+    """Return the first of some subjects as text, with the number of the others."""
     return f"{subjects[0]}{f' and {len(subjects) - 1} more' if len(subjects) > 1 else ''}"
 
 

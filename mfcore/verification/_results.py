@@ -81,7 +81,7 @@ class Verification:
     def worst(
         self, aspect: str, engine: str, dtype: str, kind: str | None = None
     ) -> tuple[Measured, Finding] | None:
-        """Return the largest deviation beside what is allowed, and where it is.
+        """Return the deviation that is largest relative to what is allowed, and where it is.
 
         Parameters
         ----------

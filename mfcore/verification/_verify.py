@@ -79,7 +79,7 @@ def verify(
 def _evaluated(
     engine: str, subjects: Sequence[Subject], references: References
 ) -> Iterator[Engine | Finding]:
-    """Give the engine, and then what is found, one subject after another."""
+    """Yield the engine, then its findings, one subject after another."""
     try:
         backend = registry.get(engine)
         described = Engine(engine, str(getattr(backend, "description", "")))
@@ -119,7 +119,7 @@ def _shares(engines: Sequence[str], subjects: Sequence[Subject], n_processes: in
 def _evaluated_in_processes(
     shares: Sequence[Share], n_processes: int
 ) -> Generator[Engine | Finding, None, None]:
-    """Give what processes find, in the order in which they do."""
+    """Yield what processes find, in the order in which they do."""
     n_done = [0] * len(shares)
     with temporary_folder("mfcore-verify-") as folder:
         arguments = [(share.engine, share.subjects, folder) for share in shares]
