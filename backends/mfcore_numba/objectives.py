@@ -23,11 +23,11 @@ OUTPUTS = {Linear.forward: IDENTITY, ReLU.forward: RELU, Sigmoid.forward: SIGMOI
 # As many constants as the losses take, and the most that an output takes.
 N_CONSTANTS, N_OUTPUT_CONSTANTS = 2, 4
 
-_squared = compiled(borrowing=True)(Squared().terms(SCALARS))
-_logistic = compiled(borrowing=True)(Logistic().terms(SCALARS))
-_identity = compiled(borrowing=True)(Linear().forward(SCALARS))
-_relu = compiled(borrowing=True)(ReLU().forward(SCALARS))
-_sigmoid = compiled(borrowing=True)(Sigmoid().forward(SCALARS))
+_squared = compiled(borrowing=True, inline=True)(Squared().terms(SCALARS))
+_logistic = compiled(borrowing=True, inline=True)(Logistic().terms(SCALARS))
+_identity = compiled(borrowing=True, inline=True)(Linear().forward(SCALARS))
+_relu = compiled(borrowing=True, inline=True)(ReLU().forward(SCALARS))
+_sigmoid = compiled(borrowing=True, inline=True)(Sigmoid().forward(SCALARS))
 
 
 class Loss(NamedTuple):

@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 
-@compiled(borrowing=True)
+@compiled(borrowing=True, inline=True)
 def sigmoid(x):
     """Return 1 / (1 + exp(-x)), without overflow for x of any size."""
     one = type(x)(1)
@@ -41,25 +41,25 @@ def sigmoid(x):
     return inverse if x >= 0 else small * inverse
 
 
-@compiled(borrowing=True)
+@compiled(borrowing=True, inline=True)
 def relu(x):
     """Return max(x, 0); a NaN stays one."""
     return type(x)(0) if x <= 0 else x
 
 
-@compiled(borrowing=True)
+@compiled(borrowing=True, inline=True)
 def where(condition, x, y):
     """Return x where the condition holds, else y."""
     return x if condition else y
 
 
-@compiled(borrowing=True)
+@compiled(borrowing=True, inline=True)
 def maximum(x, y):
     """Return the larger of x and y, or NaN where one of them is."""
     return y if y > x or isnan(y) else x
 
 
-@compiled(borrowing=True)
+@compiled(borrowing=True, inline=True)
 def minimum(x, y):
     """Return the smaller of x and y, or NaN where one of them is."""
     return y if y < x or isnan(y) else x

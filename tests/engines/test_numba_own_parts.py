@@ -249,7 +249,7 @@ def test_a_source_that_changed_does_not_meet_a_kernel_of_the_old_one(tmp_path):
         "data = mfcore.data.synthetic(500, 40, 30, seed=0).interactions\n"
         "with event.install_listener('numba:compile', compiled):\n"
         "    model = mfcore.fit(mfcore.MF(5, biases=True), data, objective=own.Linear(), epochs=1,\n"
-        "        optimizer=mfcore.SGD(0.05), batch_size=64, backend='numba', progress=False)\n"
+        "        optimizer=mfcore.SGD(0.05), batch_size=1, backend='numba', progress=False)\n"
         "print(len(compiled.buffer), model.parameters['item_bias'].sum())\n"
     )
     path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
