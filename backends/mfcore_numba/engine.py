@@ -46,6 +46,11 @@ class NumbaBackend:
             return reason
         if job.sampling.order == "blocked" and not _is_single_steps_of_sgd(job):
             return "it takes the blocked order with plain SGD and batch_size=1 alone; pass order='shuffled'"
+        if job.weights is not None and job.objective.pairing != "pointwise":
+            return (
+                "its kernels take weights of pairs alone, not of comparisons between items; use"
+                " backend='torch', 'keras' or 'reference'"
+            )
         return missing_slope(job.objective) or unsupported_in_batch(job.objective) or _not_compiled(job)
 
     def trainer(self, job: TrainingJob) -> Trainer:

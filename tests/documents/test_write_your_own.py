@@ -69,6 +69,22 @@ def test_numba_takes_an_own_output_and_says_who_takes_an_own_model(own_parts, ba
         mfcore.fit(own_parts.TemperatureMF(4), data, optimizer="adam", batch_size=32, backend=backend)
 
 
+@pytest.mark.parametrize("base", [mfcore.BPR, mfcore.InBatchSoftmax], ids=["pairwise", "in-batch"])
+@pytest.mark.parametrize("backend", DIFFERENTIATING)
+def test_comparisons_may_be_weighted(own_parts, counts, backend, base):
+    class Weighted(base):
+        short_name = f"weighted-{base.short_name}"
+
+        def weights(self, values):
+            return values
+
+    settings = {"optimizer": mfcore.SGD(0.1), "n_negatives": 2 if base is mfcore.BPR else 0}
+    verify_job(mfcore.MF(4), counts, backends=[backend], batch_size=32, objective=Weighted(), **settings)
+    if backend == "torch":
+        with pytest.raises(mfcore.MfcoreError, match="weights of pairs alone"):
+            mfcore.fit(mfcore.MF(4), counts, objective=Weighted(), backend="numba", batch_size=32, **settings)
+
+
 @pytest.mark.parametrize("backend", DIFFERENTIATING)
 def test_own_parts_are_saved_loaded_resumed_and_folded_in(own_parts, counts, backend, tmp_path):
     spec = own_parts.TemperatureMF(4, output=own_parts.Exponential())

@@ -148,6 +148,9 @@ def pairwise(job: TrainingJob, values: Parameters, batch: Instances) -> Losses:
     users, items = np.tile(batch.users, 2), np.concatenate([batch.items, batch.negatives])
     of_items, of_negatives = np.split(job.spec.score_pairs(values, users, items), 2)
     losses, grad_scores = job.objective.loss(of_items - of_negatives)
+    if job.weights is not None:
+        weights = job.weights[batch.interactions]
+        losses, grad_scores = losses * weights, grad_scores * weights
     yield losses, Pairs(users, items, np.concatenate([grad_scores, -grad_scores]))
 
 
@@ -161,6 +164,9 @@ def in_batch(job: TrainingJob, values: Parameters, batch: Instances) -> Losses:
         users, items = np.repeat(batch.users[positions], n), np.tile(batch.items, len(positions))
         scores = job.spec.score_pairs(values, users, items).reshape(len(positions), n)
         losses, grad_scores = job.objective.loss(scores, positions, batch.items, log_q)
+        if job.weights is not None:
+            weights = job.weights[batch.interactions[positions]]
+            losses, grad_scores = losses * weights, grad_scores * weights[:, None]
         yield losses, Pairs(users, items, grad_scores.ravel())
 
 
