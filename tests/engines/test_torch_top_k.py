@@ -226,6 +226,10 @@ METRICS = [NDCG(10), NDCG(), HitRate(3), MAP(5), MRR(), AUC(), Coverage(3), Cove
 @pytest.mark.parametrize("tied", [True, False], ids=["many ties", "no ties"])
 def test_full_ranking_finds_what_the_core_finds(data, held_out, device, ties, exclude_seen, tied):
     plain = model_of_integers(data) if tied else model_of(SPECS["MF with biases"], data)
+    if not tied:
+        # Cold items share one row: whether their scores have the same bits is up to the library of products.
+        known = np.isin(held_out.item_ids.ids[held_out.items], np.unique(data.items))
+        held_out = held_out.select(np.flatnonzero(known))
     protocol = FullRanking(exclude_seen=exclude_seen, ties=ties)
     expected = evaluate(plain, held_out, METRICS, protocol)
     found = evaluate(on_device(plain, device), held_out, METRICS, protocol)
