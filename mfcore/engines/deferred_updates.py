@@ -263,13 +263,14 @@ def catch_up(
     # With x = log(beta_2^t), beta_2^t / (1 - beta_2^t) is 1 / (exp(-x) - 1): exact for beta_2 near 1, too.
     argument = tables.scale / xp.expm1(-(log_beta_2 * latest))
     start = xp.sqrt(xp.exp(log_beta_2) / -xp.expm1(log_beta_2 * (latest + 1)))
+    kept = xp.exp(tables.log_kept * steps)
+    # As arrays of their own: compiled, each would be worked out again for every number that it is used for.
+    argument, start, kept = xp.split(xp.concat([argument, start, kept], axis=1), [1, 1, 3])
     last = tables.sums.shape[0] - 1
     terms = xp.split(xp.take(tables.sums, xp.minimum(n_steps, last)), [N_SUMS] * N_TERMS)
     sums = terms[-1]
     for term in terms[-2::-1]:
         sums = sums * argument + term
-    kept = xp.exp(tables.log_kept * steps)
-    # One array of them all: compiled, each would be computed again for every number of a row.
     columns = xp.split(xp.concat([start, sums, kept], axis=1), [1] * (1 + N_SUMS + 3))
     c = (*columns[: 1 + N_SUMS], tables.epsilon, *columns[1 + N_SUMS :], tables.one)
     return catch_up_rule(xp)(*row, c)

@@ -208,11 +208,12 @@ def test_where_compiling_fails_training_goes_on_without_and_says_so(data, monkey
     broken.write_text("#!/bin/sh\nexit 1\n")
     broken.chmod(0o755)
     monkeypatch.setenv("CXX", str(broken))
-    monkeypatch.setattr("torch._inductor.config.cpp.cxx", (str(broken),))
-    monkeypatch.setattr("torch._inductor.config.fx_graph_cache", False)
     settings = {"optimizer": "adam", "batch_size": 7, "epochs": 1, "seed": 3}
     at_once = Limits(compiled_steps=1)
-    with pytest.warns(RuntimeWarning, match="torch.compile failed: .*TorchBackend\\(compile=False\\)"):
+    with (
+        torch._inductor.config.patch({"cpp.cxx": (str(broken),), "fx_graph_cache": False}),
+        pytest.warns(RuntimeWarning, match="torch.compile failed: .*TorchBackend\\(compile=False\\)"),
+    ):
         found = mfcore.fit(mfcore.MF(4, init=INIT), data, backend=TorchBackend(limits=at_once), **settings)
     plain = mfcore.fit(mfcore.MF(4, init=INIT), data, backend=PLAIN, **settings)
     assert_same_bits(found.parameters, plain.parameters)
