@@ -1,15 +1,13 @@
-"""A spec, an objective or an optimizer of one's own on engines: held to the reference, told in a table."""
+"""A spec, an objective or an optimizer of one's own on engines: held to the reference, shown in a table."""
 
-import doctest
 from dataclasses import dataclass, replace
 
-import numpy as np
 import pytest
 
 import mfcore
 from mfcore.engines import reference
 from mfcore.objectives import Squared
-from mfcore.testing import ConformanceError, _verify_job, verify_job
+from mfcore.testing import ConformanceError, verify_job
 
 
 class Twin:
@@ -35,13 +33,14 @@ class Twin:
 class Huber(Squared):
     """An objective of one's own: errors above 1 count by their size alone."""
 
-    short_name = "huber"
+    def terms(self, xp):
+        def huber(prediction, target, c):
+            half, one = c
+            error = prediction - target
+            inner = xp.minimum(xp.maximum(error, -one), one)
+            return inner * (error - half * inner), one, inner
 
-    def loss(self, scores, targets, output):
-        predictions, slopes = output.train(scores)
-        errors = predictions - targets
-        inner = np.clip(errors, -1, 1)
-        return inner * (errors - inner / 2), inner * slopes
+        return huber
 
 
 SETTINGS = {"optimizer": mfcore.SGD(0.1, l2=0.02)}
@@ -111,7 +110,3 @@ def test_more_is_allowed_where_rounding_alone_comes_to_more():
     found = verify_job(spec, backends=["reference"], optimizer=mfcore.SGD(1e-6), dtypes=["float32"])
     [finding] = found.findings
     assert finding.measures["100 steps"].value > 1e-5
-
-
-def test_its_example_runs():
-    assert doctest.testmod(_verify_job) == (0, 5)
