@@ -9,7 +9,6 @@ import sys
 import textwrap
 import warnings
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -258,7 +257,6 @@ class Softplus(Output):
 class Subspaces(InnerProduct):
     """Two factors in each of three subspaces, which learnt weights, a dense layer and a temperature mix."""
 
-    short_name: ClassVar[str] = "test_subspaces"
     output: Output = field(default_factory=Softplus)
 
     def parameters(self, n_users, n_items):

@@ -25,8 +25,6 @@ INIT = mfcore.Normal(0.3)
 class TemperatureMF(InnerProduct):
     """Matrix factorisation with biases of users and a learnt temperature."""
 
-    short_name: ClassVar[str] = "test_temperature_mf"
-
     n_factors: int = 5
     output: Output = field(default_factory=mfcore.Linear)
 
@@ -48,8 +46,6 @@ class TemperatureMF(InnerProduct):
 @dataclass(frozen=True)
 class ItemTaste(mfcore.specs.ModelSpec):
     """Scores of items alone, beside a bias of users: by rank losses nothing of the users is trained."""
-
-    short_name: ClassVar[str] = "test_item_taste"
 
     output: Output = field(default_factory=mfcore.Linear)
 
@@ -79,7 +75,6 @@ class Exponential(Output):
 class PoissonLoss(PointwiseObjective):
     """Rate - count * log(rate), by way of the prediction."""
 
-    short_name: ClassVar[str] = "test_poisson"
     through_output: ClassVar[bool] = True
 
     def targets(self, values, n_negatives):
@@ -96,8 +91,6 @@ class PoissonLoss(PointwiseObjective):
 class PoissonWithoutSlope(PoissonLoss):
     """The same, to be differentiated."""
 
-    short_name: ClassVar[str] = "test_poisson_without_slope"
-
     def terms(self, xp):
         return lambda rate, count, c: (rate - count * xp.log(rate), c[0])
 
@@ -105,8 +98,6 @@ class PoissonWithoutSlope(PoissonLoss):
 @dataclass(frozen=True)
 class PairwiseHinge(PairwiseObjective):
     """max(margin - difference, 0)."""
-
-    short_name: ClassVar[str] = "test_hinge"
 
     margin: float = 1.0
 
@@ -126,8 +117,6 @@ class PairwiseHinge(PairwiseObjective):
 class InBatchBPR(InBatchObjective):
     """log(1 + exp(other score - own score)), summed over the other items of the batch."""
 
-    short_name: ClassVar[str] = "test_in_batch_bpr"
-
     def matrix_terms(self, xp):
         def logistic(scores, own, hits, log_q):
             own_scores = xp.sum(xp.where(own, scores, 0.0), axis=1)
@@ -143,7 +132,6 @@ class InBatchBPR(InBatchObjective):
 class Adadelta(GradientOptimizer):
     """Steps of the size of the steps before (Zeiler, 2012)."""
 
-    short_name: ClassVar[str] = "test_adadelta"
     slots: ClassVar[tuple[str, ...]] = ("mean_square", "mean_square_step")
 
     learning_rate: float = 1.0

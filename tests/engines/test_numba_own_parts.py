@@ -32,7 +32,6 @@ ELSEWHERE = "use backend='torch', 'keras' or 'reference'"
 class PairwiseHinge(PairwiseObjective):
     """The interaction's item is to score higher than the negative by a margin."""
 
-    short_name: ClassVar[str] = "numba_test_hinge"
     margin: float = 0.1
 
     def constants(self):
@@ -55,8 +54,6 @@ def own_softplus(xp, x):
 class Softplus(PointwiseObjective):
     """The logistic loss, by a function of its author's, weighted, with numbers of Python's in it."""
 
-    short_name: ClassVar[str] = "numba_test_softplus"
-
     def targets(self, values, n_negatives):
         return (values > 3).astype(values.dtype)
 
@@ -75,7 +72,6 @@ class Softplus(PointwiseObjective):
 class Cauchy(PointwiseObjective):
     """log(1 + e^2) of the error e of the prediction: its arguments' product would soon overflow."""
 
-    short_name: ClassVar[str] = "numba_test_cauchy"
     through_output: ClassVar[bool] = True
 
     def targets(self, values, n_negatives):
@@ -112,7 +108,6 @@ class Exponential(Output):
 class Adadelta(GradientOptimizer):
     """Zeiler, "ADADELTA: an adaptive learning rate method", 2012."""
 
-    short_name: ClassVar[str] = "numba_test_adadelta"
     slots: ClassVar[tuple[str, ...]] = ("mean_square", "mean_square_step")
     learning_rate: float = 1.0
     rho: float = 0.95
@@ -135,8 +130,6 @@ class Adadelta(GradientOptimizer):
 @dataclass(frozen=True)
 class Drifting(GradientOptimizer):
     """A rule without slots that moves every row in every step, by another part of it each time."""
-
-    short_name: ClassVar[str] = "numba_test_drifting"
 
     def coefficients(self, step, learning_rate):
         return (learning_rate, 1 - 1e-3 * (step % 7))
@@ -217,8 +210,6 @@ def test_a_class_that_is_defined_anew_takes_effect(ratings, job_of):
     def moved(sign: float) -> float:
         @dataclass(frozen=True)
         class Linear(PointwiseObjective):
-            short_name: ClassVar[str] = "numba_test_linear"
-
             def targets(self, values, n_negatives):
                 return values
 
@@ -236,7 +227,6 @@ def test_a_source_that_changed_does_not_meet_a_kernel_of_the_old_one(tmp_path):
         from typing import ClassVar
         from mfcore.objectives import PointwiseObjective
         class Linear(PointwiseObjective):
-            short_name: ClassVar[str] = "numba_test_changed"
             def targets(self, values, n_negatives):
                 return values
             def terms(self, xp):
@@ -274,8 +264,6 @@ def test_a_source_that_changed_does_not_meet_a_kernel_of_the_old_one(tmp_path):
 
 @dataclass(frozen=True)
 class WithoutSlope(PointwiseObjective):
-    short_name: ClassVar[str] = "numba_test_without_slope"
-
     def targets(self, values, n_negatives):
         return values
 
@@ -285,7 +273,6 @@ class WithoutSlope(PointwiseObjective):
 
 @dataclass(frozen=True)
 class OfItself(PointwiseObjective):
-    short_name: ClassVar[str] = "numba_test_of_itself"
     scale: float = 2.0
 
     def targets(self, values, n_negatives):
@@ -297,16 +284,12 @@ class OfItself(PointwiseObjective):
 
 @dataclass(frozen=True)
 class InBatchHinge(InBatchObjective):
-    short_name: ClassVar[str] = "numba_test_in_batch_hinge"
-
     def matrix_terms(self, xp):
         return lambda scores, own, hits, log_q: (xp.sum(scores, axis=1), scores)
 
 
 @dataclass(frozen=True)
 class OfNumpy(mfcore.SGD):
-    short_name: ClassVar[str] = "numba_test_of_numpy"
-
     @staticmethod
     def rule(xp):
         return lambda parameter, gradient, first, second, c: (xp.clip(parameter), first, second)
@@ -314,7 +297,6 @@ class OfNumpy(mfcore.SGD):
 
 @dataclass(frozen=True)
 class Shifted(InnerProduct):
-    short_name: ClassVar[str] = "numba_test_shifted"
     n_factors: int = 4
     output: Output = field(default_factory=mfcore.Linear)
 
