@@ -75,7 +75,7 @@ class Cauchy(PointwiseObjective):
     through_output: ClassVar[bool] = True
 
     def targets(self, values, n_negatives):
-        return values * 1e12
+        return values * 1e6
 
     def constants(self):
         return (1.0, 2.0)
