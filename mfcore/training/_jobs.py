@@ -99,15 +99,13 @@ def make_job(
     state = None
     if resume is not None:
         parameters, state = _resumed(resume, spec, data, real)
-        _check_continues(
-            resume, objective, optimizer, {"sampling": to_dict(plan), "batch_size": batch_size, "seed": seed}
-        )
+        settled = {"sampling": to_dict(plan), "batch_size": batch_size, "seed": seed}
+        _check_continues(resume, objective, optimizer, settled)
     elif initial is not None:
         parameters = _parameters_of("initial", initial, spec, data, real)
     else:
-        best_constant = objective.best_constant(
-            targets, weights, _zero_weight(optimizer, plan, data), spec.output
-        )
+        zero_weight = _zero_weight(optimizer, plan, data)
+        best_constant = objective.best_constant(targets, weights, zero_weight, spec.output)
         parameters = spec.initial_parameters(
             data.n_users, data.n_items, seed=seed, dtype=real, best_constant=best_constant
         )
@@ -157,6 +155,13 @@ def _check_types(spec: Any, data: Any) -> None:
         )
     if len(data) == 0:
         raise InvalidDataError("the training data is empty; nothing can be learnt from it")
+    for name, parameter in spec.parameters(data.n_users, data.n_items).items():
+        # Engines keep what they train of a row together, and read zeros for what cancels.
+        if parameter.side is not None and not parameter.trained:
+            raise InvalidArgumentError(
+                f"{type(spec).__name__}: parameter {name!r} has a row for each {parameter.side} and is not"
+                " trained, which engines cannot hold; train it, or leave out its side"
+            )
 
 
 def _resolve_optimizer(optimizer: str | Optimizer | None, spec: ModelSpec) -> Optimizer:

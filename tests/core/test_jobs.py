@@ -1,6 +1,6 @@
 """From the arguments of fit to a job: defaults by model and objective, and what does not go together."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -22,6 +22,7 @@ from mfcore import (
     load,
 )
 from mfcore.errors import InvalidArgumentError
+from mfcore.training import make_job
 
 NEURAL = [GMF(2), MLP((4, 2)), NeuMF(2, (4, 2)), TwoTower(2), TwoTower(2, (2,))]
 
@@ -228,3 +229,15 @@ def test_a_name_whose_class_needs_settings_says_so(ratings, registry_kept):
 
     with pytest.raises(InvalidArgumentError, match=r"optimizer is 'needy', which needs settings: .*'need'"):
         fit(MF(2), ratings, optimizer="needy")
+
+
+def test_a_table_of_rows_that_is_not_trained_is_refused(ratings):
+    class Fixed(MF):
+        def parameters(self, n_users, n_items):
+            layout = super().parameters(n_users, n_items)
+            return {**layout, "item_factors": replace(layout["item_factors"], trained=False)}
+
+    with pytest.raises(
+        InvalidArgumentError, match="'item_factors' has a row for each item and is not trained"
+    ):
+        make_job(Fixed(2), ratings)
