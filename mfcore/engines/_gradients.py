@@ -500,6 +500,7 @@ def _masks(xp: Operators, batch: Any) -> tuple[Array, Array]:
     """Return which entries of the matrix are the instances' own, and which are accidental hits."""
     own = batch.positions[:, None] == batch.every[None, :]
     same_item = xp.take(batch.item_rows, batch.positions)[:, None] == batch.item_rows[None, :]
+    # An instance's own entry shows its item, too, so what is in one of the two alone are the others.
     return own, same_item ^ own
 
 
